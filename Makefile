@@ -1,0 +1,70 @@
+# Millrace, from a fresh checkout: needs make, Python 3.11 to 3.13 and Java 17 or newer, and makes the rest in .venv.
+#
+#   make demo        a few days of landed data, their nights, and where the report is
+#   make test        every check and every quick test: what .ci/run runs
+#   make test-slow   the tests that take minutes
+#   make lint        format, lint, types and layers alone
+#   make lock        the locked versions again, from pyproject.toml; UPGRADE=--upgrade for newer ones
+#   make clean       away with all that was made, but for landing/ and lake/
+#
+# Another Python for a fresh .venv: make setup PYTHON=python3.12
+
+PYTHON ?= $(or $(wildcard .venv/bin/python),python3)
+INSTALL = bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
+.PHONY: help setup demo test test-slow lint airflow lock clean machine
+
+help:
+	@sed -n 's/^#  //p' Makefile
+
+setup: .venv/.ready
+
+demo: setup
+	.venv/bin/millrace demo
+
+test: lint
+	.venv/bin/pytest
+
+test-slow: lint
+	.venv/bin/pytest -m slow
+
+lint: setup
+	.venv/bin/ruff format --quiet --check
+	.venv/bin/ruff check --quiet
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+
+# Checked every time, before anything is made: without it Spark would fail late and at length.
+machine:
+	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || \
+		{ echo 'Millrace needs Python 3.11, 3.12 or 3.13 with its venv module, and $(PYTHON) is not that: install one (Debian, Ubuntu: python3-venv) and name it: make setup PYTHON=python3.12' >&2; exit 2; }
+	@$(PYTHON) -m jobs.java
+
+# PySpark has no wheel: setuptools, which builds it, is installed first, by hash too, and nothing is built in an environment of its own,
+# which pip would fill without looking at hashes.
+.venv/.ready: requirements.lock pyproject.toml jobs/delta_jars.py | machine
+	@echo 'setting up .venv, once: a few minutes'
+	.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	awk '/^setuptools==/,!/\\$$/' requirements.lock | .venv/$(INSTALL) -r /dev/stdin
+	.venv/$(INSTALL) --no-build-isolation -r requirements.lock
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation -e .
+	.venv/bin/python -m jobs.delta_jars
+	touch $@
+
+# Airflow pins versions that Millrace does not have, so it lives beside it, and calls `millrace` as it would anywhere.
+airflow: .venv-airflow/.ready
+
+.venv-airflow/.ready: requirements-airflow.lock | machine
+	$(PYTHON) -m venv --clear .venv-airflow
+	.venv-airflow/$(INSTALL) --only-binary :all: -r requirements-airflow.lock
+	touch $@
+
+LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE)
+
+lock:
+	@command -v uv >/dev/null || { echo 'make lock needs uv on the PATH: install it' >&2; exit 2; }
+	$(LOCK) --extra dev --output-file requirements.lock pyproject.toml
+	$(LOCK) --group airflow --output-file requirements-airflow.lock
+
+clean:
+	rm -rf .venv .venv-airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info spark-warehouse

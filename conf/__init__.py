@@ -1,0 +1,1 @@
+"""Configuration: `base.yaml`, and one small file per environment over it."""

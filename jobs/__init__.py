@@ -1,0 +1,1 @@
+"""What runs: the night and its steps, the other jobs, the command line."""

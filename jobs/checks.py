@@ -1,0 +1,161 @@
+"""Check the staged tables before anything that readers see changes.
+
+    A step of the night: millrace run --date 2026-11-20
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jobs.lake import Change, TableFile
+from jobs.landing import Partition
+from jobs.metrics import NewState
+from jobs.quality_gate import Finding
+from jobs.settings import Bound, Quality
+from jobs.table_files import write_partitioned
+from schemas.account import DAILY_METRICS, FILES, QUALITY_RESULTS
+from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
+from schemas.sessions import SESSION_CHAINS, SESSION_EVENTS, SESSIONS
+from schemas.suite import suite
+from transforms import observations
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+CHECKED = (EVENTS, DUPLICATE_EVENTS, REJECTED_EVENTS, SESSIONS, SESSION_EVENTS, SESSION_CHAINS, DAILY_METRICS, FILES)
+# How the account of a file names what stands in each table.
+_ACCOUNT = {EVENTS.name: "accepted", DUPLICATE_EVENTS.name: "duplicates", REJECTED_EVENTS.name: "rejected"}
+
+
+def observe(spark: SparkSession, state: NewState, landed: Iterable[Partition], quality: Quality, night: dt.date) -> list[Finding]:
+    """What every rule finds in the partitions that the run touches, not judged yet."""
+    frames = []
+    for table in CHECKED:
+        touched = _touched_files(state, table.name)
+        if state.changes.get(table.name, Change()).added or touched:
+            frame = state.frame(spark, table.name, touched, *observations.columns_needed(table))
+            frames.append(observations.observe(frame, table))
+    found: dict[tuple[str, str], int] = {}
+    if frames:
+        for row in reduce(lambda left, right: left.unionByName(right), frames).toArrow().to_pylist():
+            found[row["table"], row["rule"]] = row["observed"]
+    findings = []
+    for table in CHECKED:
+        nulls = _nulls(state, table.name)
+        for rule in suite(table):
+            observed = nulls.get(rule.column or "", 0) if rule.kind == "filled" else found.get((table.name, rule.name), 0)
+            findings.append(Finding(table.name, rule.name, rule.severity, observed, 0, 0, rule.column))
+    return [*findings, *_account(state, frozenset(landed)), _membership(state), *_rates(state, quality, night)]
+
+
+def results(findings: Iterable[Finding], folder: Path, run_id: str, night: dt.date) -> Change:
+    """The rows of `quality_results`, staged."""
+    rows = [
+        {
+            "run_id": run_id,
+            "table": finding.table,
+            "date": night,
+            "source": finding.source,
+            "expectation": finding.expectation,
+            "severity": finding.severity,
+            "passed": finding.passed,
+            "observed": None if finding.observed is None else f"{finding.observed:g}",
+            "threshold": finding.threshold,
+            "column": finding.column,
+        }
+        for finding in findings
+    ]
+    return Change(added=write_partitioned(QUALITY_RESULTS, pa.Table.from_pylist(rows, schema=QUALITY_RESULTS.arrow.remove_metadata()), folder / QUALITY_RESULTS.name))
+
+
+def _touched_files(state: NewState, name: str) -> list[TableFile]:
+    """The lake's files in the partitions into which the run writes."""
+    change = state.changes.get(name, Change())
+    partitions = {json.dumps(file.partition_values, sort_keys=True) for file in change.added}
+    return [file for file in state.lake.files(name) if json.dumps(dict(file.partition), sort_keys=True) in partitions]
+
+
+def _nulls(state: NewState, name: str) -> dict[str, int]:
+    """Nulls per column in the files that the run wrote, as counted when they were written."""
+    counted: dict[str, int] = {}
+    for file in state.changes.get(name, Change()).added:
+        for column, nulls in json.loads(file.stats)["nullCount"].items():
+            counted[column] = counted.get(column, 0) + nulls
+    return counted
+
+
+def _rows_per_partition(state: NewState, name: str) -> dict[Partition, int]:
+    """Rows of a table per landing partition in its new state."""
+    change = state.changes.get(name, Change())
+    gone = {file.path for file in change.removed}
+    counted: dict[Partition, int] = {}
+    held = [(file.partition, file.rows) for file in state.lake.files(name) if file.path not in gone]
+    for values, rows in [*held, *((file.partition_values, file.rows) for file in change.added)]:
+        partition = _partition(values)
+        counted[partition] = counted.get(partition, 0) + rows
+    return counted
+
+
+def _account(state: NewState, landed: frozenset[Partition]) -> Iterable[Finding]:
+    """Per source: what the files account for is what the tables hold."""
+    accounted: dict[tuple[Partition, str], int] = {}
+    for file in state.changes.get(FILES.name, Change()).added:
+        rows = pq.ParquetFile(state.folder / FILES.name / file.path).read(columns=list(_ACCOUNT.values()))
+        for kind in _ACCOUNT.values():
+            key = (_partition(file.partition_values), kind)
+            accounted[key] = accounted.get(key, 0) + (pc.sum(rows[kind]).as_py() or 0)
+    for name, kind in _ACCOUNT.items():
+        held = _rows_per_partition(state, name)
+        for source in sorted({partition.source for partition in landed}):
+            off = sum(abs(accounted.get((p, kind), 0) - held.get(p, 0)) for p in landed if p.source == source)
+            yield Finding(name, f"the files account for every row ({kind})", "critical", off, 0, 0, source=source)
+
+
+def _membership(state: NewState) -> Finding:
+    """Every event that a session counts is one of its `session_events`, and no other is."""
+    counted = 0
+    for file in state.changes.get(SESSIONS.name, Change()).added:
+        counted += pc.sum(pq.ParquetFile(state.folder / SESSIONS.name / file.path).read(columns=["events"])["events"]).as_py() or 0
+    members = sum(file.rows for file in state.changes.get(SESSION_EVENTS.name, Change()).added)
+    gone_sessions = sum(
+        pc.sum(pq.ParquetFile(state.lake.root / SESSIONS.name / file.path).read(columns=["events"])["events"]).as_py() or 0
+        for file in state.changes.get(SESSIONS.name, Change()).removed
+    )
+    gone_members = sum(file.rows for file in state.changes.get(SESSION_EVENTS.name, Change()).removed)
+    off = abs((counted - gone_sessions) - (members - gone_members))
+    return Finding(SESSION_EVENTS.name, "sessions have as many events as they count", "critical", off, 0, 0)
+
+
+def _rates(state: NewState, quality: Quality, night: dt.date) -> Iterable[Finding]:
+    """Per source: the night's rates against the bounds of the configuration."""
+    bounds: Mapping[str, Bound] = {
+        "accepted_rate": quality.acceptance_rate,
+        "duplicate_rate": quality.duplicate_rate,
+        "late_rate": quality.late_rate,
+        "reported_mismatch_rate": quality.reported_mismatch_rate,
+    }
+    for file in state.changes.get(DAILY_METRICS.name, Change()).added:
+        if file.partition_values["metric_date"] != night.isoformat():
+            continue
+        rows = pq.ParquetFile(state.folder / DAILY_METRICS.name / file.path).read(columns=["source", "metric", "dimension", "value"])
+        for row in rows.to_pylist():
+            bound = bounds.get(row["metric"])
+            if bound is not None and row["dimension"] == "all":
+                yield Finding(DAILY_METRICS.name, row["metric"], bound.severity, row["value"], bound.minimum, bound.maximum, source=row["source"])
+            if row["metric"] == "unreadable_files":
+                yield Finding(FILES.name, "every landed file can be read", "warning", row["value"], 0, 0, source=row["source"])
+
+
+def _partition(values: Mapping[str, str]) -> Partition:
+    return Partition(dt.date.fromisoformat(values["landing_date"]), values["source"])
+
+

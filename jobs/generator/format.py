@@ -1,0 +1,151 @@
+"""What the generator must know of a source, and how its stays become planned events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jobs.generator import draws
+from jobs.generator.draws import Bits, Flags, Whole
+from jobs.generator.idle import counted_gaps
+from jobs.generator.rows import BATCH, MINUTE, SECOND, SINGLE, Rows, begins, within
+from jobs.generator.stays import LONG_SPAN, ORDINARY_SPAN, Crowd, Moments, Stays, moments
+from schemas.events import EVENT_TYPES
+
+Document = dict[str, Any]
+
+
+class Kind(NamedTuple):
+    """A kind of event: what `events` and the session rules make of it."""
+
+    name: str
+    event_type: str
+    user: bool = True  # carries session time
+    pauses: bool = False  # the gap directly after it counts 0
+
+
+class Traits(NamedTuple):
+    """What a source decides for each of its stays."""
+
+    key: Bits  # session key; 0 for none
+    keyed: Flags  # whether the key is a session id of the client's, else of a person
+    style: Whole  # SINGLE, ARRAY or BATCH
+    batch_size: Whole  # the most events of a batch
+    tick: Whole  # the client's clock counts in these, ms
+
+
+class Spoiler(NamedTuple):
+    """One way in which a valid document comes to violate the source's schema."""
+
+    name: str
+    spoil: Callable[[Document], Document]
+
+
+@dataclass(frozen=True)
+class Format:
+    """The generator's side of a source."""
+
+    name: str
+    weight: int  # its part of a night's records, against the other sources'
+    crowd: Crowd
+    kinds: tuple[Kind, ...]
+    reused: int  # the scenario in which a session id comes back after days; -1 for none
+    silence: tuple[int, int]  # the longest silence of a session by a person's key and by a session id, ms
+    traits: Callable[[Stays], Traits]
+    # Which kind each event is, and the time before it, ms.
+    script: Callable[[Moments], tuple[Whole, Whole]]
+    # What the client's clock says at these times; NEVER where the client does not say.
+    client_times: Callable[[Moments, Whole], Whole]
+    # The records' own server times, NEVER where they have none.
+    received_times: Callable[[Rows], Whole]
+    # The documents as JSON: of each row as it stands in its line.
+    documents: Callable[[Rows], list[str]]
+    # A line of the source's own batch: of the documents that travel together, and the row of the first.
+    batch: Callable[[Rows, Sequence[Sequence[str]]], list[str]]
+    # Envelopes that hold nothing.
+    empty: tuple[str, ...]
+    spoilers: tuple[Spoiler, ...]
+
+    def event_types(self) -> Whole:
+        """For each kind its place in EVENT_TYPES."""
+        return np.array([EVENT_TYPES.index(kind.event_type) for kind in self.kinds])
+
+    def is_type(self, *names: str) -> Flags:
+        """For each kind whether it is of one of these event types."""
+        return np.array([kind.event_type in names for kind in self.kinds])
+
+    def user(self) -> Flags:
+        """For each kind whether it carries session time."""
+        return np.array([kind.user for kind in self.kinds])
+
+    def pauses(self) -> Flags:
+        """For each kind whether the gap after it counts 0."""
+        return np.array([kind.pauses for kind in self.kinds])
+
+
+def planned(source: Format, stays: Stays) -> Rows:
+    """All events of the stays, in order, not landed yet."""
+    traits = source.traits(stays)
+    moment = moments(stays)
+    kind, gap = source.script(moment)
+    first = moment.number == 0
+    tick = moment.of(traits.tick)
+    time = moment.of(stays.start // traits.tick * traits.tick) + _offsets(moment, first, -(-gap // tick) * tick)
+    user, pauses = source.user()[kind], source.pauses()[kind]
+    upload_number = moment.number // moment.of(np.where(traits.style == BATCH, traits.batch_size, 1))
+    upload = draws.child(draws.draw(moment.of(stays.bits), "upload"), upload_number)
+    nothing = np.zeros(len(time), dtype=np.int64)
+    return Rows(
+        bits=moment.bits,
+        stay=moment.of(stays.bits),
+        device=moment.of(stays.device),
+        scenario=moment.of(stays.scenario),
+        number=moment.number,
+        kind=kind,
+        key=moment.of(traits.key),
+        keyed=moment.of(traits.keyed),
+        time=time,
+        client=source.client_times(moment, time),
+        elapsed=time - time[first][moment.owner],
+        active=within(counted_gaps(first, time, user, pauses), first),
+        pageviews=within((source.is_type("page_view")[kind] & user).astype(np.int64), first),
+        interactions=within((source.is_type("interaction")[kind] & user).astype(np.int64), first),
+        style=moment.of(traits.style),
+        upload=upload,
+        sent=_sent(upload, time),
+        arrival=nothing,
+        hour=nothing,
+        file=nothing,
+        line=nothing,
+        bad=nothing,
+    )
+
+
+def _offsets(moment: Moments, first: Flags, gap: Whole) -> Whole:
+    """The time of each event since its stay began, strictly rising and never beyond the span of the stay."""
+    offset = within(np.where(first, 0, gap), first)
+    span = np.where(moment.of(moment.stays.long), LONG_SPAN, ORDINARY_SPAN)
+    return np.minimum(offset, span + moment.number * SECOND)
+
+
+def _sent(upload: Bits, time: Whole) -> Whole:
+    """When the upload of each event reached the server: some seconds after the upload's last event."""
+    first = begins(upload)
+    last = np.append(np.flatnonzero(first)[1:], len(upload)) - 1
+    return (time[last] + SECOND + draws.below(upload[last], "delay", MINUTE))[np.cumsum(first) - 1]
+
+
+def styles(stays: Stays, cycle: Sequence[int]) -> Whole:
+    """How each stay's records travel, in turn."""
+    return np.array(cycle)[stays.index % len(cycle)]
+
+
+def uniform(stays: Stays, value: int) -> Whole:
+    """The same value for each stay."""
+    return np.full(len(stays), value)
+
+
+ALWAYS_SINGLE = (SINGLE,)

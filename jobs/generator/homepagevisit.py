@@ -1,0 +1,188 @@
+"""Visits to Special:Homepage (Wikimedia analytics/legacy/homepagevisit), as the wikis' servers send them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+import numpy as np
+
+from jobs.generator import draws
+from jobs.generator.clock import iso, iso_second
+from jobs.generator.draws import Flags, Whole
+from jobs.generator.format import Document, Format, Kind, Moments, Spoiler, Traits, styles, uniform
+from jobs.generator.rows import ARRAY, DAY, HOUR, MINUTE, NEVER, SECOND, SINGLE, Rows
+from jobs.generator.stays import Crowd, Stays
+
+
+class Scenario(IntEnum):
+    """What is special about a stay."""
+
+    ORDINARY = 0
+    CANARY = 1  # test events: accepted, and in no session
+    CLOCK_AHEAD = 2
+    USER_ZERO = 3
+    WITHOUT_ID = 4  # its records are told apart by their content
+    OLD_ID = 5  # `uuid` in place of `meta.id`
+
+
+KINDS = (Kind("HomepageVisit", "page_view"), Kind("HomepageVisit", "other"))
+VISIT, CANARY_VISIT = range(len(KINDS))
+
+_WIKIS = (
+    ("enwiki", "en.wikipedia.org", "Special:Homepage"),
+    ("frwiki", "fr.wikipedia.org", "Spécial:Page_d’accueil"),
+    ("cswiki", "cs.wikipedia.org", "Speciální:Domovská_stránka"),
+    ("kowiki", "ko.wikipedia.org", "특수:홈페이지"),
+    ("arwiki", "ar.wikipedia.org", "خاص:الصفحة_الرئيسية"),
+    ("ptwiki", "pt.wikipedia.org", "Special:Homepage?source=personaltoolslink"),
+)
+_ROUTES = ("userpagetab", "usertalkpagetab", "personaltoolslink", "direct", "specialconfirmemail", "specialcontributions", "postedit-panel", "other")
+_SCHEMA = "/analytics/legacy/homepagevisit/"
+_VERSIONS = ("1.2.1", "1.2.1", "1.2.1", "1.2.1", "1.5.2", "1.6.0", "1.2.1", "1.99.0")
+_IMPACT = ("activated", "unactivated", "notrendered")
+_EMAIL = ("noemail", "unconfirmed", "confirmed")
+_REFERRED = (
+    "",
+    ',"referer_action":"view","referer_namespace":0',
+    ',"referer_action":"edit","referer_namespace":2',
+    ',"start_tutorial_state":"complete","start_userpage_state":"incomplete"',
+    ',"start_startediting_state":"incomplete","variant":"linkrecommendation"',
+)
+_BROWSERS = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:78.0) Gecko/20100101 Firefox/78.0",
+    "Mozilla/5.0 (Linux; Android 11; Pixel 4a) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/90.0.4430.91 Mobile Safari/537.36",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 14_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/14.0.3 Mobile/15E148 Safari/604.1",
+)
+
+
+def _users(stays: Stays) -> Whole:
+    # Ids are numbers per wiki; imported accounts have negative ones.
+    signed = np.where(stays.index % 50 == 21, -1, 1) * (90_000 + stays.person)
+    return np.where(stays.scenario == Scenario.USER_ZERO, 0, signed)
+
+
+def _traits(stays: Stays) -> Traits:
+    wiki = draws.below(stays.device, "wiki", len(_WIKIS))
+    # The key is the fields themselves: user 0 of a wiki is one user.
+    key = draws.children(draws.root("wiki and user"), (_users(stays) << 3) + wiki) | np.uint64(1)
+    return Traits(
+        key=np.where(stays.scenario == Scenario.CANARY, np.uint64(0), key),
+        keyed=np.zeros(len(stays), dtype=np.bool_),
+        style=styles(stays, (SINGLE, SINGLE, ARRAY, SINGLE)),
+        batch_size=uniform(stays, 1),
+        tick=uniform(stays, 1),
+    )
+
+
+def _script(moment: Moments) -> tuple[Whole, Whole]:
+    canary = moment.of(moment.stays.scenario == Scenario.CANARY)
+    soon = 2 * SECOND + (-np.log1p(-draws.share(moment.bits, "gap")) * 7 * MINUTE).astype(np.int64)
+    turn = draws.share(moment.bits, "pause")
+    gap = np.select(
+        [turn < 0.06, turn < 0.10, turn < 0.14, turn < 0.26],
+        [
+            np.full(len(turn), 30 * MINUTE),
+            np.full(len(turn), 30 * MINUTE + 1),
+            np.full(len(turn), 10 * MINUTE),
+            31 * MINUTE + draws.below(moment.bits, "return", HOUR),
+        ],
+        np.minimum(soon, 29 * MINUTE),
+    )
+    return np.where(canary, CANARY_VISIT, VISIT), gap
+
+
+def _client_times(moment: Moments, time: Whole) -> Whole:
+    says = moment.of(draws.share(moment.stays.bits, "client_dt") < 0.8)
+    ahead = moment.of(moment.stays.scenario == Scenario.CLOCK_AHEAD)
+    return np.select([ahead, says], [time + 900 * DAY, time], np.full(len(time), NEVER))
+
+
+def _to_the_second(rows: Rows) -> Flags:
+    return draws.share(rows.stay, "precision") < 0.2
+
+
+def _received_times(rows: Rows) -> Whole:
+    received = rows.time + 40
+    return np.where(_to_the_second(rows), received // SECOND * SECOND, received)
+
+
+def _documents(rows: Rows) -> list[str]:
+    bits = rows.bits
+    columns = zip(
+        rows.scenario.tolist(),
+        _user_numbers(rows),
+        draws.chosen(rows.device, "wiki", _WIKIS),
+        draws.chosen(rows.device, "version", _VERSIONS),
+        draws.uuids(bits, "id"),
+        draws.hexes(bits, "token"),
+        rows.client.tolist(),
+        [iso_second(time) if whole else iso(time) for time, whole in zip(_received_times(rows).tolist(), _to_the_second(rows).tolist(), strict=True)],
+        draws.picks(bits, "detail", 1 << 30),
+        draws.picks(rows.device, "edits", 3000),
+        draws.picks(rows.upload, "address", 250),
+        strict=True,
+    )
+    return [_document(*values) for values in columns]
+
+
+def _document(
+    scenario: int, user: int, wiki: tuple[str, str, str], version: str, record: str, token: str, client: int, received: str, detail: int, edits: int, address: int
+) -> str:
+    name, domain, page = wiki
+    said = f'"client_dt":"{iso(client)}",' if client != NEVER else ""
+    meta_id, old_id = f'"id":"{record}",', ""
+    if scenario in (Scenario.WITHOUT_ID, Scenario.OLD_ID):
+        meta_id = ""
+        old_id = f'"uuid":"{record}",' if scenario == Scenario.OLD_ID else ""
+    return (
+        f'{{"$schema":"{_SCHEMA}{version}",{said}"dt":"{received}",{old_id}"event":{{"homepage_pageview_token":"{token}","impact_module_state":"{_IMPACT[detail % 3]}",'
+        f'"is_mobile":{"true" if detail & 8 else "false"},"referer_route":"{_ROUTES[detail >> 4 & 7]}","start_email_state":"{_EMAIL[detail >> 7 & 1]}"{_REFERRED[detail % 5]},'
+        f'"user_editcount":{edits},"user_id":{user}}},"http":{{"client_ip":"198.51.100.{address}","has_cookies":true,"method":"GET",'
+        f'"request_headers":{{"user-agent":"{_BROWSERS[edits % 3]}","cookie":"s={token[:8]}","x-forwarded-for":"198.51.100.{address}"}},"status_code":200}},"ip":"198.51.100.{address}",'
+        f'"meta":{{"domain":"{"canary" if scenario == Scenario.CANARY else domain}","dt":"{received}",{meta_id}"stream":"eventlogging_HomepageVisit","uri":"https://{domain}/wiki/{page}"}},'
+        f'"schema":"HomepageVisit","webHost":"{domain}","wiki":"{name}"}}'
+    )
+
+
+def _no_batches(rows: Rows, groups: Sequence[Sequence[str]]) -> list[str]:
+    raise NotImplementedError("homepagevisit has no batch of its own")
+
+
+def _with_event(document: Document, **fields: object) -> Document:
+    return {**document, "event": {**document["event"], **fields}}
+
+
+HOMEPAGEVISIT = Format(
+    name="homepagevisit",
+    weight=1,
+    crowd=Crowd(
+        hours=(11, 10, 9, 9, 9, 10, 11, 13, 15, 16, 16, 17, 18, 19, 20, 20, 20, 20, 21, 21, 20, 18, 15, 13),
+        scale=1.1,
+        tail=2.5,
+        longest=25,
+        scenarios={
+            Scenario.CANARY: (1, 27, 53, 79, 105, 131),
+            Scenario.WITHOUT_ID: (3, 43, 83, 123),
+            Scenario.OLD_ID: (5, 65),
+            Scenario.CLOCK_AHEAD: (7,),
+            Scenario.USER_ZERO: (9, 109),
+        },
+    ),
+    kinds=KINDS,
+    reused=-1,
+    silence=(30 * MINUTE, 24 * HOUR),
+    traits=_traits,
+    script=_script,
+    client_times=_client_times,
+    received_times=_received_times,
+    documents=_documents,
+    batch=_no_batches,
+    empty=("[]",),
+    spoilers=(
+        Spoiler("no stream", lambda document: {**document, "meta": {"dt": document["meta"]["dt"]}}),
+        Spoiler("a user id in words", lambda document: _with_event(document, user_id="12")),
+        Spoiler("an event of another schema", lambda document: {**document, "$schema": "/analytics/legacy/helppanel/1.0.0"}),
+        Spoiler("a state that is none", lambda document: _with_event(document, impact_module_state="maybe")),
+    ),
+)

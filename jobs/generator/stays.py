@@ -1,0 +1,147 @@
+"""Stays: who comes on a day, when, and for how many events.
+
+A stay is what one person does at one sitting, one or a few sessions: the unit that the generator plans. It begins on a day
+and ends by the evening of the next one.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from jobs.generator import draws
+from jobs.generator.draws import Bits, Flags, Share, Whole
+from jobs.generator.rows import DAY, HOUR, MINUTE, SECOND
+
+EPOCH = dt.date(1970, 1, 1)
+# Irrational, so that `spread` fills [0, 1); different ones, so that traits do not go together.
+_LENGTHS, _STARTS = 0.6180339887498949, 0.4142135623730951
+# How many stays come back to the same special scenarios.
+_ROUND = 160
+# An ordinary stay is over after so long, a long one after this: by then the next night's hours are known.
+ORDINARY_SPAN, LONG_SPAN = 3 * HOUR, 20 * HOUR
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """How the stays of a source are spread: over the day, in length, and over the special scenarios."""
+
+    hours: tuple[int, ...]  # relative weight of each hour of the day, UTC
+    # Number of events: Pareto type II, the common shape of session lengths, cut at the longest.
+    scale: float
+    tail: float
+    longest: int
+    # Places in each round of stays that a scenario takes; low ones, so that a small night has them too.
+    scenarios: Mapping[int, tuple[int, ...]]
+
+    def lengths(self, quantile: Share) -> Whole:
+        """The number of events of the stay at each quantile."""
+        extra = self.scale * ((1.0 - quantile) ** (-1.0 / self.tail) - 1.0)
+        return np.minimum(1 + np.floor(extra), self.longest).astype(np.int64)
+
+    @cached_property
+    def mean_length(self) -> float:
+        """Events of a stay, on the average."""
+        return float(self.lengths((np.arange(100_000) + 0.5) / 100_000).mean())
+
+    @cached_property
+    def scenario_of_place(self) -> Whole:
+        """The scenario of each place in a round."""
+        places = np.zeros(_ROUND, dtype=np.int64)
+        for scenario, taken in self.scenarios.items():
+            places[list(taken)] = scenario
+        return places
+
+    def starts(self, quantile: Share) -> Whole:
+        """The time of day of the start at each quantile, ms."""
+        reached = np.concatenate([[0.0], np.cumsum(np.array(self.hours, dtype=np.float64))])
+        hour = np.interp(quantile, reached / reached[-1], np.arange(25.0))
+        return np.minimum((hour * HOUR).astype(np.int64), DAY - 1)
+
+
+@dataclass(frozen=True)
+class Stays:
+    """One row per stay."""
+
+    day: int  # on which they began, days since 1970
+    index: Whole  # number among the stays of that day
+    bits: Bits
+    device: Bits
+    person: Whole  # number of the device: the same one comes back after three days
+    session: Bits  # what the client takes its session id from
+    scenario: Whole
+    start: Whole  # epoch ms
+    length: Whole  # events
+    long: Flags  # goes on for hours
+
+    def __len__(self) -> int:
+        return len(self.bits)
+
+    @property
+    def latest_end(self) -> Whole:
+        """A time by which the stay is over and all of it has been sent."""
+        return self.start + np.where(self.long, LONG_SPAN, ORDINARY_SPAN) + self.length * SECOND + 5 * MINUTE
+
+
+def day_number(date: dt.date) -> int:
+    """Days since 1970."""
+    return (date - EPOCH).days
+
+
+def begun(seed_bits: int, crowd: Crowd, day: int, index: Whole, reused: int) -> Stays:
+    """The stays of these numbers that begin on a day. A stay is the same however many others there are.
+
+    In the scenario `reused` the client takes the session id that it had three days before or will have three days later.
+    """
+    of_day = draws.root(seed_bits, "day", day)
+    bits = draws.children(of_day, index)
+    scenario = crowd.scenario_of_place[index % _ROUND]
+    # A device comes every third day, so its sessions are days apart, far beyond any silence.
+    person = index * 3 + day % 3
+    earlier = draws.root(seed_bits, "day", day - 3 * (day % 6 // 3))
+    quantile = (0.5 + draws.spread(index, _LENGTHS) + 0.02 * draws.share(bits, "length")) % 1.0
+    time_of_day = crowd.starts((draws.spread(index, _STARTS) + 0.05 * draws.share(bits, "start")) % 1.0)
+    shortly_before_midnight = DAY - 20 * MINUTE + draws.below(bits, "evening", 18 * MINUTE)
+    return Stays(
+        day=day,
+        index=index,
+        bits=bits,
+        device=draws.children(draws.root(seed_bits, "device"), person),
+        person=person,
+        session=np.where(scenario == reused, draws.children(earlier, index), bits),
+        scenario=scenario,
+        start=day * DAY + np.where(index % 40 == 14, shortly_before_midnight, time_of_day),
+        length=crowd.lengths(quantile),
+        long=index % 97 == 13,
+    )
+
+
+@dataclass(frozen=True)
+class Moments:
+    """One row per event of some stays, in order: who, and which of the stay's events."""
+
+    stays: Stays
+    owner: Whole  # row of the stay
+    number: Whole  # place in the stay, from 0
+    bits: Bits
+
+    def of(self, per_stay: Whole | Bits | Flags) -> Whole:
+        """A column of the stays, for each event."""
+        return per_stay[self.owner]
+
+    @property
+    def left(self) -> Whole:
+        """How many events of the stay follow."""
+        return self.stays.length[self.owner] - 1 - self.number
+
+
+def moments(stays: Stays) -> Moments:
+    """The events of the stays, without anything about them yet."""
+    owner = np.repeat(np.arange(len(stays)), stays.length)
+    first = np.cumsum(stays.length) - stays.length
+    number = np.arange(len(owner)) - first[owner]
+    return Moments(stays, owner, number, draws.child(stays.bits[owner], number))

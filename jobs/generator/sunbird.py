@@ -1,0 +1,162 @@
+"""Sunbird Telemetry V3: which events a device sends, when, and by which clock."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jobs.generator import draws
+from jobs.generator.draws import Flags, Whole
+from jobs.generator.format import Document, Format, Spoiler, Traits, styles
+from jobs.generator.idle import drawn_gaps
+from jobs.generator.rows import ARRAY, BATCH, DAY, HOUR, MINUTE, SECOND, SINGLE
+from jobs.generator.stays import Crowd, Moments, Stays
+from jobs.generator.sunbird_documents import batches, documents, received_times
+from jobs.generator.sunbird_kinds import KINDS, Event, Scenario
+
+# How often each kind comes in the middle of a session, in thousandths.
+_MIDDLE = {
+    Event.IMPRESSION: 200,
+    Event.INTERACT: 520,
+    Event.ASSESS: 40,
+    Event.RESPONSE: 25,
+    Event.BACKGROUND: 20,
+    Event.FEEDBACK: 8,
+    Event.SHARE: 12,
+    Event.SHARE_ITEM: 6,
+    Event.ERROR: 12,
+    Event.HEARTBEAT: 25,
+    Event.LOG: 50,
+    Event.SEARCH: 50,
+    Event.EXDATA: 12,
+    Event.AUDIT: 10,
+    Event.METRICS: 10,
+}
+_SERVICE = {
+    Event.LOG: 400,
+    Event.SEARCH: 250,
+    Event.AUDIT: 150,
+    Event.METRICS: 60,
+    Event.JOB_START: 50,
+    Event.METRIC: 30,
+    Event.EXDATA: 20,
+    Event.SERVICE_START: 40,
+}
+
+
+def _of_a_thousand(weights: dict[Event, int]) -> Whole:
+    return np.repeat([int(kind) for kind in weights], list(weights.values()))
+
+
+def _keyed(stays: Stays) -> Flags:
+    return (stays.index % 7 != 4) & (stays.scenario != Scenario.SERVICE) & (stays.scenario != Scenario.KEYLESS)
+
+
+def _traits(stays: Stays) -> Traits:
+    keyed = _keyed(stays)
+    key = np.where(keyed, draws.draw(stays.session, "session id"), draws.draw(stays.device, "person")) | np.uint64(1)
+    return Traits(
+        key=np.where(stays.scenario == Scenario.KEYLESS, np.uint64(0), key),
+        keyed=keyed,
+        style=styles(stays, (BATCH, SINGLE, BATCH, ARRAY, BATCH, BATCH, SINGLE, BATCH, SINGLE, BATCH)),
+        batch_size=5 + stays.index % 16,
+        tick=np.where(stays.scenario == Scenario.SECONDS, SECOND, 1),
+    )
+
+
+def _script(moment: Moments) -> tuple[Whole, Whole]:
+    stays = moment.stays
+    place = draws.below(moment.bits, "kind", 1000)
+    kind = _of_a_thousand(_MIDDLE)[place]
+    resumes = np.append(False, kind[:-1] == Event.BACKGROUND)
+    kind = np.where(resumes, Event.RESUME, kind)
+    kind = _nested(moment, kind)
+    long_enough = stays.length >= 4
+    starts = moment.of(draws.share(stays.bits, "starts") < 0.85)
+    ends = moment.of((draws.share(stays.bits, "ends") < 0.85) & long_enough)
+    summarised = moment.of((draws.share(stays.bits, "summarised") < 0.5) & long_enough)
+    kind = np.select(
+        [(moment.number == 0) & starts, moment.number == 0, summarised & (moment.left == 0), ends & (moment.left == summarised)],
+        [Event.START, Event.IMPRESSION, Event.SUMMARY, Event.END],
+        kind,
+    )
+    kind = np.where(moment.of(stays.scenario == Scenario.SERVICE), _of_a_thousand(_SERVICE)[place], kind)
+    return kind, _gaps(moment, kind)
+
+
+def _nested(moment: Moments, kind: Whole) -> Whole:
+    """The kinds with a content player in most longer stays, and an editor within it in the longest."""
+    length = moment.of(moment.stays.length)
+    trait = moment.of(draws.share(moment.stays.bits, "nested"))
+    played, closed = (length >= 9) & (trait < 0.6), trait > 0.08
+    edited = played & (length >= 20) & (trait < 0.3)
+    number, left = moment.number, moment.left
+    return np.select(
+        [
+            played & (number == 2 + length // 6),
+            played & closed & (left == 3 + length // 6),
+            edited & (number == 2 + length // 3),
+            edited & (left == 3 + length // 3),
+        ],
+        [Event.PLAYER_START, Event.PLAYER_END, Event.EDITOR_START, Event.EDITOR_END],
+        kind,
+    )
+
+
+def _gaps(moment: Moments, kind: Whole) -> Whole:
+    gap = drawn_gaps(moment.bits, 11 * SECOND, moment.of(moment.stays.long))
+    after_background = np.append(False, kind[:-1] == Event.BACKGROUND)
+    away = 5 * SECOND + draws.below(moment.bits, "away", 90 * MINUTE)
+    # Where sessions are told apart by silence, some silences are exactly at the limit and some beyond it.
+    silent = draws.share(moment.bits, "silence") + moment.of(_keyed(moment.stays))
+    return np.select(
+        [silent < 0.015, silent < 0.04, after_background],
+        [np.full(len(gap), 30 * MINUTE), 31 * MINUTE + draws.below(moment.bits, "silence", HOUR), away],
+        gap,
+    )
+
+
+def _client_times(moment: Moments, time: Whole) -> Whole:
+    scenario = moment.of(moment.stays.scenario)
+    wrong = [scenario == Scenario.CLOCK_AHEAD, scenario == Scenario.CLOCK_BEHIND]
+    return np.select(wrong, [time + 1_100 * DAY, time - 1_500 * DAY], time)
+
+
+def _without_id(document: Document) -> Document:
+    return {name: value for name, value in document.items() if name != "mid"}
+
+
+SUNBIRD = Format(
+    name="sunbird",
+    weight=4,
+    crowd=Crowd(
+        # An Indian school day, in UTC.
+        hours=(6, 9, 14, 19, 22, 24, 23, 22, 21, 20, 19, 18, 19, 22, 24, 22, 17, 11, 7, 4, 3, 3, 3, 4),
+        scale=14.0,
+        tail=2.1,
+        longest=300,
+        scenarios={
+            Scenario.CLOCK_AHEAD: (1,),
+            Scenario.SERVICE: (3, 31, 59, 87, 115, 143),
+            Scenario.SECONDS: (5, 105),
+            Scenario.KEYLESS: (7,),
+            Scenario.REUSED: (12, 65),
+            Scenario.CLOCK_BEHIND: (9,),
+        },
+    ),
+    kinds=KINDS,
+    reused=Scenario.REUSED,
+    silence=(30 * MINUTE, 24 * HOUR),
+    traits=_traits,
+    script=_script,
+    client_times=_client_times,
+    received_times=received_times,
+    documents=documents,
+    batch=batches,
+    empty=('{"id":"api.sunbird.telemetry","ver":"3.0","events":[]}', "[]"),
+    spoilers=(
+        Spoiler("no mid", _without_id),
+        Spoiler("a time in words", lambda document: {**document, "ets": "yesterday"}),
+        Spoiler("an interaction with nothing", lambda document: {**document, "eid": "INTERACT", "edata": {"type": "TOUCH"}}),
+        Spoiler("a version of the past", lambda document: {**document, "ver": "2.2"}),
+    ),
+)

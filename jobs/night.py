@@ -1,0 +1,276 @@
+"""Run a night: what has landed becomes the tables, is checked, and is published as a whole or not at all.
+
+    millrace run --date 2026-11-20
+    spark-submit jobs/night.py --date 2026-11-20 --landing LANDING --lake LAKE --env cluster
+
+The steps: survey, ingest, deduplicate, account, sessions, metrics, checks, publish.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs import account, checks, deduplicate, ingest, metrics, quality_gate, sessions, survey
+from jobs.errors import CheckFailedError, LandingError, UsageError
+from jobs.lake import Change, Lake
+from jobs.landing import Partition, check_root
+from jobs.progress import Progress
+from jobs.quality_gate import Finding
+from jobs.settings import Settings
+from jobs.survey import Survey
+from schemas.account import FILES, QUALITY_RESULTS
+from transforms.records import TimeRules
+from transforms.sessions import SessionRules
+from transforms.sources import SOURCES, ruleset
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+DAY_MS = 86_400_000
+PAGES = "_quality"
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What one source landed and what became of it."""
+
+    files: int = 0
+    records: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    unreadable: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did."""
+
+    run_id: str
+    night: dt.date | None
+    landed: int = 0  # files that were looked at
+    published: bool = False
+    tallies: Mapping[str, Tally] = field(default_factory=dict)  # per source, of what was read
+    unreadable: Sequence[tuple[str, str]] = ()  # file and why
+    failed: Sequence[Finding] = ()  # checks of severity warning that did not hold
+    checks: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """0 done; 3 done, but some landed files could not be read."""
+        return 3 if self.unreadable else 0
+
+
+class Run:
+    """One run of the lake: its identity, its journal, and the steps in their order."""
+
+    def __init__(self, spark: SparkSession, lake: Lake, settings: Settings, command: str, progress: Progress, night: dt.date | None) -> None:
+        now = dt.datetime.now(dt.UTC)
+        self.spark = spark
+        self.lake = lake
+        self.settings = settings
+        self.run_id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        self.night = night
+        self._command = command
+        self._progress = progress
+        self._journal: list[dict[str, Any]] = []
+
+    @property
+    def folder(self) -> Path:
+        """The run's staging folder."""
+        return self.lake.staging(self.run_id)
+
+    def execute(self, found: Survey, sources: Collection[str], *, from_nothing: bool = False) -> Outcome:
+        """Read what the survey found and publish the tables that follow from it.
+
+        Raises CheckFailedError when a critical check fails: then only `runs` and `quality_results` are written.
+        """
+        if not found.replaced:
+            self._publish({}, sources)
+            return Outcome(self.run_id, self.night, found.landed)
+        quality_gate.warm_up()
+        rulesets = rulesets_of(self.settings, sources)
+        accounts, staged = self._read(found)
+        unreadable = frozenset(file.file for file, told in zip(found.files, accounts, strict=True) if told.error is not None)
+        with self._step("deduplicate"):
+            settled = deduplicate.deduplicate(
+                self.spark,
+                deduplicate.Inputs(self.lake, self.folder, self.run_id, self.settings.deduplication.window_days, found.replaced, staged, unreadable),
+            )
+        changes: dict[str, Change] = dict(settled.changes)
+        with self._step("account"):
+            changes[FILES.name] = account.write(
+                self.lake, self.folder, self.run_id, found.files, accounts, settled.counts, rulesets, found.replaced, settled.moved
+            )
+        with self._step("sessions"):
+            changes |= sessions.rebuild(self.spark, sessions.Inputs(self.lake, self.folder, self.run_id, session_rules(self.settings), changes["events"], from_nothing))
+        landed = found.replaced | {partition for partition, _ in settled.moved}
+        state = metrics.NewState(self.lake, self.folder, changes)
+        with self._step("metrics"):
+            changes["daily_metrics"] = metrics.compute(self.spark, state, landed, self.run_id, from_nothing=from_nothing)
+        findings = self._check(state, landed, changes, sources)
+        self._publish(changes, sources)
+        return Outcome(
+            self.run_id,
+            self.night,
+            found.landed,
+            True,
+            _tallies(found, accounts, settled.counts),
+            sorted((file.file, told.error or "") for file, told in zip(found.files, accounts, strict=True) if told.error is not None),
+            [finding for finding in findings if not finding.passed],
+            len(findings),
+        )
+
+    def _read(self, found: Survey) -> tuple[list[ingest.FileAccount], list[ingest.StagedFile]]:
+        rules = self.settings.ingest
+        read_rules = ingest.ReadRules(time_rules(self.settings), rules.max_document_bytes, rules.chunk_lines)
+        size = sum(file.size for file in found.files)
+        with self._step("ingest", rows=len(found.files), size=size):
+            task_bytes = max(rules.task_bytes_minimum, min(rules.task_bytes_maximum, size // rules.tasks))
+            return ingest.read(self.spark, self.settings.paths.landing, found.files, self.folder / "_records", read_rules, task_bytes)
+
+    def _check(self, state: metrics.NewState, landed: Collection[Partition], changes: dict[str, Change], sources: Collection[str]) -> list[Finding]:
+        night = self.night or max(partition.landing_date for partition in landed)
+        with self._step("checks"):
+            observed = checks.observe(self.spark, state, landed, self.settings.quality, night)
+            pages = self.lake.root / PAGES / night.isoformat()
+            findings = quality_gate.judge(observed, self.run_id, pages)
+            results = checks.results(findings, self.folder, self.run_id, night)
+        critical = [finding for finding in findings if not finding.passed and finding.severity == "critical"]
+        if critical:
+            self._publish({QUALITY_RESULTS.name: results}, sources, failed=True)
+            first = critical[0]
+            more = f" and {len(critical) - 1} more" if len(critical) > 1 else ""
+            raise CheckFailedError(
+                f"nothing was published: {first.table}: {first.label} does not hold ({first.observed:g} found, allowed is {first.threshold}){more};"
+                f" see {pages / 'index.html'} and the staged tables in {self.folder}"
+            )
+        changes[QUALITY_RESULTS.name] = results
+        return findings
+
+    def _publish(self, changes: Mapping[str, Change], sources: Collection[str], *, failed: bool = False) -> None:
+        started = dt.datetime.now(dt.UTC)
+        with self._progress.step("publish"):
+            last = self._entry(survey.NIGHT_DONE, started, status="failed" if failed else "done", sources=sources)
+            self.lake.publish(changes, [*self._journal, last], self.run_id, keep_staging=failed)
+
+    @contextmanager
+    def _step(self, name: str, rows: int | None = None, size: int | None = None) -> Iterator[None]:
+        started = dt.datetime.now(dt.UTC)
+        with self._progress.step(name):
+            yield
+        self._journal.append(self._entry(name, started, rows=rows, size=size))
+
+    def _entry(
+        self, step: str, started: dt.datetime, *, status: str = "done", rows: int | None = None, size: int | None = None, sources: Collection[str] | None = None
+    ) -> dict[str, Any]:
+        limited = None if sources is None or set(sources) == set(SOURCES) else ",".join(sorted(sources))
+        return {
+            "run_id": self.run_id,
+            "command": self._command,
+            "step": step,
+            "night": self.night,
+            "started": started,
+            "ended": dt.datetime.now(dt.UTC),
+            "status": status,
+            "rows": rows,
+            "bytes": size,
+            "sources": limited,
+        }
+
+
+def run_night(
+    spark: SparkSession,
+    settings: Settings,
+    night: dt.date,
+    *,
+    sources: Collection[str] = tuple(SOURCES),
+    accept_empty: bool = False,
+    command: str = "run",
+    progress: Progress | None = None,
+) -> Outcome:
+    """Run the night of a date, with late files of the nights before it that have been run.
+
+    Raises LandingError when there is no landing folder, or when a night that has rows has no file left;
+    CheckFailedError when a critical check fails; LakeError and LakeBusyError when the lake cannot be written.
+    """
+    progress = progress or Progress()
+    progress.begin(night.isoformat())
+    check_sources(sources)
+    check_root(settings.paths.landing)
+    with Lake.writing(settings.paths.lake, f"millrace {command}") as lake:
+        with progress.step("survey"):
+            before = {night - dt.timedelta(days=days) for days in range(1, settings.ingest.nights_back + 1)}
+            nights = {night} | (before & survey.nights_run(lake))
+            refuse_emptied(survey.emptied(lake, settings.paths.landing, nights, SOURCES), accept_empty=accept_empty)
+            found = survey.of_nights(lake, settings.paths.landing, nights, sources, rulesets_of(settings, sources))
+        return Run(spark, lake, settings, command, progress, night).execute(found, sources)
+
+
+def check_sources(sources: Collection[str]) -> None:
+    """Raises UsageError when a source is not known."""
+    for source in sources:
+        if source not in SOURCES:
+            raise UsageError(f"no source is called {source!r}: --source takes {', '.join(sorted(SOURCES))}")
+
+
+def refuse_emptied(nights: Sequence[dt.date], *, accept_empty: bool) -> None:
+    """Raises LandingError when nights have lost all their files and nobody said that this is meant."""
+    if nights and not accept_empty:
+        raise LandingError(
+            f"the night of {nights[0]} has rows in the lake but no landed file is left: land its files again, or call with --accept-empty to drop its rows"
+        )
+
+
+def time_rules(settings: Settings) -> TimeRules:
+    """The rules of time that the settings ask for."""
+    return TimeRules(
+        past_ms=settings.time.client_past_days * DAY_MS,
+        future_ms=settings.time.client_future_hours * 3_600_000,
+        late_ms=settings.time.late_after_hours * 3_600_000,
+    )
+
+
+def session_rules(settings: Settings) -> SessionRules:
+    """The rules of sessions that the settings ask for."""
+    asked = settings.sessions
+    return SessionRules(
+        keyed_silence_ms=int(asked.keyed_silence_hours * 3_600_000),
+        derived_silence_ms=int(asked.derived_silence_minutes * 60_000),
+        idle_ms=int(asked.idle_seconds * 1000),
+        tab_tolerance_ms=int(asked.tab_tolerance_seconds * 1000),
+    )
+
+
+def rulesets_of(settings: Settings, sources: Collection[str]) -> dict[str, str]:
+    """Per source the hash of all that decides what becomes of its files."""
+    rules = time_rules(settings)
+    return {source: ruleset(SOURCES[source], rules, settings.ingest.max_document_bytes) for source in sources}
+
+
+def _tallies(found: Survey, accounts: Sequence[ingest.FileAccount], counts: Mapping[str, Mapping[str, int]]) -> dict[str, Tally]:
+    tallies: dict[str, Tally] = {}
+    for file, told in zip(found.files, accounts, strict=True):
+        so_far = tallies.get(file.partition.source, Tally())
+        kinds = {kind: counts.get(kind, {}).get(file.file, 0) for kind in ("accepted", "duplicates", "rejected")}
+        tallies[file.partition.source] = Tally(
+            so_far.files + 1,
+            so_far.records + (told.records or 0),
+            so_far.accepted + kinds["accepted"],
+            so_far.duplicates + kinds["duplicates"],
+            so_far.rejected + kinds["rejected"],
+            so_far.unreadable + (told.error is not None),
+        )
+    return dict(sorted(tallies.items()))
+
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    main(["run"])

@@ -1,0 +1,72 @@
+"""The Spark session: from the settings alone, without network, without noise."""
+
+from __future__ import annotations
+
+import importlib.resources
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from jobs.delta_jars import delta_jars
+from jobs.errors import SetupError
+from jobs.java import require_java
+from jobs.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@contextmanager
+def spark_session(settings: Settings) -> Iterator[SparkSession]:
+    """A Spark session with Delta, stopped at the end; one that runs already is used and left as it is.
+
+    Raises SetupError when Java or the Delta jars are missing.
+    """
+    from pyspark.sql import SparkSession
+
+    running = SparkSession.getActiveSession()
+    if running is not None:
+        yield running
+        return
+    session = start(settings)
+    try:
+        yield session
+    finally:
+        session.stop()
+
+
+def start(settings: Settings) -> SparkSession:
+    """Start a Spark session with Delta.
+
+    Raises SetupError when Java or the Delta jars are missing.
+    """
+    require_java()
+    from pyspark.sql import SparkSession
+
+    # Workers run the same Python and find the same packages as the driver.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    builder = SparkSession.builder.appName("millrace")
+    if settings.spark.master:
+        builder = builder.master(settings.spark.master)
+    builder = (
+        builder.config("spark.driver.memory", settings.spark.driver_memory)
+        .config("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={_log_settings()} --add-modules=jdk.incubator.vector -XX:-PrintWarnings")
+        .config("spark.jars", ",".join(str(jar) for jar in delta_jars()))
+        .config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
+        .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
+    )
+    for key, value in settings.spark.options.items():
+        builder = builder.config(key, str(value).lower() if isinstance(value, bool) else str(value))
+    logging.getLogger("py4j").setLevel(logging.ERROR)
+    try:
+        return builder.getOrCreate()
+    except Exception as error:
+        raise SetupError(f"Spark does not start ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}): see the message above") from error
+
+
+def _log_settings() -> str:
+    return str(importlib.resources.files("conf") / "log4j2.properties")

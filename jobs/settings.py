@@ -1,0 +1,164 @@
+"""Settings: `conf/base.yaml`, an environment over it, and what the call itself says."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from jobs.errors import SettingsError
+
+ENVIRONMENTS = ("local", "cluster")
+
+
+class Section(BaseModel):
+    """A part of the configuration: every key is known, none changes after it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Paths(Section):
+    """Where files land and where the tables are."""
+
+    landing: Path
+    lake: Path
+
+
+class Ingest(Section):
+    """How landed files are read."""
+
+    nights_back: int = Field(ge=0)
+    max_document_bytes: int = Field(gt=0)
+    chunk_lines: int = Field(gt=0)
+    tasks: int = Field(gt=0)
+    task_bytes_minimum: int = Field(gt=0)
+    task_bytes_maximum: int = Field(gt=0)
+
+
+class Time(Section):
+    """Which times are plausible."""
+
+    client_past_days: int = Field(ge=0)
+    client_future_hours: int = Field(ge=0)
+    late_after_hours: int = Field(ge=0)
+
+
+class Deduplication(Section):
+    """How far back a copy is looked for."""
+
+    window_days: int = Field(ge=0)
+
+
+class Sessions(Section):
+    """What holds a session together and what counts as time."""
+
+    keyed_silence_hours: float = Field(gt=0)
+    derived_silence_minutes: float = Field(gt=0)
+    idle_seconds: float = Field(gt=0)
+    tab_tolerance_seconds: float = Field(ge=0)
+
+
+class Bound(Section):
+    """What a share may be, and what happens when it is not."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+    severity: Literal["critical", "warning"] = "warning"
+
+
+class Quality(Section):
+    """The bounds of the checks that compare a night with what is usual."""
+
+    acceptance_rate: Bound
+    duplicate_rate: Bound
+    late_rate: Bound
+    reported_mismatch_rate: Bound
+
+
+class Spark(Section):
+    """The Spark session; a null master is left to spark-submit."""
+
+    master: str | None
+    driver_memory: str
+    options: dict[str, str | int | float | bool]
+
+
+class Settings(Section):
+    """All settings of a run."""
+
+    paths: Paths
+    ingest: Ingest
+    time: Time
+    deduplication: Deduplication
+    sessions: Sessions
+    quality: Quality
+    spark: Spark
+
+    def at(self, landing: Path | None = None, lake: Path | None = None) -> Settings:
+        """These settings with other paths."""
+        paths = Paths(landing=landing or self.paths.landing, lake=lake or self.paths.lake)
+        return self.model_copy(update={"paths": paths})
+
+
+def load(environment: str = "local", file: Path | None = None) -> Settings:
+    """Read the settings of an environment, or of a file, over the defaults.
+
+    Raises SettingsError when a file cannot be read or a key or value is wrong.
+    """
+    folder = importlib.resources.files("conf")
+    layers = [_parsed("base.yaml", (folder / "base.yaml").read_text())]
+    if file is not None:
+        try:
+            layers.append(_parsed(str(file), file.read_text()))
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"the configuration {file} cannot be read ({_why(error)}): give --conf a YAML file") from None
+    elif environment in ENVIRONMENTS:
+        layers.append(_parsed(f"{environment}.yaml", (folder / f"{environment}.yaml").read_text()))
+    else:
+        raise SettingsError(f"no environment is called {environment!r}: --env takes {' or '.join(ENVIRONMENTS)}")
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _over(merged, layer)
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        raise SettingsError(_one_line(error, file)) from None
+
+
+def _parsed(name: str, text: str) -> dict[str, Any]:
+    try:
+        parsed = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise SettingsError(f"the configuration {name} is no YAML{where}: mend it") from None
+    if parsed is None:
+        return {}
+    if not isinstance(parsed, dict):
+        raise SettingsError(f"the configuration {name} is no mapping of keys: see conf/base.yaml")
+    return parsed
+
+
+def _over(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in layer.items():
+        below = merged.get(key)
+        merged[key] = _over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _one_line(error: ValidationError, file: Path | None) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    where = f"the configuration {file}" if file else "the configuration"
+    if first["type"] == "extra_forbidden":
+        return f"{where} has the unknown key {key}: conf/base.yaml lists the keys"
+    return f"{where}: {key} is wrong ({first['msg'].lower()}): see conf/base.yaml"
+
+
+def _why(error: Exception) -> str:
+    return error.strerror or "" if isinstance(error, OSError) else "it is no text"

@@ -1,0 +1,119 @@
+"""The Parquet files of a table: written by whoever has the rows, driver or worker, and described for the Delta log.
+
+A file is written into the staging folder of a run under a name of its own, so what a lost or repeated task wrote is
+never mistaken for a result: only files whose description came back count.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from schemas.table import Table
+
+# How a description travels from a worker to the driver.
+WRITTEN = pa.schema([("table", pa.string()), ("path", pa.string()), ("partition", pa.string()), ("size", pa.int64()), ("rows", pa.int64()), ("stats", pa.string())])
+ROW_GROUP_ROWS = 131_072
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """One Parquet file of a table and what the Delta log says of it."""
+
+    table: str
+    path: str  # from the table's folder
+    partition: str  # partition values by column, canonical JSON
+    size: int  # bytes
+    rows: int
+    stats: str  # the Delta log's statistics, JSON
+
+    @property
+    def partition_values(self) -> dict[str, str]:
+        """Partition values by column, as text."""
+        values: dict[str, str] = json.loads(self.partition)
+        return values
+
+
+def write(table: Table, rows: pa.Table, partition: Mapping[str, str], folder: Path) -> WrittenFile:
+    """Write rows of one partition as one Parquet file below `folder`, without the partition's columns."""
+    inside = "/".join(f"{name}={partition[name]}" for name in table.partitioned_by)
+    path = f"{inside}/part-{uuid.uuid4()}.zstd.parquet" if inside else f"part-{uuid.uuid4()}.zstd.parquet"
+    target = folder / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    names = [name for name in table.names if name not in table.partitioned_by]
+    fields = pa.schema([pa.field(name, table[name].type) for name in names])
+    bare = rows.select(names).cast(fields)
+    pq.write_table(bare, target, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS, use_dictionary=True)
+    return WrittenFile(
+        table=table.name,
+        path=path,
+        partition=json.dumps(dict(partition), sort_keys=True),
+        size=target.stat().st_size,
+        rows=rows.num_rows,
+        stats=json.dumps(_statistics(bare)),
+    )
+
+
+def write_partitioned(table: Table, rows: pa.Table, folder: Path) -> list[WrittenFile]:
+    """Write rows as one file per partition that they hold, sorted by the table's order."""
+    if rows.num_rows == 0:
+        return []
+    order = [*table.sorted_by, *(name for name in table.key if name not in table.sorted_by)]
+    if order:
+        rows = rows.sort_by([(name, "ascending") for name in order])
+    if not table.partitioned_by:
+        return [write(table, rows, {}, folder)]
+    labels = [rows[name].cast(pa.string()) for name in table.partitioned_by]
+    label = pc.binary_join_element_wise(*labels, "\x1f")
+    written = []
+    for joined in sorted(pc.unique(label).to_pylist()):
+        values = dict(zip(table.partitioned_by, joined.split("\x1f"), strict=True))
+        written.append(write(table, rows.filter(pc.equal(label, joined)), values, folder))
+    return written
+
+
+def described(files: Iterable[WrittenFile]) -> Iterator[pa.RecordBatch]:
+    """The descriptions as Arrow batches of the schema WRITTEN: at most one."""
+    rows = [vars(file) for file in files]
+    if rows:
+        yield pa.RecordBatch.from_pylist(rows, schema=WRITTEN)
+
+
+def from_descriptions(rows: pa.Table) -> list[WrittenFile]:
+    """The files that these descriptions describe, in a fixed order."""
+    return sorted((WrittenFile(**row) for row in rows.select(WRITTEN.names).to_pylist()), key=lambda file: (file.table, file.path))
+
+
+def _statistics(rows: pa.Table) -> dict[str, Any]:
+    """What lets a reader skip the file: the bounds of numbers, dates and times, and the counts of nulls."""
+    bounds = [f.name for f in rows.schema if pa.types.is_integer(f.type) or pa.types.is_date(f.type) or pa.types.is_timestamp(f.type)]
+    least: dict[str, Any] = {}
+    most: dict[str, Any] = {}
+    for name in bounds:
+        found = pc.min_max(rows[name]).as_py()
+        if found["min"] is not None:
+            least[name], most[name] = _spelled(found["min"], up=False), _spelled(found["max"], up=True)
+    nulls = {f.name: rows[f.name].null_count for f in rows.schema if not pa.types.is_nested(f.type)}
+    return {"numRecords": rows.num_rows, "minValues": least, "maxValues": most, "nullCount": nulls}
+
+
+def _spelled(value: Any, *, up: bool) -> Any:
+    """A bound in the Delta log's form: whole milliseconds, never tighter than the value itself."""
+    if isinstance(value, dt.datetime):
+        over = value.microsecond % 1000
+        whole = value - dt.timedelta(microseconds=over)
+        if up and over and whole < dt.datetime.max.replace(tzinfo=whole.tzinfo) - dt.timedelta(milliseconds=1):
+            whole += dt.timedelta(milliseconds=1)
+        return f"{whole.year:04d}-{whole:%m-%dT%H:%M:%S}.{whole.microsecond // 1000:03d}Z"
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    return value

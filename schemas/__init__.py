@@ -1,0 +1,1 @@
+"""What the tables and the four formats must look like: the contracts that everything else is derived from."""

@@ -1,0 +1,27 @@
+"""All tables of a lake, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from schemas.account import DAILY_METRICS, FILES, QUALITY_RESULTS, RUNS
+from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
+from schemas.sessions import SESSION_CHAINS, SESSION_EVENTS, SESSIONS, WORKFLOW_SUMMARIES
+from schemas.table import Table
+
+TABLES: Mapping[str, Table] = {
+    table.name: table
+    for table in (
+        EVENTS,
+        DUPLICATE_EVENTS,
+        REJECTED_EVENTS,
+        SESSIONS,
+        SESSION_EVENTS,
+        SESSION_CHAINS,
+        WORKFLOW_SUMMARIES,
+        DAILY_METRICS,
+        FILES,
+        RUNS,
+        QUALITY_RESULTS,
+    )
+}

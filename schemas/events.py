@@ -1,0 +1,185 @@
+"""The tables that hold what landed, record by record: `events`, `duplicate_events`, `rejected_events`."""
+
+from __future__ import annotations
+
+from schemas.table import (
+    BIGINT,
+    BINARY,
+    BOOLEAN,
+    DATE,
+    DOUBLE,
+    INTEGER,
+    STRING,
+    TIMESTAMP,
+    Check,
+    Column,
+    Table,
+    array_of,
+    column,
+    struct_of,
+)
+
+EVENT_TYPES = (
+    "session",
+    "start",
+    "end",
+    "foreground",
+    "background",
+    "page_view",
+    "interaction",
+    "performance",
+    "transaction",
+    "assessment",
+    "response",
+    "interrupt",
+    "feedback",
+    "share",
+    "audit",
+    "error",
+    "heartbeat",
+    "log",
+    "search",
+    "metrics",
+    "external_data",
+    "variable",
+    "other",
+)
+TIME_SOURCES = ("client", "received")
+SESSION_KINDS = ("reported", "keyed", "derived")
+REASONS = ("invalid_json", "not_an_object", "schema_violation", "too_large")
+
+ENV_SUMMARY = array_of(struct_of(env=STRING, timespent=DOUBLE, visits=BIGINT))
+EVENTS_SUMMARY = array_of(struct_of(id=STRING, count=BIGINT))
+PAGE_SUMMARY = array_of(struct_of(id=STRING, type=STRING, env=STRING, timespent=DOUBLE, visits=BIGINT))
+REPORTED = struct_of(
+    timespent=DOUBLE,
+    pageviews=BIGINT,
+    interactions=BIGINT,
+    start_time=TIMESTAMP,
+    end_time=TIMESTAMP,
+    envsummary=ENV_SUMMARY,
+    eventssummary=EVENTS_SUMMARY,
+    pagesummary=PAGE_SUMMARY,
+)
+# What the session rules read of one event, worked out once by the module of its source, so that the rules
+# themselves know no source. An event whose `key` is null belongs to no session.
+SESSION_INPUT = struct_of(
+    key=STRING,  # the session key: canonical JSON of the list of its fields
+    kind=STRING,  # one of SESSION_KINDS
+    user=BOOLEAN,  # carries time and makes a session
+    pauses=BOOLEAN,  # the gap directly after it counts 0
+    expects_end=BOOLEAN,  # sessions of this key are expected to close with an event of type end
+    page_type=STRING,
+    tab=STRING,  # pings: the browser tab
+    link=STRING,  # pings: the client's own session id
+    load_latency=BIGINT,  # ms
+    load_reason=STRING,
+    unload_reason=STRING,
+    max_scroll_depth=BIGINT,  # px
+    currency=STRING,  # ISO 4217, of a transaction
+    variable_key=STRING,
+    variable_value=STRING,
+    reported=REPORTED,  # what the client's own summary says
+    reported_rank=INTEGER,  # which summaries come first: 0 session, 1 app, 2 any
+)
+
+LANDING: tuple[Column, ...] = (
+    column("landing_date", DATE, "date of arrival, UTC, from the landing path", required=True),
+    column("landing_hour", INTEGER, "hour of arrival, UTC; null where the path has none", minimum=0, maximum=23),
+    column("file", STRING, "path of the landed file from the landing root", required=True),
+    column("record", BIGINT, "line in the file, from 1, blank ones counted", required=True, minimum=1),
+    column("position", INTEGER, "place within the line's batch or array, from 0", required=True, minimum=0),
+)
+RUN_ID = column("run_id", STRING, "run that wrote the row: see runs", required=True)
+
+_EVENT_COLUMNS: tuple[Column, ...] = (
+    # what
+    column("source", STRING, "which of the landed formats", required=True),
+    column("event_id", STRING, "the record's own id, else a hash of its content", required=True),
+    column("event_type", STRING, "the unified verb", required=True, values=EVENT_TYPES),
+    column("event_name", STRING, "the source's own name of the event", required=True),
+    column("format_version", STRING, "version of the format, as the record says"),
+    # when
+    column("event_time", TIMESTAMP, "when it happened: client_time where plausible, else received_time", required=True),
+    column("event_date", DATE, "UTC date of event_time", required=True),
+    column("client_time", TIMESTAMP, "when it happened, as the client said"),
+    column("received_time", TIMESTAMP, "when a server received it; the landing hour where none said", required=True),
+    column("time_source", STRING, "which of the two event_time is", required=True, values=TIME_SOURCES),
+    # who
+    column("user_id", STRING, "signed-in user, where the source has one"),
+    column("device_id", STRING, "device or installation"),
+    column("session_key", STRING, "the client's own session id"),
+    # where
+    column("app_id", STRING, "application that sent it"),
+    column("app_version", STRING, "its version"),
+    column("environment", STRING, "part of the application or wiki in which it happened"),
+    column("page", STRING, "page or screen"),
+    column("page_title", STRING, "its title"),
+    column("target_id", STRING, "what it was done to"),
+    column("target_type", STRING, "kind of the target"),
+    column("locale", STRING, "language of the client"),
+    column("os", STRING, "operating system"),
+    column("device_model", STRING, "make and model"),
+    # how much
+    column("value", DOUBLE, "the event's own number: a score, a rating, an amount, a measured value"),
+    column("duration_ms", BIGINT, "the event's own duration", unit="ms", minimum=0),
+    # verbatim
+    column("properties", STRING, "the event's own part, verbatim, canonical JSON without secrets", required=True),
+    column("context", STRING, "the rest of the record and of its batch header, canonical JSON without secrets", required=True),
+    column("flags", array_of(STRING), "what is doubtful about the row, sorted", required=True),
+    *LANDING,
+    # for the next steps
+    column("event_hash", BIGINT, "64-bit hash of event_id, by which copies are found", required=True),
+    column("session_input", SESSION_INPUT, "what the session rules read of the event"),
+    RUN_ID,
+)
+
+EVENTS = Table(
+    name="events",
+    one_row_per="accepted event, after deduplication",
+    key=("source", "event_id", "landing_date"),
+    partitioned_by=("landing_date", "source"),
+    sorted_by=("event_date",),
+    columns=_EVENT_COLUMNS,
+    checks=(
+        Check("event_date is the date of event_time", "event_date = to_date(event_time)"),
+        Check("event_time is the time that time_source names", "event_time = CASE time_source WHEN 'client' THEN client_time ELSE received_time END"),
+        Check("received_time is not before 2000", "received_time >= timestamp'2000-01-01 00:00:00' OR landing_date < date'2000-01-01'"),
+    ),
+)
+
+DUPLICATE_EVENTS = Table(
+    name="duplicate_events",
+    one_row_per="valid record that repeats an event landed at most the window of days before it",
+    key=("source", "file", "record", "position"),
+    partitioned_by=("landing_date", "source"),
+    sorted_by=("event_date",),
+    columns=(
+        *_EVENT_COLUMNS,
+        column("earlier_landing_date", DATE, "landing date of the copy directly before this one", required=True),
+        column("earlier_landing_hour", INTEGER, "its landing hour", minimum=0, maximum=23),
+        column("earlier_file", STRING, "its file", required=True),
+        column("earlier_record", BIGINT, "its line", required=True, minimum=1),
+        column("earlier_position", INTEGER, "its place within the line", required=True, minimum=0),
+    ),
+    checks=(Check("the earlier copy did not land later", "earlier_landing_date <= landing_date"),),
+)
+
+REJECTED_EVENTS = Table(
+    name="rejected_events",
+    one_row_per="landed record that was refused",
+    key=("source", "landing_date", "file", "record", "position"),
+    partitioned_by=("landing_date", "source"),
+    columns=(
+        column("source", STRING, "which of the landed formats", required=True),
+        *LANDING,
+        column("reason", STRING, "why it was refused", required=True, values=REASONS),
+        column("path", STRING, "JSON Pointer to what is wrong; empty for the record as a whole", required=True),
+        column("detail", STRING, "the rule that failed; never a value", required=True),
+        column("raw", BINARY, "the record byte for byte (of a batch or array: that element, canonical; of a too large one its first 64 KiB)", required=True),
+        column("raw_length", BIGINT, "length of the record before any cut", unit="bytes", required=True, minimum=0),
+        column("raw_sha256", STRING, "SHA-256 of the record before any cut, hexadecimal", required=True),
+        RUN_ID,
+    ),
+    checks=(Check("raw is whole unless too large", "length(raw) = raw_length OR reason = 'too_large'"),),
+)

@@ -1,0 +1,162 @@
+"""Sessions: all events of some session keys in, the rows of `sessions`, `session_events` and `session_chains` out.
+
+The session rules know no source: what they need beside the columns of an event, the module of its source has put into
+`session_input`. Keys of kind `keyed` and `derived` follow transforms.sessions_from_events, those of kind `reported`
+transforms.sessions_from_pings. The work is done by DuckDB, in memory, over the Arrow data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+
+import duckdb
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.events import EVENTS
+from schemas.sessions import SESSION_CHAINS, SESSION_EVENTS, SESSIONS
+from schemas.table import BIGINT, STRING, Table
+from transforms.session_rules import SessionQueries, SessionRules
+from transforms.sessions_from_events import FROM_EVENTS
+from transforms.sessions_from_pings import FROM_PINGS
+
+__all__ = ["BUILT", "INPUT", "SessionRules", "build"]
+
+_READ = (
+    "source",
+    "event_id",
+    "landing_date",
+    "event_type",
+    "event_name",
+    "event_time",
+    "client_time",
+    "user_id",
+    "device_id",
+    "session_key",
+    "app_id",
+    "app_version",
+    "locale",
+    "environment",
+    "page",
+    "value",
+    "duration_ms",
+    "flags",
+    "session_input",
+)
+# The columns of `events` that the rules read.
+INPUT = pa.schema([pa.field(name, EVENTS[name].type) for name in _READ])
+
+
+def _row_type(table: Table) -> pa.DataType:
+    return pa.struct([pa.field(column.name, column.type) for column in table.columns if column.name != "run_id"])
+
+
+# One row of `sessions`, of `session_events` or of `session_chains`: every row fills one of the three and no other.
+BUILT = pa.schema(
+    [pa.field("session", _row_type(SESSIONS)), pa.field("member", _row_type(SESSION_EVENTS)), pa.field("chain", _row_type(SESSION_CHAINS))]
+)
+
+_ROWS_PER_BATCH = 10_000
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "threads": 1,  # the worker is one of many
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+_MACROS = """
+CREATE MACRO seconds(ms) AS CAST(ms AS DOUBLE) / 1000;
+CREATE MACRO date_of(ms) AS CAST(epoch_ms(ms) AS DATE);
+"""
+
+
+def build(batches: Iterable[pa.RecordBatch], rules: SessionRules) -> Iterator[pa.RecordBatch]:
+    """The sessions of these events, their events and their chains.
+
+    In: batches of INPUT, rows in any order, that together hold all events of each chain of which they hold one, and of
+    keyed keys all chains. Times are whole milliseconds. Events without a key belong to no session.
+    Out: batches of BUILT, of bounded size. The same events give the same rows, in whatever order they come.
+    """
+    events = list(batches)
+    if not events:
+        return
+    arrived = _arrived(pa.Table.from_batches(events).select(INPUT.names).cast(INPUT))
+    kinds = set(pc.unique(arrived["kind"]).to_pylist())
+    with duckdb.connect(":memory:", config=_CONFIG) as database:
+        database.register("arrived", arrived.drop_columns(["reported"]))
+        database.execute(_MACROS)
+        for name, number in dataclasses.asdict(rules).items():
+            database.execute(f"SET VARIABLE {name} = {int(number)}")
+        for queries in (FROM_EVENTS, FROM_PINGS):
+            if kinds.intersection(queries.kinds):
+                yield from _built(database, queries, arrived["reported"])
+
+
+def _arrived(events: pa.Table) -> pa.Table:
+    """The table that the queries read: INPUT with `session_input` opened, and with numbers in the place of keys.
+
+    `row` numbers the rows, `key_number` the keys of all sources; `event_ms` is event_time, `client_time` is in
+    microseconds; `type_rank` is the event type's place among events of the same time; `is_reported` and
+    `reported_…` are what `reported` holds. Kind is null where the key is.
+    """
+    opened = events.flatten()
+    opened = opened.rename_columns([name.removeprefix("session_input.") for name in opened.column_names])
+    sources = opened["source"].combine_chunks().dictionary_encode()
+    keys = opened["key"].combine_chunks().dictionary_encode()
+    rank = pc.index_in(opened["event_type"], value_set=pa.array(["start", "page_view", None, "end"], STRING))
+    added = {
+        "row": pa.array(range(events.num_rows), BIGINT),
+        "key_number": pc.add(pc.multiply(keys.indices.cast(BIGINT), len(sources.dictionary)), sources.indices.cast(BIGINT)),
+        "type_rank": pc.fill_null(rank, 2),
+        "event_ms": pc.divide(opened["event_time"].cast(BIGINT), 1000),
+        "is_reported": pc.is_valid(opened["reported"]),
+    }
+    for name in ("timespent", "pageviews", "interactions"):
+        added[f"reported_{name}"] = pc.struct_field(opened["reported"], name)
+    for name, values in added.items():
+        opened = opened.append_column(name, values)
+    replaced = {
+        "client_time": opened["client_time"].cast(BIGINT),
+        "kind": pc.if_else(pc.is_valid(opened["key"]), opened["kind"], pa.scalar(None, STRING)),
+    }
+    for name, values in replaced.items():
+        opened = opened.set_column(opened.column_names.index(name), name, values)
+    return opened.drop_columns(["event_time"])
+
+
+def _built(database: duckdb.DuckDBPyConnection, queries: SessionQueries, reported: pa.ChunkedArray) -> Iterator[pa.RecordBatch]:
+    """The rows that one way of making sessions gives."""
+    for name, query in queries.steps.items():
+        database.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}")
+    _identify(database, "chain", "chain")
+    _identify(database, "session")
+    sessions = database.sql(queries.sessions).to_arrow_table()
+    yield from _filling("session", sessions.append_column("reported", reported.take(sessions["reported_row"])))
+    yield from _filling("member", database.sql(queries.members).to_arrow_table())
+    yield from _filling("chain", database.sql(queries.chains).to_arrow_table())
+
+
+def _identify(database: duckdb.DuckDBPyConnection, what: str, *prefix: str) -> None:
+    """Give chains or sessions their ids, as the table `…_ids`: what the id is a hash of is one canonical JSON list."""
+    starts = database.sql(f"SELECT {what}, source, coalesce(key, '[]'), event_id, CAST(landing_date AS VARCHAR) FROM {what}_starts").fetchall()
+    ids = [
+        sha256(orjson.dumps([*prefix, source, *orjson.loads(key), event_id, landing_date])).hexdigest()
+        for _, source, key, event_id, landing_date in starts
+    ]
+    numbers = pa.array([start[0] for start in starts], BIGINT)
+    database.register("identified", pa.table({what: numbers, f"{what}_id": pa.array(ids, STRING)}))
+    database.execute(f"CREATE OR REPLACE TEMP TABLE {what}_ids AS FROM identified")
+    database.unregister("identified")
+
+
+def _filling(part: str, rows: pa.Table) -> Iterator[pa.RecordBatch]:
+    """Batches of BUILT whose column `part` holds these rows."""
+    kind = BUILT.field(part).type
+    names = [field.name for field in kind]
+    typed = rows.select(names).cast(pa.schema(list(kind))).combine_chunks()
+    for batch in typed.to_batches(max_chunksize=_ROWS_PER_BATCH):
+        filled = pa.StructArray.from_arrays(batch.columns, fields=list(kind))
+        yield pa.RecordBatch.from_arrays(
+            [filled if field.name == part else pa.nulls(len(filled), field.type) for field in BUILT], schema=BUILT
+        )
