@@ -40,13 +40,12 @@ machine:
 		{ echo 'Millrace needs Python 3.11, 3.12 or 3.13 with its venv module, and $(PYTHON) is not that: install one (Debian, Ubuntu: python3-venv) and name it: make setup PYTHON=python3.12' >&2; exit 2; }
 	@$(PYTHON) -m jobs.java
 
-# PySpark has no wheel: setuptools, which builds it, is installed first, by hash too, and nothing is built in an environment of its own,
-# which pip would fill without looking at hashes.
+# PySpark has no wheel. What builds it, setuptools, is installed first, and by hash too: left to itself, pip would fetch it unseen.
 .venv/.ready: requirements.lock pyproject.toml jobs/delta_jars.py | machine
 	@echo 'setting up .venv, once: a few minutes'
 	.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	awk '/^setuptools==/,!/\\$$/' requirements.lock | .venv/$(INSTALL) -r /dev/stdin
-	.venv/$(INSTALL) --no-build-isolation -r requirements.lock
+	.venv/$(INSTALL) --no-build-isolation --use-pep517 -r requirements.lock
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation -e .
 	.venv/bin/python -m jobs.delta_jars
 	touch $@

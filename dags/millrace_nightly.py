@@ -84,7 +84,9 @@ class Millrace(BaseOperator):
 def every_file_was_read(exit_code: int) -> None:
     """Show at a glance whether the night lacks files: skipped when some could not be read, which stops nothing."""
     if exit_code == FILES_UNREADABLE:
-        raise AirflowSkipException("some landed files could not be read: `millrace status` names them; a repaired one is picked up by the next night")
+        raise AirflowSkipException(
+            "some landed files could not be read: `millrace status` names them; a repaired one is picked up by the next night"
+        )
 
 
 def optional(description: str, **schema: str) -> Param:

@@ -1,6 +1,6 @@
 """Account for every landed file: what was in it and what became of it.
 
-    A step of the night: millrace run --date 2026-11-20
+A step of the night: millrace run --date 2026-11-20
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def write(
     return change
 
 
-def _row(file: LandedFile, account: FileAccount, counts: Mapping[str, Counter[str]], rulesets: Mapping[str, str], run_id: str) -> dict[str, Any]:
+def _row(
+    file: LandedFile, account: FileAccount, counts: Mapping[str, Counter[str]], rulesets: Mapping[str, str], run_id: str
+) -> dict[str, Any]:
     read = account.error is None
     return {
         "source": file.partition.source,

@@ -1,6 +1,6 @@
 """Check the staged tables before anything that readers see changes.
 
-    A step of the night: millrace run --date 2026-11-20
+A step of the night: millrace run --date 2026-11-20
 """
 
 from __future__ import annotations
@@ -74,7 +74,11 @@ def results(findings: Iterable[Finding], folder: Path, run_id: str, night: dt.da
         }
         for finding in findings
     ]
-    return Change(added=write_partitioned(QUALITY_RESULTS, pa.Table.from_pylist(rows, schema=QUALITY_RESULTS.arrow.remove_metadata()), folder / QUALITY_RESULTS.name))
+    return Change(
+        added=write_partitioned(
+            QUALITY_RESULTS, pa.Table.from_pylist(rows, schema=QUALITY_RESULTS.arrow.remove_metadata()), folder / QUALITY_RESULTS.name
+        )
+    )
 
 
 def _touched_files(state: NewState, name: str) -> list[TableFile]:
@@ -150,12 +154,12 @@ def _rates(state: NewState, quality: Quality, night: dt.date) -> Iterable[Findin
         for row in rows.to_pylist():
             bound = bounds.get(row["metric"])
             if bound is not None and row["dimension"] == "all":
-                yield Finding(DAILY_METRICS.name, row["metric"], bound.severity, row["value"], bound.minimum, bound.maximum, source=row["source"])
+                yield Finding(
+                    DAILY_METRICS.name, row["metric"], bound.severity, row["value"], bound.minimum, bound.maximum, source=row["source"]
+                )
             if row["metric"] == "unreadable_files":
                 yield Finding(FILES.name, "every landed file can be read", "warning", row["value"], 0, 0, source=row["source"])
 
 
 def _partition(values: Mapping[str, str]) -> Partition:
     return Partition(dt.date.fromisoformat(values["landing_date"]), values["source"])
-
-

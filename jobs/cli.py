@@ -84,7 +84,9 @@ def demo(landing: Path | None, lake: Path | None, environment: str, file: Path |
 @click.option("--events", type=click.IntRange(min=1), default=10_000, show_default=True, help="Records that arrive, about.")
 @_sources
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same bytes.")
-@click.option("--faults", type=click.FloatRange(0, 1), default=0.03, show_default=True, help="Share of repeats, of late and of bad records.")
+@click.option(
+    "--faults", type=click.FloatRange(0, 1), default=0.03, show_default=True, help="Share of repeats, of late and of bad records."
+)
 @click.option("--truth", "only_truth", is_flag=True, help="Write nothing; print what the nights --from … --to hold together.")
 @click.option("--from", "first", type=DATE, help="With --truth: the first night.")
 @click.option("--to", "last", type=DATE, help="With --truth: the last night.")
@@ -133,7 +135,14 @@ def run(
 @click.option("--to", "last", type=DATE, required=True, help="The last night.")
 @click.option("--accept-empty", is_flag=True, help="Drop the rows of nights whose files are all gone.")
 def backfill(
-    first: dt.date, last: dt.date, landing: Path | None, lake: Path | None, sources: Sequence[str], environment: str, file: Path | None, accept_empty: bool
+    first: dt.date,
+    last: dt.date,
+    landing: Path | None,
+    lake: Path | None,
+    sources: Sequence[str],
+    environment: str,
+    file: Path | None,
+    accept_empty: bool,
 ) -> int:
     """Run the nights of a range in order; called again, it goes on where it was stopped."""
     from jobs import nights
@@ -175,7 +184,9 @@ def quality(landing: Path | None, lake: Path | None, environment: str, file: Pat
 
 @cli.command(epilog='Example: millrace sql "SELECT source, count(*) FROM events GROUP BY source"')
 @_paths
-@click.option("--format", "shape", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="How rows are printed.")
+@click.option(
+    "--format", "shape", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="How rows are printed."
+)
 @click.argument("query")
 def sql(query: str, landing: Path | None, lake: Path | None, environment: str, file: Path | None, shape: str) -> int:
     """Ask the lake's tables, by name, in SQL."""

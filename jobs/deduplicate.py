@@ -136,8 +136,13 @@ def _lake_copies(spark: SparkSession, lake: Lake, files: dict[str, list[TableFil
     for name, chosen in files.items():
         has_earlier = name == DUPLICATE_EVENTS.name
         frame = lake.frame(spark, name, chosen, *_IDENTITY, *(EARLIER if has_earlier else ()))
-        was = [(F.col(column) if has_earlier else F.lit(None)).cast(DUPLICATE_EVENTS.spark(column)[0].dataType).alias(f"was_{column}") for column in EARLIER]
-        frames.append(frame.select(*_IDENTITY, F.lit("").alias("stage"), F.lit(None).cast("int").alias("row"), F.lit(name).alias("origin"), *was))
+        was = [
+            (F.col(column) if has_earlier else F.lit(None)).cast(DUPLICATE_EVENTS.spark(column)[0].dataType).alias(f"was_{column}")
+            for column in EARLIER
+        ]
+        frames.append(
+            frame.select(*_IDENTITY, F.lit("").alias("stage"), F.lit(None).cast("int").alias("row"), F.lit(name).alias("origin"), *was)
+        )
     return reduce(lambda left, right: left.unionByName(right), frames)
 
 
@@ -162,7 +167,11 @@ def _settle(stages: Sequence[str], inputs: Inputs, judged: Path | None) -> Calla
         stage = stages[number]
         rows = pq.read_table(folder / "_records" / stage).drop_columns(["stage", "row"])
         rows = rows.append_column("run_id", pa.repeat(pa.scalar(run_id), rows.num_rows))
-        repeats = ds.dataset(judged, format="parquet").to_table(filter=(pc.field("origin") == "stage") & (pc.field("stage") == stage)) if judged else None
+        repeats = (
+            ds.dataset(judged, format="parquet").to_table(filter=(pc.field("origin") == "stage") & (pc.field("stage") == stage))
+            if judged
+            else None
+        )
         for name in EARLIER:
             kind = DUPLICATE_EVENTS[name].type
             rows = rows.append_column(name, pa.nulls(rows.num_rows, kind))
@@ -198,7 +207,9 @@ def _written(table: Table, rows: pa.Table, folder: Path) -> list[WrittenFile]:
 
 
 def _move(spark: SparkSession, inputs: Inputs, judged: Path, files: dict[str, list[TableFile]], result: Deduplicated) -> None:
-    moves = ds.dataset(judged, format="parquet").to_table(columns=["origin", "landing_date", "source", "file", "earlier_file"], filter=pc.field("origin") != "stage")
+    moves = ds.dataset(judged, format="parquet").to_table(
+        columns=["origin", "landing_date", "source", "file", "earlier_file"], filter=pc.field("origin") != "stage"
+    )
     if moves.num_rows == 0:
         return
     held: set[tuple[str, Partition]] = set()
@@ -225,7 +236,9 @@ def _rewrite(candidates: Sequence[tuple[str, TableFile]], inputs: Inputs, judged
         name, file = candidates[number]
         partition = _partition(file)
         moves = ds.dataset(judged, format="parquet").to_table(
-            filter=(pc.field("origin") == name) & (pc.field("source") == partition.source) & (pc.field("landing_date") == pa.scalar(partition.landing_date))
+            filter=(pc.field("origin") == name)
+            & (pc.field("source") == partition.source)
+            & (pc.field("landing_date") == pa.scalar(partition.landing_date))
         )
         rows = workers.read_whole(TABLES[name], root / name, file)
         places = pc.index_in(_keys(rows), value_set=_keys(moves).combine_chunks())

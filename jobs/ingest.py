@@ -70,13 +70,20 @@ class StagedFile:
     rows: int
 
 
-def read(spark: SparkSession, root: Path, files: Sequence[LandedFile], stage: Path, rules: ReadRules, task_bytes: int) -> tuple[list[FileAccount], list[StagedFile]]:
+def read(
+    spark: SparkSession, root: Path, files: Sequence[LandedFile], stage: Path, rules: ReadRules, task_bytes: int
+) -> tuple[list[FileAccount], list[StagedFile]]:
     """Read these files into the stage; gives an account per file, in their order, and the staged files."""
     tasks = _tasks(files, task_bytes)
     if not tasks:
         return [], []
     stage.mkdir(parents=True, exist_ok=True)
-    rows = spark.range(0, len(tasks), 1, len(tasks)).mapInArrow(_reader(root, files, tasks, stage, rules), "kind string, body string").toArrow().to_pylist()
+    rows = (
+        spark.range(0, len(tasks), 1, len(tasks))
+        .mapInArrow(_reader(root, files, tasks, stage, rules), "kind string, body string")
+        .toArrow()
+        .to_pylist()
+    )
     accounts = [FileAccount(**json.loads(row["body"])) for row in rows if row["kind"] == "file"]
     staged = []
     for row in rows:
@@ -126,7 +133,9 @@ def _read_task(root: Path, files: Sequence[tuple[int, LandedFile]], stage: Path,
     yield from writer.flush()
 
 
-def _read_file(root: Path, index: int, file: LandedFile, writer: _StageWriter, rules: ReadRules) -> tuple[FileAccount, list[tuple[str, dict[str, Any]]]]:
+def _read_file(
+    root: Path, index: int, file: LandedFile, writer: _StageWriter, rules: ReadRules
+) -> tuple[FileAccount, list[tuple[str, dict[str, Any]]]]:
     source = SOURCES[file.partition.source]
     place = Place(source.name, file.partition.landing_date, file.landing_hour, file.file)
     digest = hashlib.sha256()
@@ -193,5 +202,3 @@ class _StageWriter:
             pq.write_table(rows, self._stage / name, compression="zstd", compression_level=1)
             yield "stage", {"stage": name, "index": self._index, "rows": self._rows}
         self._batches, self._rows, self._bytes = [], 0, 0
-
-

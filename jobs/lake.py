@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable
 from deltalake.transaction import AddAction, RemoveAction
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from jobs import table_files
 from jobs.errors import LakeBusyError, LakeError
@@ -124,8 +126,13 @@ class Lake:
 
     def arrow(self, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
         """Rows of a table in this state, read without Spark."""
-        dataset = self._delta(name).to_pyarrow_dataset()
-        return dataset.to_table(columns=list(columns) if columns else None, filter=where)
+        return self.dataset(name).to_table(columns=list(columns) if columns else None, filter=where)
+
+    def dataset(self, name: str) -> ds.Dataset:
+        """A table in this state as an Arrow dataset, of which only what is asked for is read."""
+        # A file system of Arrow's own: the default one calls back into Python from threads that may outlive it.
+        files = SubTreeFileSystem(str(self.root.resolve() / name), LocalFileSystem())
+        return self._delta(name).to_pyarrow_dataset(filesystem=files)
 
     def frame(self, spark: SparkSession, name: str, files: Sequence[TableFile], *columns: str) -> DataFrame:
         """The rows of these files of a table as a Spark frame."""
@@ -137,7 +144,9 @@ class Lake:
         table = DeltaTable(str(self.root / name), version=version)
         protocol = table.protocol()
         if protocol.min_reader_version > 1:
-            raise LakeError(f"the table {self.root / name} uses Delta features that Millrace does not write: undo the change of its properties")
+            raise LakeError(
+                f"the table {self.root / name} uses Delta features that Millrace does not write: undo the change of its properties"
+            )
         return table
 
     # Writing
@@ -146,7 +155,9 @@ class Lake:
         """The folder in which a run prepares its tables."""
         return self.root / STAGING / run_id
 
-    def publish(self, changes: Mapping[str, Change], journal: Sequence[Mapping[str, Any]], run_id: str, *, keep_staging: bool = False) -> None:
+    def publish(
+        self, changes: Mapping[str, Change], journal: Sequence[Mapping[str, Any]], run_id: str, *, keep_staging: bool = False
+    ) -> None:
         """Move each table to its new state, one commit per table, and record the set: the last commit is the commit point.
 
         `journal` holds the rows of `runs`; its last row gets the versions. Raises LakeError when someone else has
@@ -230,10 +241,18 @@ def _commit(path: Path, table: Table, change: Change, expected: int, run_id: str
         raise LakeError(f"the table {path} was changed by someone else while this run worked: call the run again")
     now = int(dt.datetime.now(dt.UTC).timestamp() * 1000)
     actions: list[AddAction | RemoveAction] = [
-        RemoveAction(path=file.path, data_change=True, deletion_timestamp=now, size=file.size, partition_values=dict(file.partition)) for file in change.removed
+        RemoveAction(path=file.path, data_change=True, deletion_timestamp=now, size=file.size, partition_values=dict(file.partition))
+        for file in change.removed
     ]
     actions += [
-        AddAction(path=file.path, size=file.size, partition_values=file.partition_values, modification_time=now, data_change=True, stats=file.stats)
+        AddAction(
+            path=file.path,
+            size=file.size,
+            partition_values=file.partition_values,
+            modification_time=now,
+            data_change=True,
+            stats=file.stats,
+        )
         for file in change.added
     ]
     properties = CommitProperties(custom_metadata={"run_id": run_id}, max_commit_retries=0)

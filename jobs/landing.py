@@ -62,7 +62,9 @@ class UnreadableError(Exception):
 def check_root(landing: Path) -> None:
     """Raises LandingError when there is no landing folder."""
     if not landing.is_dir():
-        raise LandingError(f"no landing folder at {landing}: name it with --landing, or make data with `millrace generate --landing {landing}`")
+        raise LandingError(
+            f"no landing folder at {landing}: name it with --landing, or make data with `millrace generate --landing {landing}`"
+        )
 
 
 def dates(landing: Path, sources: Iterable[str]) -> list[dt.date]:
@@ -127,7 +129,9 @@ def chunks(landing: Path, file: LandedFile, digest: hashlib._Hash) -> Iterator[b
     except (OSError, ValueError) as error:
         if file.file.endswith(".bz2"):
             raise UnreadableError("not valid bzip2") from None
-        raise UnreadableError(f"cannot be read: {os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__}") from None
+        raise UnreadableError(
+            f"cannot be read: {os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__}"
+        ) from None
 
 
 class _Hashed(io.RawIOBase):

@@ -1,6 +1,6 @@
 """Work out the daily metrics of every date that the night touches.
 
-    A step of the night: millrace run --date 2026-11-20
+A step of the night: millrace run --date 2026-11-20
 """
 
 from __future__ import annotations
@@ -58,9 +58,17 @@ def compute(spark: SparkSession, state: NewState, landed: Iterable[Partition], r
         LANDING_DATE: _by_source((partition.source, partition.landing_date) for partition in landed),
     }
     frames = [
-        metrics.of_events(_only(_covering(spark, state, EVENTS.name, touched[EVENT_DATE], "event_date", _EVENTS), touched[EVENT_DATE], "event_date")),
-        metrics.of_sessions(_only(_in_partitions(spark, state, SESSIONS.name, touched[SESSION_DATE], _SESSIONS), touched[SESSION_DATE], "session_date")),
-        _only(metrics.of_chains(_covering(spark, state, SESSION_CHAINS.name, touched[CHAIN_DATE], "", _CHAINS)), touched[CHAIN_DATE], "metric_date"),
+        metrics.of_events(
+            _only(_covering(spark, state, EVENTS.name, touched[EVENT_DATE], "event_date", _EVENTS), touched[EVENT_DATE], "event_date")
+        ),
+        metrics.of_sessions(
+            _only(_in_partitions(spark, state, SESSIONS.name, touched[SESSION_DATE], _SESSIONS), touched[SESSION_DATE], "session_date")
+        ),
+        _only(
+            metrics.of_chains(_covering(spark, state, SESSION_CHAINS.name, touched[CHAIN_DATE], "", _CHAINS)),
+            touched[CHAIN_DATE],
+            "metric_date",
+        ),
         metrics.of_landing(
             *(
                 _only(_in_partitions(spark, state, name, touched[LANDING_DATE], columns), touched[LANDING_DATE], "landing_date")
@@ -88,9 +96,16 @@ def _in_place(state: NewState, rows: pa.Table, touched: Mapping[str, Dates]) -> 
     dates = {date.isoformat() for by_source in touched.values() for found in by_source.values() for date in found}
     change = Change(removed=[file for file in state.lake.files(DAILY_METRICS.name) if file.partition["metric_date"] in dates])
     if change.removed:
-        old = state.lake.arrow(DAILY_METRICS.name, DAILY_METRICS.names, pc.field("metric_date").isin([dt.date.fromisoformat(date) for date in sorted(dates)]))
-        stays = [row["metric_date"] not in touched[METRICS[row["metric"]].family].get(row["source"], set()) for row in old.select(["metric_date", "source", "metric"]).to_pylist()]
-        rows = pa.concat_tables([rows.select(DAILY_METRICS.names), old.filter(pa.array(stays, pa.bool_())).cast(DAILY_METRICS.arrow.remove_metadata())])
+        old = state.lake.arrow(
+            DAILY_METRICS.name, DAILY_METRICS.names, pc.field("metric_date").isin([dt.date.fromisoformat(date) for date in sorted(dates)])
+        )
+        stays = [
+            row["metric_date"] not in touched[METRICS[row["metric"]].family].get(row["source"], set())
+            for row in old.select(["metric_date", "source", "metric"]).to_pylist()
+        ]
+        rows = pa.concat_tables(
+            [rows.select(DAILY_METRICS.names), old.filter(pa.array(stays, pa.bool_())).cast(DAILY_METRICS.arrow.remove_metadata())]
+        )
     change.added = write_partitioned(DAILY_METRICS, rows, state.folder / DAILY_METRICS.name)
     return change
 
@@ -140,7 +155,9 @@ def _loose_dates(state: NewState) -> Dates:
 def _in_partitions(spark: SparkSession, state: NewState, name: str, touched: Dates, columns: tuple[str, ...]) -> DataFrame:
     """A table's rows in the partitions of these dates."""
     by = TABLES[name].partitioned_by[0]
-    held = [file for file in state.lake.files(name) if dt.date.fromisoformat(file.partition[by]) in touched.get(file.partition["source"], set())]
+    held = [
+        file for file in state.lake.files(name) if dt.date.fromisoformat(file.partition[by]) in touched.get(file.partition["source"], set())
+    ]
     return state.frame(spark, name, held, *columns)
 
 
@@ -151,7 +168,9 @@ def _covering(spark: SparkSession, state: NewState, name: str, touched: Dates, c
         dates = touched.get(file.partition["source"], set())
         if not dates:
             return False
-        least, most = (file.least.get(column), file.most.get(column)) if column else (file.least.get("first_time"), file.most.get("last_time"))
+        least, most = (
+            (file.least.get(column), file.most.get(column)) if column else (file.least.get("first_time"), file.most.get("last_time"))
+        )
         return least is None or most is None or (_day(least) <= max(dates) and _day(most) >= min(dates))
 
     return state.frame(spark, name, [file for file in state.lake.files(name) if may_hold(file)], *columns)

@@ -22,6 +22,7 @@ from jobs.lake import Change, Lake
 from jobs.landing import Partition, check_root
 from jobs.progress import Progress
 from jobs.quality_gate import Finding
+from jobs.session import Engine
 from jobs.settings import Settings
 from jobs.survey import Survey
 from schemas.account import FILES, QUALITY_RESULTS
@@ -70,9 +71,9 @@ class Outcome:
 class Run:
     """One run of the lake: its identity, its journal, and the steps in their order."""
 
-    def __init__(self, spark: SparkSession, lake: Lake, settings: Settings, command: str, progress: Progress, night: dt.date | None) -> None:
+    def __init__(self, engine: Engine, lake: Lake, settings: Settings, command: str, progress: Progress, night: dt.date | None) -> None:
         now = dt.datetime.now(dt.UTC)
-        self.spark = spark
+        self._engine = engine
         self.lake = lake
         self.settings = settings
         self.run_id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
@@ -80,6 +81,11 @@ class Run:
         self._command = command
         self._progress = progress
         self._journal: list[dict[str, Any]] = []
+
+    @property
+    def spark(self) -> SparkSession:
+        """The Spark session, started when it is first needed."""
+        return self._engine.spark
 
     @property
     def folder(self) -> Path:
@@ -101,7 +107,9 @@ class Run:
         with self._step("deduplicate"):
             settled = deduplicate.deduplicate(
                 self.spark,
-                deduplicate.Inputs(self.lake, self.folder, self.run_id, self.settings.deduplication.window_days, found.replaced, staged, unreadable),
+                deduplicate.Inputs(
+                    self.lake, self.folder, self.run_id, self.settings.deduplication.window_days, found.replaced, staged, unreadable
+                ),
             )
         changes: dict[str, Change] = dict(settled.changes)
         with self._step("account"):
@@ -109,7 +117,10 @@ class Run:
                 self.lake, self.folder, self.run_id, found.files, accounts, settled.counts, rulesets, found.replaced, settled.moved
             )
         with self._step("sessions"):
-            changes |= sessions.rebuild(self.spark, sessions.Inputs(self.lake, self.folder, self.run_id, session_rules(self.settings), changes["events"], from_nothing))
+            changes |= sessions.rebuild(
+                self.spark,
+                sessions.Inputs(self.lake, self.folder, self.run_id, session_rules(self.settings), changes["events"], from_nothing),
+            )
         landed = found.replaced | {partition for partition, _ in settled.moved}
         state = metrics.NewState(self.lake, self.folder, changes)
         with self._step("metrics"):
@@ -135,7 +146,9 @@ class Run:
             task_bytes = max(rules.task_bytes_minimum, min(rules.task_bytes_maximum, size // rules.tasks))
             return ingest.read(self.spark, self.settings.paths.landing, found.files, self.folder / "_records", read_rules, task_bytes)
 
-    def _check(self, state: metrics.NewState, landed: Collection[Partition], changes: dict[str, Change], sources: Collection[str]) -> list[Finding]:
+    def _check(
+        self, state: metrics.NewState, landed: Collection[Partition], changes: dict[str, Change], sources: Collection[str]
+    ) -> list[Finding]:
         night = self.night or max(partition.landing_date for partition in landed)
         with self._step("checks"):
             observed = checks.observe(self.spark, state, landed, self.settings.quality, night)
@@ -168,7 +181,14 @@ class Run:
         self._journal.append(self._entry(name, started, rows=rows, size=size))
 
     def _entry(
-        self, step: str, started: dt.datetime, *, status: str = "done", rows: int | None = None, size: int | None = None, sources: Collection[str] | None = None
+        self,
+        step: str,
+        started: dt.datetime,
+        *,
+        status: str = "done",
+        rows: int | None = None,
+        size: int | None = None,
+        sources: Collection[str] | None = None,
     ) -> dict[str, Any]:
         limited = None if sources is None or set(sources) == set(SOURCES) else ",".join(sorted(sources))
         return {
@@ -186,7 +206,7 @@ class Run:
 
 
 def run_night(
-    spark: SparkSession,
+    engine: Engine,
     settings: Settings,
     night: dt.date,
     *,
@@ -210,7 +230,7 @@ def run_night(
             nights = {night} | (before & survey.nights_run(lake))
             refuse_emptied(survey.emptied(lake, settings.paths.landing, nights, SOURCES), accept_empty=accept_empty)
             found = survey.of_nights(lake, settings.paths.landing, nights, sources, rulesets_of(settings, sources))
-        return Run(spark, lake, settings, command, progress, night).execute(found, sources)
+        return Run(engine, lake, settings, command, progress, night).execute(found, sources)
 
 
 def check_sources(sources: Collection[str]) -> None:

@@ -11,7 +11,7 @@ from jobs.lake import Lake
 from jobs.night import Outcome, Run, check_sources, run_night
 from jobs.printing import table, tell
 from jobs.progress import Progress
-from jobs.session import spark_session
+from jobs.session import Engine
 from jobs.settings import Settings
 from transforms.sources import SOURCES
 
@@ -23,12 +23,9 @@ def run(settings: Settings, nights: Sequence[dt.date], sources: Sequence[str], c
     landing.check_root(settings.paths.landing)
     progress = Progress()
     code = 0
-    with progress.step("start"):
-        session = spark_session(settings)
-        spark = session.__enter__()
-    with session:
+    with Engine(settings, progress) as engine:
         for night in nights:
-            outcome = run_night(spark, settings, night, sources=sources, accept_empty=accept_empty, command=command, progress=progress)
+            outcome = run_night(engine, settings, night, sources=sources, accept_empty=accept_empty, command=command, progress=progress)
             show(outcome)
             code = max(code, outcome.exit_code)
     return code
@@ -51,8 +48,10 @@ def rebuild(settings: Settings, gone: str | None) -> int:
                 )
             kept = set(emptied) if gone == "keep" else set()
             found = survey.of_everything(lake, root, landed, SOURCES, kept)
-        with spark_session(settings) as spark:
-            outcome = Run(spark, lake, settings, "rebuild", progress, max(landed, default=None)).execute(found, list(SOURCES), from_nothing=not kept)
+        with Engine(settings, progress) as engine:
+            outcome = Run(engine, lake, settings, "rebuild", progress, max(landed, default=None)).execute(
+                found, list(SOURCES), from_nothing=not kept
+            )
     show(outcome)
     return outcome.exit_code
 

@@ -26,7 +26,9 @@ def table(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]], *, to
     shown = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_footer=total, pad_edge=False)
     for place, name in enumerate(names):
         column = [row[place] for row in rows]
-        is_number = bool(column) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in column if value is not None)
+        is_number = bool(column) and all(
+            isinstance(value, int | float) and not isinstance(value, bool) for value in column if value is not None
+        )
         footer = _spelled(sum(value or 0 for value in column)) if total and is_number else ("all" if place == 0 else "")
         shown.add_column(name, justify="right" if is_number else "left", footer=footer, overflow="fold")
     for row in rows:

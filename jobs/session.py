@@ -6,36 +6,49 @@ import importlib.resources
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from jobs.delta_jars import delta_jars
 from jobs.errors import SetupError
 from jobs.java import require_java
+from jobs.progress import Progress
 from jobs.settings import Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-@contextmanager
-def spark_session(settings: Settings) -> Iterator[SparkSession]:
-    """A Spark session with Delta, stopped at the end; one that runs already is used and left as it is.
+class Engine:
+    """The Spark session of a process: started when it is first asked for, so that who has nothing to compute does not wait."""
 
-    Raises SetupError when Java or the Delta jars are missing.
-    """
-    from pyspark.sql import SparkSession
+    def __init__(self, settings: Settings, progress: Progress) -> None:
+        self._settings = settings
+        self._progress = progress
+        self._session: SparkSession | None = None
+        self._is_ours = False
 
-    running = SparkSession.getActiveSession()
-    if running is not None:
-        yield running
-        return
-    session = start(settings)
-    try:
-        yield session
-    finally:
-        session.stop()
+    @property
+    def spark(self) -> SparkSession:
+        """The session; one that runs already, as in a notebook or a test, is used.
+
+        Raises SetupError when Java or the Delta jars are missing.
+        """
+        if self._session is None:
+            from pyspark.sql import SparkSession
+
+            self._session = SparkSession.getActiveSession()
+            if self._session is None:
+                with self._progress.step("start Spark"):
+                    self._session = start(self._settings)
+                self._is_ours = True
+        return self._session
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._session is not None and self._is_ours:
+            self._session.stop()
 
 
 def start(settings: Settings) -> SparkSession:
@@ -54,7 +67,7 @@ def start(settings: Settings) -> SparkSession:
         builder = builder.master(settings.spark.master)
     builder = (
         builder.config("spark.driver.memory", settings.spark.driver_memory)
-        .config("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={_log_settings()} --add-modules=jdk.incubator.vector -XX:-PrintWarnings")
+        .config("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={_log_settings()}")
         .config("spark.jars", ",".join(str(jar) for jar in delta_jars()))
         .config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
         .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
@@ -65,7 +78,9 @@ def start(settings: Settings) -> SparkSession:
     try:
         return builder.getOrCreate()
     except Exception as error:
-        raise SetupError(f"Spark does not start ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}): see the message above") from error
+        raise SetupError(
+            f"Spark does not start ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}): see the message above"
+        ) from error
 
 
 def _log_settings() -> str:

@@ -53,7 +53,9 @@ def rebuild(spark: SparkSession, inputs: Inputs) -> dict[str, Change]:
     if not inputs.events and not inputs.from_nothing:
         return changes
     added = _events(spark, inputs.folder / EVENTS.name, [file.path for file in inputs.events.added])
-    sources = {file.partition["source"] for file in inputs.events.removed} | {file.partition_values["source"] for file in inputs.events.added}
+    sources = {file.partition["source"] for file in inputs.events.removed} | {
+        file.partition_values["source"] for file in inputs.events.added
+    }
     chain_files = [file for file in inputs.lake.files(SESSION_CHAINS.name) if file.partition["source"] in sources]
     events = added
     if inputs.from_nothing:
@@ -66,7 +68,9 @@ def rebuild(spark: SparkSession, inputs: Inputs) -> dict[str, Change]:
         chains.touched(inputs.lake.frame(spark, SESSION_CHAINS.name, chain_files), spans).write.mode("overwrite").parquet(str(path))
         touched = pq.read_table(path, columns=["source", "chain_id", "chain_date", "landing_dates", "sessions"])
         if touched.num_rows:
-            events = added.unionByName(chains.events_of(_context(spark, inputs, touched), spark.read.schema(SESSION_CHAINS.spark()).parquet(str(path))))
+            events = added.unionByName(
+                chains.events_of(_context(spark, inputs, touched), spark.read.schema(SESSION_CHAINS.spark()).parquet(str(path)))
+            )
             _drop(spark, inputs, touched, changes)
     keyed = events.where("session_input.key is not null").repartition("source", "session_input.key")
     reports = keyed.mapInArrow(_builder(inputs), spark_schema(workers.REPORT)).toArrow()
@@ -110,7 +114,11 @@ def _drop(spark: SparkSession, inputs: Inputs, touched: pa.Table, changes: dict[
     for name in changes:
         by_date = TABLES[name].partitioned_by[0]
         places = chain_places if name == SESSION_CHAINS.name else session_places
-        candidates += [(name, file) for file in inputs.lake.files(name) if (dt.date.fromisoformat(file.partition[by_date]), file.partition["source"]) in places]
+        candidates += [
+            (name, file)
+            for file in inputs.lake.files(name)
+            if (dt.date.fromisoformat(file.partition[by_date]), file.partition["source"]) in places
+        ]
     dropped = pa.concat_tables([pa.table({"table": pa.repeat(pa.scalar(name), len(values)), "id": values}) for name, values in ids.items()])
     reports = workers.write_without(spark, inputs.lake.root, inputs.folder, candidates, dropped, _IDS)
     gone = workers.removed_files(reports)

@@ -1,6 +1,6 @@
 """Find out what a night has to read: which partitions of the landing zone differ from what the lake knows of them.
 
-    A step of the night: millrace run --date 2026-11-20
+A step of the night: millrace run --date 2026-11-20
 """
 
 from __future__ import annotations
@@ -77,7 +77,12 @@ def _known(lake: Lake, nights: Collection[dt.date], sources: Collection[str]) ->
     rows = rows.set_column(rows.schema.get_field_index("modified"), "modified", rows["modified"].cast("int64"))
     known: dict[Partition, dict[str, tuple[int, int, str, str]]] = {}
     for row in rows.to_pylist():
-        known.setdefault(Partition(row["landing_date"], row["source"]), {})[row["file"]] = (row["size"], row["modified"], row["ruleset"], row["status"])
+        known.setdefault(Partition(row["landing_date"], row["source"]), {})[row["file"]] = (
+            row["size"],
+            row["modified"],
+            row["ruleset"],
+            row["status"],
+        )
     return known
 
 

@@ -21,8 +21,20 @@ import pyarrow.parquet as pq
 from schemas.table import Table
 
 # How a description travels from a worker to the driver.
-WRITTEN = pa.schema([("table", pa.string()), ("path", pa.string()), ("partition", pa.string()), ("size", pa.int64()), ("rows", pa.int64()), ("stats", pa.string())])
+WRITTEN = pa.schema(
+    [
+        ("table", pa.string()),
+        ("path", pa.string()),
+        ("partition", pa.string()),
+        ("size", pa.int64()),
+        ("rows", pa.int64()),
+        ("stats", pa.string()),
+    ]
+)
 ROW_GROUP_ROWS = 131_072
+# Characters of a text that its bounds keep.
+TEXT_BOUND = 32
+_LAST_CHARACTER = "\U0010ffff"
 
 
 @dataclass(frozen=True)
@@ -94,20 +106,25 @@ def from_descriptions(rows: pa.Table) -> list[WrittenFile]:
 
 
 def _statistics(rows: pa.Table) -> dict[str, Any]:
-    """What lets a reader skip the file: the bounds of numbers, dates and times, and the counts of nulls."""
-    bounds = [f.name for f in rows.schema if pa.types.is_integer(f.type) or pa.types.is_date(f.type) or pa.types.is_timestamp(f.type)]
+    """What lets a reader skip the file: per column its bounds and how many nulls it holds.
+
+    Readers take a column whose nulls are counted for one with bounds, so every column that can have bounds gets them.
+    """
     least: dict[str, Any] = {}
     most: dict[str, Any] = {}
-    for name in bounds:
+    flat = [field.name for field in rows.schema if not pa.types.is_nested(field.type)]
+    for name in flat:
+        if pa.types.is_binary(rows.schema.field(name).type):
+            continue
         found = pc.min_max(rows[name]).as_py()
         if found["min"] is not None:
             least[name], most[name] = _spelled(found["min"], up=False), _spelled(found["max"], up=True)
-    nulls = {f.name: rows[f.name].null_count for f in rows.schema if not pa.types.is_nested(f.type)}
+    nulls = {name: rows[name].null_count for name in flat}
     return {"numRecords": rows.num_rows, "minValues": least, "maxValues": most, "nullCount": nulls}
 
 
 def _spelled(value: Any, *, up: bool) -> Any:
-    """A bound in the Delta log's form: whole milliseconds, never tighter than the value itself."""
+    """A bound in the Delta log's form, never tighter than the value: whole milliseconds, and text cut short."""
     if isinstance(value, dt.datetime):
         over = value.microsecond % 1000
         whole = value - dt.timedelta(microseconds=over)
@@ -116,4 +133,14 @@ def _spelled(value: Any, *, up: bool) -> Any:
         return f"{whole.year:04d}-{whole:%m-%dT%H:%M:%S}.{whole.microsecond // 1000:03d}Z"
     if isinstance(value, dt.date):
         return value.isoformat()
-    return value
+    return _cut_short(value, up=up) if isinstance(value, str) else value
+
+
+def _cut_short(text: str, *, up: bool) -> str:
+    """The beginning of a text as its lower bound; as its upper one, with a character behind it that none comes after."""
+    kept = TEXT_BOUND
+    while up and text[kept : kept + 1] == _LAST_CHARACTER:
+        kept += 1
+    if len(text) <= kept:
+        return text
+    return text[:kept] + (_LAST_CHARACTER if up else "")

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 # What a task reports: a file that it wrote, or counts for a landed file, or a file of the lake that is to go.
 _COUNTS = ("accepted", "duplicates", "rejected")
-REPORT = pa.schema([*WRITTEN, pa.field("file", pa.string()), *(pa.field(name, pa.int64()) for name in _COUNTS), pa.field("removed", pa.string())])
+REPORT = pa.schema(
+    [*WRITTEN, pa.field("file", pa.string()), *(pa.field(name, pa.int64()) for name in _COUNTS), pa.field("removed", pa.string())]
+)
 
 
 def run(spark: SparkSession, tasks: int, work: Callable[[int], Iterator[pa.RecordBatch]]) -> pa.Table:
@@ -37,7 +39,9 @@ def run(spark: SparkSession, tasks: int, work: Callable[[int], Iterator[pa.Recor
     return spark.range(0, tasks, 1, tasks).mapInArrow(work_on, spark_schema(REPORT)).toArrow()
 
 
-def report(written: Iterable[WrittenFile], counts: Mapping[str, Counter[str]] | None = None, removed: str | None = None) -> Iterator[pa.RecordBatch]:
+def report(
+    written: Iterable[WrittenFile], counts: Mapping[str, Counter[str]] | None = None, removed: str | None = None
+) -> Iterator[pa.RecordBatch]:
     """What a task has to say, as one Arrow batch of the schema REPORT; none where it did nothing.
 
     `counts` holds per kind (accepted, duplicates, rejected) how many records of each landed file were written.
@@ -79,7 +83,12 @@ def read_whole(table: Table, root: Path, file: TableFile) -> pa.Table:
 
 
 def write_without(
-    spark: SparkSession, root: Path, folder: Path, candidates: Sequence[tuple[str, TableFile]], dropped: pa.Table, id_columns: dict[str, str]
+    spark: SparkSession,
+    root: Path,
+    folder: Path,
+    candidates: Sequence[tuple[str, TableFile]],
+    dropped: pa.Table,
+    id_columns: dict[str, str],
 ) -> pa.Table:
     """Write files of the lake again without the rows whose id is dropped; files that hold none stay as they are.
 

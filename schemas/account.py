@@ -33,9 +33,18 @@ FILES = Table(
         RUN_ID,
     ),
     checks=(
-        Check("records = accepted + duplicates + rejected + erased", "status = 'unreadable' OR records = accepted + duplicates + rejected + erased"),
-        Check("a file that is done has its counts", "status = 'unreadable' OR (records IS NOT NULL AND accepted IS NOT NULL AND duplicates IS NOT NULL AND rejected IS NOT NULL AND erased IS NOT NULL)"),
-        Check("an unreadable file says why and counts nothing", "status = 'done' OR (error IS NOT NULL AND records IS NULL AND accepted IS NULL)"),
+        Check(
+            "records = accepted + duplicates + rejected + erased",
+            "status = 'unreadable' OR records = accepted + duplicates + rejected + erased",
+        ),
+        Check(
+            "a file that is done has its counts",
+            "status = 'unreadable' OR (records IS NOT NULL AND accepted IS NOT NULL AND duplicates IS NOT NULL AND rejected IS NOT NULL AND erased IS NOT NULL)",
+        ),
+        Check(
+            "an unreadable file says why and counts nothing",
+            "status = 'done' OR (error IS NOT NULL AND records IS NULL AND accepted IS NULL)",
+        ),
     ),
 )
 
@@ -55,7 +64,12 @@ DAILY_METRICS = Table(
         column("denominator", DOUBLE, "of a ratio or mean; the number of values of a median or percentile"),
         RUN_ID,
     ),
-    checks=(Check("a ratio is its numerator over its denominator", "denominator IS NULL OR numerator IS NULL OR abs(value - numerator / denominator) < 1e-9 * greatest(1, abs(value))"),),
+    checks=(
+        Check(
+            "a ratio is its numerator over its denominator",
+            "denominator IS NULL OR numerator IS NULL OR abs(value - numerator / denominator) < 1e-9 * greatest(1, abs(value))",
+        ),
+    ),
 )
 
 RUNS = Table(

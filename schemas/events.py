@@ -143,7 +143,10 @@ EVENTS = Table(
     columns=_EVENT_COLUMNS,
     checks=(
         Check("event_date is the date of event_time", "event_date = to_date(event_time)"),
-        Check("event_time is the time that time_source names", "event_time = CASE time_source WHEN 'client' THEN client_time ELSE received_time END"),
+        Check(
+            "event_time is the time that time_source names",
+            "event_time = CASE time_source WHEN 'client' THEN client_time ELSE received_time END",
+        ),
         Check("received_time is not before 2000", "received_time >= timestamp'2000-01-01 00:00:00' OR landing_date < date'2000-01-01'"),
     ),
 )
@@ -176,7 +179,12 @@ REJECTED_EVENTS = Table(
         column("reason", STRING, "why it was refused", required=True, values=REASONS),
         column("path", STRING, "JSON Pointer to what is wrong; empty for the record as a whole", required=True),
         column("detail", STRING, "the rule that failed; never a value", required=True),
-        column("raw", BINARY, "the record byte for byte (of a batch or array: that element, canonical; of a too large one its first 64 KiB)", required=True),
+        column(
+            "raw",
+            BINARY,
+            "the record byte for byte (of a batch or array: that element, canonical; of a too large one its first 64 KiB)",
+            required=True,
+        ),
         column("raw_length", BIGINT, "length of the record before any cut", unit="bytes", required=True, minimum=0),
         column("raw_sha256", STRING, "SHA-256 of the record before any cut, hexadecimal", required=True),
         RUN_ID,

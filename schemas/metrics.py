@@ -32,7 +32,9 @@ METRICS: Mapping[str, Metric] = {
         Metric("orphan_events", CHAIN_DATE, "pings that no session ping takes"),
         Metric("sessions", SESSION_DATE, "sessions", dimensions=("all", "session_kind")),
         Metric("median_session_duration", SESSION_DATE, "discrete median of session_duration; denominator: sessions that have one", "ms"),
-        Metric("p95_session_duration", SESSION_DATE, "discrete 95th percentile of session_duration; denominator: sessions that have one", "ms"),
+        Metric(
+            "p95_session_duration", SESSION_DATE, "discrete 95th percentile of session_duration; denominator: sessions that have one", "ms"
+        ),
         Metric("timespent_per_session", SESSION_DATE, "timespent / sessions that have one", "s"),
         Metric("pageviews_per_session", SESSION_DATE, "pageviews / sessions"),
         Metric("interactions_per_session", SESSION_DATE, "interactions / sessions"),

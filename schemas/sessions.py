@@ -15,7 +15,13 @@ SESSIONS = Table(
         column("session_id", STRING, "SHA-256 of source, key fields and the first event's event_id and landing_date", required=True),
         column("session_key", STRING, "the client's own session id"),
         column("source", STRING, "which of the landed formats", required=True),
-        column("session_kind", STRING, "reported by the client, keyed by its session id, or derived from gaps", required=True, values=SESSION_KINDS),
+        column(
+            "session_kind",
+            STRING,
+            "reported by the client, keyed by its session id, or derived from gaps",
+            required=True,
+            values=SESSION_KINDS,
+        ),
         # who
         column("user_id", STRING, "last user id that is not empty"),
         column("device_id", STRING, "first device id that is not empty"),
@@ -43,18 +49,34 @@ SESSIONS = Table(
         column("eventssummary", EVENTS_SUMMARY, "per event_name: how many events of any kind; sorted by id", required=True),
         column("pagesummary", PAGE_SUMMARY, "per page: seconds spent, times opened; sorted by id and env", required=True),
         column("transactions", BIGINT, "transaction events", required=True, minimum=0),
-        column("transaction_value", array_of(struct_of(currency=STRING, value=DOUBLE)), "sum of transactions per currency (ISO 4217; null: the project's default)", required=True),
-        column("variables", array_of(struct_of(key=STRING, value=STRING)), "last value of each custom variable; sorted by key", required=True),
+        column(
+            "transaction_value",
+            array_of(struct_of(currency=STRING, value=DOUBLE)),
+            "sum of transactions per currency (ISO 4217; null: the project's default)",
+            required=True,
+        ),
+        column(
+            "variables", array_of(struct_of(key=STRING, value=STRING)), "last value of each custom variable; sorted by key", required=True
+        ),
         column("reported", REPORTED, "what the client's own summary said; null where it sent none"),
         column("flags", array_of(STRING), "what is doubtful about the session, sorted", required=True),
         RUN_ID,
     ),
     checks=(
         Check("session_date is the date of start_time", "session_date = to_date(start_time)"),
-        Check("session_duration is end_time − start_time", "session_duration = unix_millis(end_time) - unix_millis(start_time) OR session_kind = 'reported'"),
+        Check(
+            "session_duration is end_time − start_time",
+            "session_duration = unix_millis(end_time) - unix_millis(start_time) OR session_kind = 'reported'",
+        ),
         Check("timespent is at most session_duration", "round(timespent * 1000) <= session_duration"),
-        Check("time in environments adds up to timespent", "timespent IS NULL OR aggregate(envsummary, 0L, (total, e) -> total + CAST(round(coalesce(e.timespent, 0) * 1000) AS BIGINT)) = CAST(round(timespent * 1000) AS BIGINT)"),
-        Check("time on pages is at most timespent", "timespent IS NULL OR aggregate(pagesummary, 0L, (total, p) -> total + CAST(round(coalesce(p.timespent, 0) * 1000) AS BIGINT)) <= CAST(round(timespent * 1000) AS BIGINT)"),
+        Check(
+            "time in environments adds up to timespent",
+            "timespent IS NULL OR aggregate(envsummary, 0L, (total, e) -> total + CAST(round(coalesce(e.timespent, 0) * 1000) AS BIGINT)) = CAST(round(timespent * 1000) AS BIGINT)",
+        ),
+        Check(
+            "time on pages is at most timespent",
+            "timespent IS NULL OR aggregate(pagesummary, 0L, (total, p) -> total + CAST(round(coalesce(p.timespent, 0) * 1000) AS BIGINT)) <= CAST(round(timespent * 1000) AS BIGINT)",
+        ),
         Check("eventssummary counts every event", "aggregate(eventssummary, 0L, (total, e) -> total + e.count) = events"),
         Check("no more pageviews and interactions than events", "pageviews + interactions <= events"),
     ),
@@ -92,7 +114,12 @@ SESSION_CHAINS = Table(
         column("links", array_of(STRING), "session ids that its pings bear, sorted", required=True),
         column("landing_dates", array_of(DATE), "landing dates of its events, sorted", required=True),
         column("sessions", array_of(struct_of(session_id=STRING, session_date=DATE)), "its sessions, sorted", required=True),
-        column("unassigned", array_of(struct_of(event_date=DATE, count=BIGINT)), "events of the chain that no session holds, per event_date", required=True),
+        column(
+            "unassigned",
+            array_of(struct_of(event_date=DATE, count=BIGINT)),
+            "events of the chain that no session holds, per event_date",
+            required=True,
+        ),
         column("chain_date", DATE, "UTC date of first_time", required=True),
         RUN_ID,
     ),
@@ -105,7 +132,9 @@ WORKFLOW_SUMMARIES = Table(
     key=("summary_id",),
     partitioned_by=("summary_date",),
     columns=(
-        column("summary_id", STRING, "SHA-256 of did, channel, pdata_id, the first event's mid and the depth in the workflow", required=True),
+        column(
+            "summary_id", STRING, "SHA-256 of did, channel, pdata_id, the first event's mid and the depth in the workflow", required=True
+        ),
         column("did", STRING, "device"),
         column("channel", STRING, "channel that produced the events"),
         column("pdata_id", STRING, "producer of the events"),
@@ -121,9 +150,15 @@ WORKFLOW_SUMMARIES = Table(
         column("time_spent", DOUBLE, "time without idle gaps", unit="s", minimum=0),
         column("interact_events_count", BIGINT, "interactions of the counted types", minimum=0),
         column("interact_events_per_min", DOUBLE, "interactions a minute of time_spent", minimum=0),
-        column("env_summary", array_of(struct_of(env=STRING, time_spent=DOUBLE, count=BIGINT)), "per environment: seconds spent, times entered"),
+        column(
+            "env_summary", array_of(struct_of(env=STRING, time_spent=DOUBLE, count=BIGINT)), "per environment: seconds spent, times entered"
+        ),
         column("events_summary", array_of(struct_of(id=STRING, count=BIGINT)), "per event name: how many events"),
-        column("page_summary", array_of(struct_of(id=STRING, type=STRING, env=STRING, time_spent=DOUBLE, visit_count=BIGINT)), "per page: seconds spent, times opened"),
+        column(
+            "page_summary",
+            array_of(struct_of(id=STRING, type=STRING, env=STRING, time_spent=DOUBLE, visit_count=BIGINT)),
+            "per page: seconds spent, times opened",
+        ),
         column("item_responses", STRING, "assessments answered in the workflow, JSON array"),
         column("parent_type", STRING, "type of the enclosing workflow; null for a root"),
         column("summary_date", DATE, "UTC date of start_time", required=True),

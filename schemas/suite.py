@@ -44,9 +44,25 @@ def _of_column(column: Column, is_partition: bool) -> list[Rule]:
             else Rule(f"{column.name} is filled", "critical", "condition", column.name, filled)
         )
     if column.minimum is not None:
-        rules.append(Rule(f"{column.name} is at least {column.minimum:g}", "critical", "condition", column.name, f"`{column.name}` >= {column.minimum:g}"))
+        rules.append(
+            Rule(
+                f"{column.name} is at least {column.minimum:g}",
+                "critical",
+                "condition",
+                column.name,
+                f"`{column.name}` >= {column.minimum:g}",
+            )
+        )
     if column.maximum is not None:
-        rules.append(Rule(f"{column.name} is at most {column.maximum:g}", "critical", "condition", column.name, f"`{column.name}` <= {column.maximum:g}"))
+        rules.append(
+            Rule(
+                f"{column.name} is at most {column.maximum:g}",
+                "critical",
+                "condition",
+                column.name,
+                f"`{column.name}` <= {column.maximum:g}",
+            )
+        )
     if column.values:
         allowed = ", ".join(f"'{value}'" for value in column.values)
         rules.append(Rule(f"{column.name} is one of its values", "critical", "condition", column.name, f"`{column.name}` IN ({allowed})"))

@@ -71,7 +71,14 @@ SEED_PERFORMANCE = {
 
 WHO = {"client_id": "c", "addon_version": "1"}
 SESSION = {**WHO, "action": "activity_stream_session", "page": "newtab", "session_id": "{A-1}"}
-SESSION_OF_TAB = {**WHO, "action": "activity_stream_session", "page": "newtab", "tab_id": 5, "load_reason": "newtab", "unload_reason": "close"}
+SESSION_OF_TAB = {
+    **WHO,
+    "action": "activity_stream_session",
+    "page": "newtab",
+    "tab_id": 5,
+    "load_reason": "newtab",
+    "unload_reason": "close",
+}
 EVENT = {**WHO, "action": "activity_stream_event", "page": "newtab", "event": "CLICK", "tab_id": "5"}
 PERFORMANCE = {**WHO, "action": "activity_stream_performance", "event": "hit", "event_id": "e", "source": "TOP", "value": 1, "tab_id": "5"}
 USER_EVENT = {**WHO, "action": "activity_stream_user_event", "event": "SEARCH"}
@@ -199,7 +206,15 @@ def test_a_ping_of_an_unnamed_action_needs_a_client_or_an_impression_alone(who: 
 
 
 def test_nothing_else_of_an_unnamed_action_is_checked() -> None:
-    odd = {"page": 1, "value": -1, "session_duration": -7, "event": None, "load_latency": "slow", "tab_id": 1.5, "session_id": []}
+    odd: dict[str, Any] = {
+        "page": 1,
+        "value": -1,
+        "session_duration": -7,
+        "event": None,
+        "load_latency": "slow",
+        "tab_id": 1.5,
+        "session_id": [],
+    }
     assert mapped({**OTHER, **odd})["duration_ms"] is None
 
 
@@ -312,7 +327,10 @@ def test_a_ping_of_a_batch_is_kept_as_it_stood_beside_its_header() -> None:
 
 
 def test_a_ping_is_valid_or_not_with_the_outer_keys_joined() -> None:
-    rows = landed(BATCH | {"payloads": [{"action": "activity_stream_user_event", "event": "CLICK"}]}, {"batch-mode": True, "payloads": [{"event": "CLICK"}]})
+    rows = landed(
+        BATCH | {"payloads": [{"action": "activity_stream_user_event", "event": "CLICK"}]},
+        {"batch-mode": True, "payloads": [{"event": "CLICK"}]},
+    )
     assert [row["status"] for row in rows] == ["accepted", "rejected"]
     assert rows[1]["raw"] == b'{"batch-mode":true,"payloads":[{"event":"CLICK"}]}'
 
@@ -438,7 +456,9 @@ def test_the_client_says_no_time_so_the_servers_is_the_events() -> None:
     assert row["client_time"] is None
 
 
-@pytest.mark.parametrize(("sent", "tab"), [(5, "5"), ("5", "5"), (5.0, "5"), ("1-3", "1-3"), (-1, "-1"), (2**64 - 1, str(2**64 - 1)), ("", None), (None, None)])
+@pytest.mark.parametrize(
+    ("sent", "tab"), [(5, "5"), ("5", "5"), (5.0, "5"), ("1-3", "1-3"), (-1, "-1"), (2**64 - 1, str(2**64 - 1)), ("", None), (None, None)]
+)
 def test_a_tab_is_the_same_as_number_and_as_text(sent: Any, tab: str | None) -> None:
     assert mapped({**USER_EVENT, "tab_id": sent})["session_input.tab"] == tab
 
@@ -454,7 +474,9 @@ def test_a_tab_is_the_same_as_number_and_as_text(sent: Any, tab: str | None) -> 
         (None, None, None),
     ],
 )
-def test_a_session_id_links_with_and_without_braces_and_is_kept_as_sent(sent: str | None, session_key: str | None, link: str | None) -> None:
+def test_a_session_id_links_with_and_without_braces_and_is_kept_as_sent(
+    sent: str | None, session_key: str | None, link: str | None
+) -> None:
     row = mapped({**USER_EVENT, "session_id": sent})
     assert (row["session_key"], row["session_input.link"]) == (session_key, link)
 
@@ -491,7 +513,9 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-names = st.sampled_from(sorted({name for kind in KINDS for name in kind} | set(OPTIONAL) | {"timestamp", "receive_at", "batch-mode", "payloads"}))
+names = st.sampled_from(
+    sorted({name for kind in KINDS for name in kind} | set(OPTIONAL) | {"timestamp", "receive_at", "batch-mode", "payloads"})
+)
 
 
 @given(st.dictionaries(names | st.text(max_size=8), json_values, max_size=8))
@@ -507,7 +531,9 @@ def test_an_odd_ping_is_refused_or_mapped_and_raises_nothing(kind: dict[str, Any
     assert row["status"] in ("accepted", "rejected")
 
 
-@given(st.dictionaries(names.filter(lambda name: name not in ("action", "impression_id", "batch-mode", "payloads")), json_values, max_size=8))
+@given(
+    st.dictionaries(names.filter(lambda name: name not in ("action", "impression_id", "batch-mode", "payloads")), json_values, max_size=8)
+)
 def test_a_ping_of_an_unnamed_action_is_never_refused_for_its_fields(odd: dict[str, Any]) -> None:
     (row,) = landed({**odd, "action": "activity_stream_new", "impression_id": "i"})
     assert (row["status"], row["event_type"]) == ("accepted", "other")

@@ -142,6 +142,19 @@ def test_a_java_home_without_java_is_named_though_the_path_has_one(machine: Mach
     assert "JAVA_HOME=/nonexistent/java holds no bin/java" in line
 
 
+@pytest.mark.parametrize("code", [0, 2])
+def test_a_change_is_checked_by_make_test_in_the_root_from_anywhere(tmp_path: Path, code: int) -> None:
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
+    make = tmp_path / "bin" / "make"
+    make.parent.mkdir()
+    make.write_text(f'#!/bin/sh\necho "$(pwd -P) $@"; cat; exit {code}\n', encoding="utf-8")
+    make.chmod(0o755)
+    path = f"{make.parent}:{os.environ['PATH']}"
+    done = subprocess.run([tmp_path / ".ci" / "run"], cwd="/", env={"PATH": path}, input="unread", stdout=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stdout) == (code, f"{tmp_path.resolve()} test\n")
+
+
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-airflow.lock"])
 def test_every_locked_version_has_hashes_and_no_address(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8")

@@ -39,9 +39,9 @@ def open_batch(document: Document) -> Batch | Refusal | None:
     """The pings of a batch: what bears `batch-mode` true is one, and refused where it has no list of them."""
     if document.get(_BATCH_MARK) is not True:
         return None
-    refusal = first_violation(compiled(_BATCH), document)
-    if refusal is not None:
-        return refusal
+    violation = first_violation(compiled(_BATCH), document)
+    if violation is not None:
+        return violation
     header = {name: value for name, value in document.items() if name != _BATCH_LIST}
     return Batch(header, document[_BATCH_LIST], _BATCH_LIST)
 

@@ -38,7 +38,11 @@ def changed_spans(events: DataFrame, rules: SessionRules) -> DataFrame:
     )
     # Pings that bear one session id span everything between them, and a key that its client gave out is looked at whole.
     as_one = F.when((F.col("kind") == "keyed") | F.col("link").isNotNull(), F.lit(0)).otherwise(F.col("lo"))
-    return spans.groupBy("source", "key", "kind", "link", as_one.alias("part")).agg(F.min("lo").alias("lo"), F.max("hi").alias("hi")).drop("part")
+    return (
+        spans.groupBy("source", "key", "kind", "link", as_one.alias("part"))
+        .agg(F.min("lo").alias("lo"), F.max("hi").alias("hi"))
+        .drop("part")
+    )
 
 
 def touched(chains: DataFrame, spans: DataFrame) -> DataFrame:

@@ -26,7 +26,9 @@ def with_earlier_copy(copies: DataFrame, window_days: int) -> DataFrame:
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    in_landing_order = Window.partitionBy("source", "event_hash", "event_id").orderBy(F.col("landing_date"), F.col("landing_hour").asc_nulls_first(), "file", "record", "position")
+    in_landing_order = Window.partitionBy("source", "event_hash", "event_id").orderBy(
+        F.col("landing_date"), F.col("landing_hour").asc_nulls_first(), "file", "record", "position"
+    )
     before = F.lag(F.struct(*PLACE)).over(in_landing_order)
     with_before = copies.withColumn("before", before)
     in_window = F.datediff("landing_date", "before.landing_date") <= window_days

@@ -27,7 +27,7 @@ SECRETS = frozenset(
 SECRET_FIELD = '(?i)"(?:' + "|".join(sorted(SECRETS)) + ')":'
 
 
-class InvalidJson(ValueError):
+class InvalidJsonError(ValueError):
     """The bytes are not one JSON document by the strict rules."""
 
 
@@ -36,13 +36,13 @@ def parse(content: bytes) -> Any:
 
     Strict: no NaN or Infinity, no trailing commas, no comments, no lone surrogates, UTF-8 alone. Integers stay integers
     to 64 bits (signed or unsigned), larger ones become doubles; of duplicate keys the last one wins.
-    Raises InvalidJson, also for a number that overflows a double and for nesting deeper than 1,024.
+    Raises InvalidJsonError, also for a number that overflows a double and for nesting deeper than 1,024.
     """
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:
         # orjson's error holds the whole document: it must not travel on.
-        raise InvalidJson(error.msg) from None
+        raise InvalidJsonError(error.msg) from None
 
 
 def canonical(value: Any) -> bytes:

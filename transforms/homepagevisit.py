@@ -31,12 +31,12 @@ _EVENT_NAME = "HomepageVisit"
 _CANARY = "canary"
 
 
-def open_batch(document: Document) -> Batch | Refusal | None:
+def open_batch(document: Document) -> Batch | Refusal | None:  # noqa: ARG001 - the interface of a source
     """None: the format has no batch of its own."""
     return None
 
 
-def join_header(header: Document, item: Document) -> Document:
+def join_header(header: Document, item: Document) -> Document:  # noqa: ARG001 - the interface of a source
     """The visit as it stands."""
     return item
 
@@ -51,7 +51,7 @@ def refusal(record: Record) -> Refusal | None:
 
 def _is_a_version(schema: str) -> bool:
     version = schema.removeprefix(_SCHEMA_NAME)
-    return version != schema and version != "" and "/" not in version
+    return version not in (schema, "") and "/" not in version
 
 
 def columns(records: Sequence[Record]) -> Columns:

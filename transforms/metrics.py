@@ -37,7 +37,9 @@ def of_chains(chains: DataFrame) -> DataFrame:
     loose = chains.select("source", "kind", F.inline("unassigned"))
     is_ping = F.col("kind") == "reported"
     metric = F.when(is_ping, "orphan_events").otherwise("sessionless_events")
-    counted = loose.groupBy(F.col("event_date").alias("metric_date"), "source", metric.alias("metric")).agg(F.sum("count").cast("double").alias("value"))
+    counted = loose.groupBy(F.col("event_date").alias("metric_date"), "source", metric.alias("metric")).agg(
+        F.sum("count").cast("double").alias("value")
+    )
     return counted.select("metric_date", "source", "metric", *_whole(), "value", *_no_ratio())
 
 
@@ -88,7 +90,9 @@ def of_landing(files: DataFrame, events: DataFrame, rejected: DataFrame) -> Data
         F.count_if(F.col("status") == "unreadable").alias("unreadable"),
     )
     valid = account.withColumn("valid", F.col("accepted") + F.col("duplicates"))
-    lateness = events.groupBy(date, "source").agg(F.count_if(F.array_contains("flags", "late")).alias("late"), F.count("*").alias("accepted"))
+    lateness = events.groupBy(date, "source").agg(
+        F.count_if(F.array_contains("flags", "late")).alias("late"), F.count("*").alias("accepted")
+    )
     reasons = rejected.groupBy(date, "source", "reason").agg(F.count("*").alias("refused"))
     landed = _long(
         valid,
@@ -108,7 +112,9 @@ def _long(wide: DataFrame, *metrics: Column) -> DataFrame:
     from pyspark.sql import functions as F
 
     rows = wide.select("metric_date", "source", F.inline(F.array(*metrics)))
-    return rows.where(F.col("value").isNotNull()).select("metric_date", "source", "metric", "dimension", "dimension_value", "value", "numerator", "denominator")
+    return rows.where(F.col("value").isNotNull()).select(
+        "metric_date", "source", "metric", "dimension", "dimension_value", "value", "numerator", "denominator"
+    )
 
 
 def _entry(metric: str, dimension: str | None, value: Column, numerator: Column | None = None, denominator: Column | None = None) -> Column:

@@ -28,7 +28,10 @@ def observe(frame: DataFrame, table: Table) -> DataFrame:
 
     rules = [rule for rule in suite(table) if rule.kind != "filled"]
     counted = frame.agg(*(_breaking(rule, table).alias(f"rule_{number}") for number, rule in enumerate(rules)))
-    entries = [F.struct(F.lit(rule.name).alias("rule"), F.col(f"rule_{number}").cast("bigint").alias("observed")) for number, rule in enumerate(rules)]
+    entries = [
+        F.struct(F.lit(rule.name).alias("rule"), F.col(f"rule_{number}").cast("bigint").alias("observed"))
+        for number, rule in enumerate(rules)
+    ]
     return counted.select(F.lit(table.name).alias("table"), F.inline(F.array(*entries)))
 
 

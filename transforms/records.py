@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from schemas.events import EVENTS, REJECTED_EVENTS, SESSION_INPUT
 from schemas.table import STRING, TIMESTAMP
-from transforms.documents import SECRET_FIELD, InvalidJson, canonical, content_hash, event_hash, parse, without_secrets
+from transforms.documents import SECRET_FIELD, InvalidJsonError, canonical, content_hash, event_hash, parse, without_secrets
 from transforms.lines import Line
 from transforms.source import Columns, Record, Refusal, Source
 from transforms.times import DAY_MS, landing_ms
@@ -134,7 +134,7 @@ def _read(source: Source, lines: Sequence[Line], arrival_ms: int) -> _Found:
             continue
         try:
             document = parse(line.document)
-        except InvalidJson as error:
+        except InvalidJsonError as error:
             found.reject_line(line, Refusal("invalid_json", "", str(error)))
             continue
         if type(document) is dict:

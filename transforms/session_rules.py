@@ -24,19 +24,23 @@ class SessionRules:
 
 @dataclass(frozen=True)
 class SessionQueries:
-    """One way of making sessions, as DuckDB SQL over the table `arrived`: see transforms.sessions.
+    """One way of making sessions, for keys of these kinds, as DuckDB SQL over the table `arrived` of transforms.sessions.
 
-    It applies to keys of these `kinds`. The settings are read as variables of the names in SessionRules. `steps` become tables, in order; among them are
-    - `chain_starts`: chain, source, key, event_id, landing_date: a number per chain and its first event;
-    - `session_starts`: session, source, key, event_id, landing_date: a number per session and the event that names it;
-      key is null where the event alone does.
-    Once these have ids, in `chain_ids` (chain, chain_id) and `session_ids` (session, session_id), the other three
-    queries give the rows: the columns of `sessions` (with `reported_row`, the number of the row of `arrived` that bears
-    `reported`, in the place of `reported`), of `session_events` and of `session_chains`.
+    The numbers of SessionRules are SQL variables of the same names. `steps` become tables, in this order. Chains and
+    sessions are numbered from 0 on, and two of the tables say where each of them starts:
+    - `chain_starts`: chain, source, key, event_id and landing_date of its first event;
+    - `session_starts`: session, source, key, event_id and landing_date of the event that names it; key is null where the
+      event alone does.
+    From these, ids are made: the tables `chain_ids` (chain, chain_id) and `session_ids` (session, session_id). The other
+    queries then give the rows of `sessions` (in the order of their numbers, and with `reported_row`, the row of `arrived`
+    that bears it, in the place of `reported`), of `session_events`, and of `session_chains` (in the order of their numbers).
+    Columns that are lists may have a query each: the number of the session or chain, then the items' fields, in order.
     """
 
     kinds: tuple[str, ...]
     steps: Mapping[str, str]
     sessions: str
+    session_lists: Mapping[str, str]
     members: str
     chains: str
+    chain_lists: Mapping[str, str]

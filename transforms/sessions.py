@@ -8,10 +8,11 @@ transforms.sessions_from_pings. The work is done by DuckDB, in memory, over the 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 
 import duckdb
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -106,7 +107,7 @@ def _arrived(events: pa.Table) -> pa.Table:
     keys = opened["key"].combine_chunks().dictionary_encode()
     rank = pc.index_in(opened["event_type"], value_set=pa.array(["start", "page_view", None, "end"], STRING))
     added = {
-        "row": pa.array(range(events.num_rows), BIGINT),
+        "row": pa.array(np.arange(events.num_rows), BIGINT),
         "key_number": pc.add(pc.multiply(keys.indices.cast(BIGINT), len(sources.dictionary)), sources.indices.cast(BIGINT)),
         "type_rank": pc.fill_null(rank, 2),
         "event_ms": pc.divide(opened["event_time"].cast(BIGINT), 1000),
@@ -131,32 +132,44 @@ def _built(database: duckdb.DuckDBPyConnection, queries: SessionQueries, reporte
         database.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}")
     _identify(database, "chain", "chain")
     _identify(database, "session")
-    sessions = database.sql(queries.sessions).to_arrow_table()
+    sessions = _with_lists(database, "session", queries.sessions, queries.session_lists)
     yield from _filling("session", sessions.append_column("reported", reported.take(sessions["reported_row"])))
     yield from _filling("member", database.sql(queries.members).to_arrow_table())
-    yield from _filling("chain", database.sql(queries.chains).to_arrow_table())
+    yield from _filling("chain", _with_lists(database, "chain", queries.chains, queries.chain_lists))
 
 
 def _identify(database: duckdb.DuckDBPyConnection, what: str, *prefix: str) -> None:
-    """Give chains or sessions their ids, as the table `…_ids`: what the id is a hash of is one canonical JSON list."""
+    """Give chains or sessions their ids, as the table `…_ids`: what an id is the hash of is one canonical JSON list."""
     starts = database.sql(f"SELECT {what}, source, coalesce(key, '[]'), event_id, CAST(landing_date AS VARCHAR) FROM {what}_starts").fetchall()
     ids = [
         sha256(orjson.dumps([*prefix, source, *orjson.loads(key), event_id, landing_date])).hexdigest()
         for _, source, key, event_id, landing_date in starts
     ]
-    numbers = pa.array([start[0] for start in starts], BIGINT)
-    database.register("identified", pa.table({what: numbers, f"{what}_id": pa.array(ids, STRING)}))
+    identified = pa.table({what: pa.array([start[0] for start in starts], BIGINT), f"{what}_id": pa.array(ids, STRING)})
+    database.register("identified", identified)
     database.execute(f"CREATE OR REPLACE TEMP TABLE {what}_ids AS FROM identified")
     database.unregister("identified")
+
+
+def _with_lists(database: duckdb.DuckDBPyConnection, part: str, query: str, lists: Mapping[str, str]) -> pa.Table:
+    """The rows of a query, in the order of their numbers from 0, with the columns that are lists."""
+    rows = database.sql(query).to_arrow_table()
+    for name, items_query in lists.items():
+        item = BUILT.field(part).type.field(name).type.value_type
+        numbers, *columns = database.sql(items_query).to_arrow_table().combine_chunks().columns
+        ends = np.cumsum(np.bincount(numbers, minlength=rows.num_rows))
+        fields = list(item) if pa.types.is_struct(item) else [pa.field(name, item)]
+        values = [column.cast(field.type).combine_chunks() for column, field in zip(columns, fields, strict=True)]
+        items = pa.StructArray.from_arrays(values, fields=fields) if pa.types.is_struct(item) else values[0]
+        rows = rows.append_column(name, pa.ListArray.from_arrays(pa.array(np.append(0, ends), pa.int32()), items))
+    return rows
 
 
 def _filling(part: str, rows: pa.Table) -> Iterator[pa.RecordBatch]:
     """Batches of BUILT whose column `part` holds these rows."""
     kind = BUILT.field(part).type
-    names = [field.name for field in kind]
-    typed = rows.select(names).cast(pa.schema(list(kind))).combine_chunks()
+    typed = rows.select([field.name for field in kind]).cast(pa.schema(list(kind))).combine_chunks()
     for batch in typed.to_batches(max_chunksize=_ROWS_PER_BATCH):
         filled = pa.StructArray.from_arrays(batch.columns, fields=list(kind))
-        yield pa.RecordBatch.from_arrays(
-            [filled if field.name == part else pa.nulls(len(filled), field.type) for field in BUILT], schema=BUILT
-        )
+        columns = [filled if field.name == part else pa.nulls(len(filled), field.type) for field in BUILT]
+        yield pa.RecordBatch.from_arrays(columns, schema=BUILT)

@@ -25,117 +25,127 @@ from __future__ import annotations
 
 from transforms.session_rules import SessionQueries
 
-_PINGS = """
--- one row per ping, placed in the total order, with the time that it spans
+# One row per ping, placed in the total order, with the time that it spans and the time at which it meets others.
+_PLACED = """
 SELECT
     row,
     key_number,
-    event_ms,
     event_type = 'session' AS is_session,
     event_ms - CASE WHEN is_session THEN coalesce(duration_ms, 0) ELSE 0 END AS start_ms,
-    CASE WHEN is_session THEN getvariable('tab_tolerance_ms') ELSE 0 END AS widened_ms,
-    nullif(link, '') AS link,
-    nullif(tab, '') AS tab,
-    event_id,
-    landing_date,
+    event_ms AS end_ms,
+    start_ms - CASE WHEN is_session THEN getvariable('tab_tolerance_ms') ELSE 0 END AS opens_ms,
+    end_ms + CASE WHEN is_session THEN getvariable('tab_tolerance_ms') ELSE 0 END AS closes_ms,
+    nullif(link, '') AS session_link,
+    nullif(tab, '') AS browser_tab,
     row_number() OVER (ORDER BY key_number, event_ms, client_time NULLS FIRST, type_rank, event_id, landing_date) AS place
 FROM arrived
 WHERE kind = 'reported' AND event_type <> 'other'
 """
 
-_CHAINED = """
--- one row per ping, with the number of its chain
-WITH spans AS (
-    SELECT *, start_ms - widened_ms AS opens_ms, event_ms + widened_ms AS closes_ms
-    FROM pings
-), linked AS (
+# The same, where pings of one session id meet all that lies between them.
+_LINKED = """
+SELECT
+    * REPLACE (
+        CASE WHEN session_link IS NULL THEN opens_ms ELSE min(opens_ms) OVER same_link END AS opens_ms,
+        CASE WHEN session_link IS NULL THEN closes_ms ELSE max(closes_ms) OVER same_link END AS closes_ms
+    )
+FROM placed
+WINDOW same_link AS (PARTITION BY key_number, session_link)
+"""
+
+# The same, with the number of the ping's chain.
+_PINGS = """
+WITH covered AS (
     SELECT
-        * EXCLUDE (opens_ms, closes_ms),
-        CASE WHEN link IS NULL THEN opens_ms ELSE min(opens_ms) OVER same_link END AS opens_ms,
-        CASE WHEN link IS NULL THEN closes_ms ELSE max(closes_ms) OVER same_link END AS closes_ms
-    FROM spans
-    WINDOW same_link AS (PARTITION BY key_number, link)
-), bounded AS (
-    SELECT *, max(closes_ms) OVER (PARTITION BY key_number ORDER BY opens_ms, place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS covered_ms
+        *,
+        max(closes_ms) OVER (
+            PARTITION BY key_number ORDER BY opens_ms, place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS covered_ms
     FROM linked
 )
 SELECT
     * EXCLUDE (covered_ms),
-    sum(CASE WHEN opens_ms <= covered_ms THEN 0 ELSE 1 END) OVER (ORDER BY key_number, opens_ms, place ROWS UNBOUNDED PRECEDING) AS chain
-FROM bounded
+    CAST(
+        sum(CASE WHEN opens_ms <= covered_ms THEN 0 ELSE 1 END) OVER (ORDER BY key_number, opens_ms, place ROWS UNBOUNDED PRECEDING)
+        AS BIGINT
+    ) - 1 AS chain
+FROM covered
 """
 
-_CHAINS = """
--- one row per chain
+_CHAIN_TOTALS = """
 SELECT chain, arg_min(row, place) AS first_row, min(opens_ms) AS first_ms, max(closes_ms) AS last_ms
-FROM chained
+FROM pings
 GROUP BY chain
 """
 
 _CHAIN_STARTS = """
 SELECT chain, source, key, event_id, landing_date
-FROM chains JOIN arrived ON arrived.row = first_row
+FROM chain_totals JOIN arrived ON arrived.row = first_row
 """
 
+# One row per session: its ping, which alone names it.
 _SESSION_STARTS = """
--- a session has the number of its ping's row
-SELECT row AS session, source, NULL AS key, event_id, landing_date
-FROM arrived
-WHERE kind = 'reported' AND event_type = 'session'
+SELECT
+    row_number() OVER (ORDER BY place) - 1 AS session,
+    row AS session_row,
+    chain,
+    session_link,
+    browser_tab,
+    start_ms,
+    end_ms,
+    source,
+    NULL AS key,
+    event_id,
+    landing_date
+FROM pings JOIN arrived USING (row)
+WHERE is_session
 """
 
-_JOINED = """
--- one row per ping that a session takes, the session's own too
-WITH sessions AS (
-    SELECT row AS session, chain, link, tab, start_ms, event_ms AS end_ms, event_id, landing_date FROM chained WHERE is_session
-), others AS (
-    SELECT row, chain, link, tab, event_ms FROM chained WHERE NOT is_session
+# One row per ping that a session takes, the session's own too. Whatever may join two pings puts them into one chain.
+_SESSION_EVENTS = """
+WITH others AS (
+    SELECT row, place, chain, session_link, browser_tab, end_ms AS ping_ms
+    FROM pings
+    WHERE NOT is_session
+), by_link AS (
+    SELECT row, place, ping_ms, session_starts.*
+    FROM others JOIN session_starts
+        ON session_starts.chain = others.chain AND session_starts.session_link = others.session_link
+), by_tab AS (
+    SELECT row, place, ping_ms, session_starts.*
+    FROM others JOIN session_starts
+        ON session_starts.chain = others.chain AND session_starts.browser_tab = others.browser_tab
+    WHERE others.session_link IS NULL
+        AND ping_ms BETWEEN start_ms - getvariable('tab_tolerance_ms') AND end_ms + getvariable('tab_tolerance_ms')
 ), candidates AS (
-    SELECT row, event_ms, sessions.*
-    FROM others JOIN sessions ON sessions.chain = others.chain AND sessions.link = others.link
-    UNION ALL
-    SELECT row, event_ms, sessions.*
-    FROM others JOIN sessions ON sessions.chain = others.chain AND sessions.tab = others.tab
-    WHERE others.link IS NULL
-        AND event_ms BETWEEN start_ms - getvariable('tab_tolerance_ms') AND end_ms + getvariable('tab_tolerance_ms')
-), preferred AS (
-    SELECT row, session
+    SELECT
+        *,
+        CASE
+            WHEN ping_ms BETWEEN start_ms AND end_ms THEN 0
+            WHEN ping_ms BETWEEN start_ms - getvariable('tab_tolerance_ms') AND end_ms + getvariable('tab_tolerance_ms') THEN 1
+            ELSE 2
+        END AS preference
+    FROM (FROM by_link UNION ALL FROM by_tab)
+), joined AS (
+    SELECT session, row, place
     FROM candidates
     QUALIFY row_number() OVER (
-        PARTITION BY row
-        ORDER BY
-            CASE
-                WHEN event_ms BETWEEN start_ms AND end_ms THEN 0
-                WHEN event_ms BETWEEN start_ms - getvariable('tab_tolerance_ms') AND end_ms + getvariable('tab_tolerance_ms') THEN 1
-                ELSE 2
-            END,
-            abs(event_ms - end_ms),
-            start_ms,
-            event_id,
-            landing_date
+        PARTITION BY row ORDER BY preference, abs(ping_ms - end_ms), start_ms, event_id, landing_date
     ) = 1
+), members AS (
+    FROM joined
+    UNION ALL
+    SELECT session, row, place FROM session_starts JOIN pings ON row = session_row
 )
-SELECT row, session FROM preferred
-UNION ALL
-SELECT session AS row, session FROM sessions
+SELECT *, row_number() OVER (PARTITION BY session ORDER BY place) AS sequence
+FROM members
 """
 
-_EVENT_NAMES = """
--- one row per session: its pings, by name
-WITH names AS (
-    SELECT session, event_name, count(*) AS count
-    FROM joined JOIN arrived USING (row)
-    GROUP BY session, event_name
-)
-SELECT session, CAST(sum(count) AS BIGINT) AS events, list({'id': event_name, 'count': count} ORDER BY event_name) AS eventssummary
-FROM names
-GROUP BY session
-"""
-
-_TOTALS = """
--- one row per session: what its pings say together
+# One row per session: what its pings say together.
+_SESSION_TOTALS = """
 SELECT
     session,
+    count(*) AS events,
     arg_max(user_id, place) FILTER (user_id <> '') AS user_id,
     arg_min(device_id, place) FILTER (device_id <> '') AS device_id,
     arg_min(app_id, place) FILTER (app_id <> '') AS app_id,
@@ -144,27 +154,26 @@ SELECT
     count(*) FILTER (event_type IN ('interaction', 'search', 'share')) AS interactions,
     bool_or(list_contains(flags, 'clock_skew')) AS is_skewed,
     bool_or(list_has_any(flags, ['late', 'sent_late'])) AS is_late
-FROM joined JOIN pings USING (row) JOIN arrived USING (row)
+FROM session_events JOIN arrived USING (row)
 GROUP BY session
 """
 
 _SESSIONS = """
--- the rows of `sessions`
 SELECT
     -- identity
     session_id,
     nullif(session_key, '') AS session_key,
-    source,
+    arrived.source,
     kind AS session_kind,
     -- who
-    totals.user_id,
-    totals.device_id,
-    totals.app_id,
-    totals.app_version,
-    totals.locale,
+    session_totals.user_id,
+    session_totals.device_id,
+    session_totals.app_id,
+    session_totals.app_version,
+    session_totals.locale,
     -- when
     epoch_ms(start_ms) AS start_time,
-    epoch_ms(pings.event_ms) AS end_time,
+    epoch_ms(end_ms) AS end_time,
     date_of(start_ms) AS session_date,
     duration_ms AS session_duration,
     seconds(duration_ms) AS timespent,
@@ -178,64 +187,49 @@ SELECT
     load_latency,
     load_reason,
     unload_reason,
-    -- summaries
-    [{'env': '', 'timespent': seconds(duration_ms), 'visits': 1}] AS envsummary,
-    eventssummary,
-    [{'id': page, 'type': CAST(NULL AS VARCHAR), 'env': '', 'timespent': seconds(duration_ms), 'visits': 1}] AS pagesummary,
     0 AS transactions,
-    [] AS transaction_value,
-    [] AS variables,
+    CAST([] AS STRUCT(currency VARCHAR, "value" DOUBLE)[]) AS transaction_value,
+    CAST([] AS STRUCT("key" VARCHAR, "value" VARCHAR)[]) AS variables,
     CAST(NULL AS BIGINT) AS reported_row,
     list_where(
         ['clock_skew', 'late', 'zero_length'],
         [coalesce(is_skewed, false), coalesce(is_late, false), coalesce(duration_ms = 0, false)]
     ) AS flags
-FROM pings
-JOIN arrived USING (row)
-JOIN totals ON totals.session = row
-JOIN event_names ON event_names.session = row
-JOIN session_ids ON session_ids.session = row
+FROM session_starts
+JOIN session_totals USING (session)
+JOIN session_ids USING (session)
+JOIN arrived ON row = session_row
+ORDER BY session
+"""
+
+_ENV_SUMMARY = """
+SELECT session, '' AS env, seconds(duration_ms) AS timespent, 1 AS visits
+FROM session_starts JOIN arrived ON row = session_row
+ORDER BY session
+"""
+
+_EVENTS_SUMMARY = """
+SELECT session, event_name AS id, count(*) AS count
+FROM session_events JOIN arrived USING (row)
+GROUP BY session, id
+ORDER BY session, id
+"""
+
+_PAGE_SUMMARY = """
+SELECT session, page AS id, NULL AS type, '' AS env, seconds(duration_ms) AS timespent, 1 AS visits
+FROM session_starts JOIN arrived ON row = session_row
+ORDER BY session
 """
 
 _MEMBERS = """
--- the rows of `session_events`
-SELECT
-    source,
-    arrived.event_id,
-    arrived.landing_date,
-    session_id,
-    row_number() OVER (PARTITION BY session ORDER BY pings.place) AS sequence,
-    date_of(ended.start_ms) AS session_date
-FROM joined
-JOIN pings USING (row)
+SELECT arrived.source, arrived.event_id, arrived.landing_date, session_id, sequence, date_of(start_ms) AS session_date
+FROM session_events
 JOIN arrived USING (row)
 JOIN session_ids USING (session)
-JOIN pings AS ended ON ended.row = session
+JOIN session_starts USING (session)
 """
 
-_CHAIN_ROWS = """
--- the rows of `session_chains`
-WITH links AS (
-    SELECT chain, list(link ORDER BY link) AS links
-    FROM (SELECT DISTINCT chain, link FROM chained WHERE link IS NOT NULL)
-    GROUP BY chain
-), landed AS (
-    SELECT chain, list(landing_date ORDER BY landing_date) AS landing_dates
-    FROM (SELECT DISTINCT chain, landing_date FROM chained)
-    GROUP BY chain
-), sessions AS (
-    SELECT chain, list({'session_id': session_id, 'session_date': date_of(start_ms)} ORDER BY session_id) AS sessions
-    FROM chained JOIN session_ids ON session = row
-    GROUP BY chain
-), orphans AS (
-    SELECT chain, date_of(event_ms) AS event_date, count(*) AS count
-    FROM chained ANTI JOIN joined USING (row)
-    GROUP BY chain, event_date
-), unassigned AS (
-    SELECT chain, list({'event_date': event_date, 'count': count} ORDER BY event_date) AS unassigned
-    FROM orphans
-    GROUP BY chain
-)
+_CHAINS = """
 SELECT
     source,
     chain_id,
@@ -243,33 +237,63 @@ SELECT
     kind,
     epoch_ms(first_ms) AS first_time,
     epoch_ms(last_ms) AS last_time,
-    coalesce(links, []) AS links,
-    landing_dates,
-    coalesce(sessions, []) AS sessions,
-    coalesce(unassigned, []) AS unassigned,
     date_of(first_ms) AS chain_date
-FROM chains
-JOIN arrived ON arrived.row = first_row
+FROM chain_totals
 JOIN chain_ids USING (chain)
-JOIN landed USING (chain)
-LEFT JOIN links USING (chain)
-LEFT JOIN sessions USING (chain)
-LEFT JOIN unassigned USING (chain)
+JOIN arrived ON arrived.row = first_row
+ORDER BY chain
+"""
+
+_LINKS = """
+SELECT DISTINCT chain, session_link
+FROM pings
+WHERE session_link IS NOT NULL
+ORDER BY chain, session_link
+"""
+
+_LANDING_DATES = """
+SELECT DISTINCT chain, landing_date
+FROM pings JOIN arrived USING (row)
+ORDER BY chain, landing_date
+"""
+
+_SESSIONS_OF_CHAINS = """
+SELECT chain, session_id, date_of(start_ms) AS session_date
+FROM session_starts JOIN session_ids USING (session)
+ORDER BY chain, session_id
+"""
+
+_UNASSIGNED = """
+SELECT chain, date_of(end_ms) AS event_date, count(*) AS count
+FROM pings ANTI JOIN session_events USING (row)
+GROUP BY chain, event_date
+ORDER BY chain, event_date
 """
 
 FROM_PINGS = SessionQueries(
     kinds=("reported",),
     steps={
+        "placed": _PLACED,
+        "linked": _LINKED,
         "pings": _PINGS,
-        "chained": _CHAINED,
-        "chains": _CHAINS,
+        "chain_totals": _CHAIN_TOTALS,
         "chain_starts": _CHAIN_STARTS,
         "session_starts": _SESSION_STARTS,
-        "joined": _JOINED,
-        "event_names": _EVENT_NAMES,
-        "totals": _TOTALS,
+        "session_events": _SESSION_EVENTS,
+        "session_totals": _SESSION_TOTALS,
     },
     sessions=_SESSIONS,
+    session_lists={
+        "envsummary": _ENV_SUMMARY,
+        "eventssummary": _EVENTS_SUMMARY,
+        "pagesummary": _PAGE_SUMMARY,
+    },
     members=_MEMBERS,
-    chains=_CHAIN_ROWS,
+    chains=_CHAINS,
+    chain_lists={
+        "links": _LINKS,
+        "landing_dates": _LANDING_DATES,
+        "sessions": _SESSIONS_OF_CHAINS,
+        "unassigned": _UNASSIGNED,
+    },
 )

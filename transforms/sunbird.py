@@ -61,7 +61,7 @@ def open_batch(document: Document) -> Batch | Refusal | None:
     return Batch(header, items, "events")
 
 
-def join_header(header: Document, item: Document) -> Document:
+def join_header(header: Document, item: Document) -> Document:  # noqa: ARG001 - the interface of a source
     """The event alone: it takes nothing from its batch but the time of receipt."""
     return item
 
@@ -195,6 +195,7 @@ def _session_input(events: Sequence[Document]) -> Columns:
         "kind": [kind for _, kind in keys],
         "user": [_carries_time(event) for event in events],
         "pauses": [_goes_to_background(event) for event in events],
+        "expects_end": [kind == "keyed" for _, kind in keys],
         "page_type": [event["edata"]["type"] if event["eid"] == "IMPRESSION" else None for event in events],
         "reported": [_reported(event["edata"]) if event["eid"] == "SUMMARY" else None for event in events],
         "reported_rank": [

@@ -6,6 +6,7 @@ import math
 import re
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 SECOND_MS = 1_000
@@ -19,7 +20,7 @@ EARLIEST_MS = (date.min.toordinal() - _EPOCH_DAY) * DAY_MS
 LATEST_MS = (date.max.toordinal() - _EPOCH_DAY + 1) * DAY_MS - 1
 
 _RFC_3339 = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"[Tt]([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)(?:\.([0-9]+))?"
     r"(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
 )
@@ -34,10 +35,9 @@ def rfc3339_ms(text: Any) -> int | None:
     matched = _RFC_3339.fullmatch(text) if isinstance(text, str) else None
     if matched is None:
         return None
-    year, month, day, hour, minute, second, fraction, sign, offset_hour, offset_minute = matched.groups()
-    try:
-        days = date(int(year), int(month), int(day)).toordinal() - _EPOCH_DAY
-    except ValueError:  # 30 February, or the year 0000
+    calendar_date, hour, minute, second, fraction, sign, offset_hour, offset_minute = matched.groups()
+    midnight = _midnight_ms(calendar_date)
+    if midnight is None:
         return None
     minutes = int(hour) * 60 + int(minute)
     if sign:
@@ -45,10 +45,18 @@ def rfc3339_ms(text: Any) -> int | None:
         minutes += offset if sign == "-" else -offset
     if second == "60" and minutes % 1440 != 1439:
         return None
-    ms = days * DAY_MS + minutes * MINUTE_MS + int(second) * SECOND_MS
+    ms = midnight + minutes * MINUTE_MS + int(second) * SECOND_MS
     if fraction:
         ms += int(fraction[:3].ljust(3, "0"))
     return representable(ms)
+
+
+@lru_cache(maxsize=4096)  # the times of a night name a handful of dates
+def _midnight_ms(calendar_date: str) -> int | None:
+    try:
+        return (date.fromisoformat(calendar_date).toordinal() - _EPOCH_DAY) * DAY_MS
+    except ValueError:  # 30 February, or the year 0000
+        return None
 
 
 def epoch_ms(value: Any) -> int | None:

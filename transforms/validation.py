@@ -17,6 +17,21 @@ _BASE = "schemas:///"
 # Up to so many values all errors of a document are listed, to take the smallest; of a larger one the first error is
 # taken. The library builds the whole list at once, and a million wrong items would fill the memory.
 _SMALL = 1_000
+# No rule looks further down than this, and the library cannot tell an error in a document of more than 254 levels.
+_DEEPEST_RULE = 32
+_BOUNDS = {
+    "minimum": "at least",
+    "minLength": "at least",
+    "minItems": "at least",
+    "minProperties": "at least",
+    "maximum": "at most",
+    "maxLength": "at most",
+    "maxItems": "at most",
+    "maxProperties": "at most",
+    "exclusiveMinimum": "more than",
+    "exclusiveMaximum": "less than",
+}
+_UNTOLD = Refusal("schema_violation", "", "the schema does not hold")
 
 
 @cache
@@ -51,13 +66,23 @@ def first_violation(validator: Draft7Validator, document: Any) -> Refusal | None
     """
     if validator.is_valid(document):
         return None
-    if _is_small(document):
-        return min(map(_refusal, validator.iter_errors(document)))
+    shallow = _shallow(document, _DEEPEST_RULE)
+    if _is_small(shallow):
+        return min(map(_refusal, validator.iter_errors(shallow)), default=_UNTOLD)
     try:
-        validator.validate(document)
+        validator.validate(shallow)
     except ValidationError as error:
         return _refusal(error)
-    return None
+    return _UNTOLD
+
+
+def _shallow(value: Any, levels: int) -> Any:
+    """The value with nothing in the objects and arrays that lie deeper than so many levels."""
+    if type(value) is dict:
+        return {name: _shallow(child, levels - 1) for name, child in value.items()} if levels else {}
+    if type(value) is list:
+        return [_shallow(child, levels - 1) for child in value] if levels else []
+    return value
 
 
 def _is_small(document: Any) -> bool:
@@ -65,16 +90,19 @@ def _is_small(document: Any) -> bool:
     pending = [document]
     while pending and seen <= _SMALL:
         node = pending.pop()
+        seen += 1
         if type(node) is dict:
             pending.extend(islice(node.values(), _SMALL))
         elif type(node) is list:
             pending.extend(islice(node, _SMALL))
-        seen += 1
-    return seen <= _SMALL
+    return not pending
 
 
 def _refusal(error: ValidationError) -> Refusal:
-    return Refusal("schema_violation", pointer(*error.instance_path), _rule(error.kind))
+    steps = error.instance_path
+    if isinstance(error.kind, Kind.AdditionalProperties):
+        steps = [*steps, min(error.kind.unexpected)]
+    return Refusal("schema_violation", pointer(*steps), f"{error.kind.name}: {_asked(error.kind)}")
 
 
 def pointer(*steps: str | int) -> str:
@@ -82,12 +110,8 @@ def pointer(*steps: str | int) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
 
 
-def _rule(kind: Kind) -> str:
-    """The rule that failed and what the schema asks for, never what the document holds."""
-    return f"{kind.name}: {_asked(kind)}"
-
-
 def _asked(kind: Kind) -> str:
+    """What the schema asks for, never what the document holds."""
     match kind:
         case Kind.Required():
             return f'"{kind.property}" is missing'
@@ -101,20 +125,12 @@ def _asked(kind: Kind) -> str:
             return f"must be a {kind.format}"
         case Kind.Pattern():
             return f"must match {kind.pattern}"
-        case Kind.AdditionalProperties():
-            return "no properties but those of the schema are allowed"
-        case Kind.MinLength() | Kind.Minimum() | Kind.MinItems() | Kind.MinProperties():
-            return f"must be at least {_spelled(kind.limit)}"
-        case Kind.MaxLength() | Kind.Maximum() | Kind.MaxItems() | Kind.MaxProperties():
-            return f"must be at most {_spelled(kind.limit)}"
-        case Kind.ExclusiveMinimum():
-            return f"must be more than {_spelled(kind.limit)}"
-        case Kind.ExclusiveMaximum():
-            return f"must be less than {_spelled(kind.limit)}"
+        case Kind.AdditionalProperties() | Kind.FalseSchema():
+            return "no property of this name is allowed"
         case Kind.AnyOf() | Kind.OneOfNotValid():
             return "none of the alternatives holds"
-        case _:
-            return "does not hold"
+    bound = _BOUNDS.get(kind.name)
+    return f"must be {bound} {_spelled(kind.value)}" if bound else "does not hold"
 
 
 def _spelled(*values: Any) -> str:

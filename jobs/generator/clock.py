@@ -21,4 +21,4 @@ def spaced(milliseconds: int) -> str:
 
 
 def _second(seconds: int) -> str:
-    return dt.datetime.fromtimestamp(seconds, dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat()[:19]

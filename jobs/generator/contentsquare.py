@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -11,11 +15,21 @@ from jobs.generator import draws
 from jobs.generator.draws import Whole
 from jobs.generator.format import Document, Format, Kind, Spoiler, Traits, uniform
 from jobs.generator.idle import drawn_gaps
-from jobs.generator.rows import BATCH, DAY, HOUR, MINUTE, NEVER, SECOND, Rows
+from jobs.generator.rows import BATCH, DAY, MINUTE, NEVER, SECOND, Rows
 from jobs.generator.stays import Crowd, Moments, Stays
 
-# Scenarios. A clock far ahead says what the format's own example does: the year 2378.
-ORDINARY, CLOCK_AHEAD, CLOCK_BEHIND, REUSED, SENT_AHEAD, SENT_BEHIND, SENT_NEVER = range(7)
+
+class Scenario(IntEnum):
+    """What is special about a stay."""
+
+    ORDINARY = 0
+    CLOCK_AHEAD = 1  # as far as in the format's own example, which is of the year 2378
+    CLOCK_BEHIND = 2
+    REUSED = 3  # the session number of three days before
+    SENT_AHEAD = 4  # `now` of the batch is in the future
+    SENT_BEHIND = 5  # days ago
+    SENT_NEVER = 6  # missing
+
 
 KINDS = (
     Kind("app_start", "start"),
@@ -38,29 +52,63 @@ _MIDDLE = np.repeat([HIDE, SCREEN, TAP, PRESS, DRAG, SWIPE, TRANSACTION, TEXT, N
 
 _PROJECTS = (8, 41, 1234)
 _PHONES = (
-    ("SDK-android", 4, '"dma":"Samsung","dmo":"SM-G991B","os":"13"', '{"d":2.75,"w":1080,"h":2400}'),
-    ("SDK-android", 4, '"dma":"Google","dmo":"Pixel 7","os":"14"', '{"d":2.625,"w":1080,"h":2400}'),
-    ("SDK-android", 5, '"dma":"Lenovo","dmo":"Tab M10","os":"10"', '{"d":1.5,"w":1200,"h":1920}'),
-    ("SDK-ios", 4, '"dma":"Apple","dmo":"iPhone14,5","os":"17.1.2"', '{"d":3,"w":1170,"h":2532}'),
-    ("SDK-ios", 5, '"dma":"Apple","os":"16.6"', '{"d":2,"w":1620,"h":2160}'),
-    ("SDK-android", 4, '"dmo":"Redmi Note 8","os":"9.0"', '{"d":2.75,"w":1080,"h":2340}'),
+    ("SDK-android", {"dt": 4, "dma": "Samsung", "dmo": "SM-G991B", "os": "13"}, {"d": 2.75, "w": 1080, "h": 2400}),
+    ("SDK-android", {"dt": 4, "dma": "Google", "dmo": "Pixel 7", "os": "14"}, {"d": 2.625, "w": 1080, "h": 2400}),
+    ("SDK-android", {"dt": 5, "dma": "Lenovo", "dmo": "Tab M10", "os": "10"}, {"d": 1.5, "w": 1200, "h": 1920}),
+    ("SDK-ios", {"dt": 4, "dma": "Apple", "dmo": "iPhone14,5", "os": "17.1.2"}, {"d": 3, "w": 1170, "h": 2532}),
+    ("SDK-ios", {"dt": 5, "dma": "Apple", "os": "16.6"}, {"d": 2, "w": 1620, "h": 2160}),
+    ("SDK-android", {"dt": 4, "dmo": "Redmi Note 8", "os": "9.0"}, {"d": 2.75, "w": 1080, "h": 2340}),
 )
-_LANGUAGES = (("fr_FR", "Europe/Paris"), ("en_US", "America/New_York"), ("de_DE", "Europe/Berlin"), ("ja_JP", "Asia/Tokyo"), ("pt_BR", "America/Sao_Paulo"))
-_VERSIONS = (("4.12.0", 412, "7.3.1", 731), ("4.13.2", 413, "7.4.0", 740), ("4.15.0", 415, "8.0.0-beta2", 800))
+_LANGUAGES = (
+    ("fr_FR", "Europe/Paris"),
+    ("en_US", "America/New_York"),
+    ("de_DE", "Europe/Berlin"),
+    ("ja_JP", "Asia/Tokyo"),
+    ("pt_BR", "America/Sao_Paulo"),
+)
+_VERSIONS = (
+    {"sv": "4.12.0", "sb": 412, "av": "7.3.1", "af": "release", "ab": 731},
+    {"sv": "4.13.2", "sb": 413, "av": "7.4.0", "af": "release", "ab": 740},
+    {"sv": "4.15.0", "sb": 415, "av": "8.0.0-beta2", "af": "debug", "ab": 800},
+)
+
+
+@dataclass(frozen=True)
+class Screen:
+    """A screen of the app."""
+
+    path: str
+    title: str
+    load_time: int  # ms
+
+    @cached_property
+    def url(self) -> str:
+        """Its address as the SDK spells it."""
+        return f"app-and://com.example.shop{self.path}?title={quote(self.title)}"
+
+
 _SCREENS = (
-    ("/home/start", "Home", 180),
-    ("/catalogue/list", "Tous les modèles", 420),
-    ("/catalogue/product", "Product détail 🛍", 640),
-    ("/search/results", "Résultats de recherche", 510),
-    ("/basket/overview", "Panier", 230),
-    ("/checkout/payment", "Payment & delivery", 880),
-    ("/account/orders", "注文履歴", 350),
-    ("/help/faq", "100% help?", 150),
+    Screen("/home/start", "Home", 180),
+    Screen("/catalogue/list", "Tous les modèles", 420),
+    Screen("/catalogue/product", "Product détail 🛍", 640),
+    Screen("/search/results", "Résultats de recherche", 510),
+    Screen("/basket/overview", "Panier", 230),
+    Screen("/checkout/payment", "Payment & delivery", 880),
+    Screen("/account/orders", "注文履歴", 350),
+    Screen("/help/faq", "100% help?", 150),
 )
+_NETWORKS = ({"c": -1}, {"c": 0}, {"c": 1}, {"c": 1}, {"c": 3, "ci": "Orange F"}, {"c": 4, "ci": "Orange F"}, {"c": 5, "ci": "verizon"})
 _TARGETS = ("btn_ok", "btn_add_to_basket", "img_product", "lnk_more", "tab_account", "")
 _CURRENCIES = (978, 840, 826, 36, 392, 756, -1, 1)
 _PRICES = tuple(float(np.float32(price)) for price in (9.99, 19.99, 0.5, 129.0, 1249.95, 4.2, 64.1, 0.0))
-_TEXTS = (("plan", "premium"), ("plan", "basic"), ("campaign", "été 2026"), ("cs-empty", "cs-empty"), ("store", "Zürich"), ("voucher", 'say "10%"'))
+_TEXTS = (
+    ("plan", "premium"),
+    ("plan", "basic"),
+    ("campaign", "été 2026"),
+    ("cs-empty", "cs-empty"),
+    ("store", "Zürich"),
+    ("voucher", 'say "10%"'),
+)
 _NUMBERS = (("items", 1_000), ("age", 90), ("points", 2**32))
 
 
@@ -88,7 +136,9 @@ def _script(moment: Moments) -> tuple[Whole, Whole]:
 
 def _client_times(moment: Moments, time: Whole) -> Whole:
     scenario = moment.of(moment.stays.scenario)
-    return np.select([scenario == CLOCK_AHEAD, scenario == CLOCK_BEHIND], [time + 128_600 * DAY, time % (100 * DAY)], time)
+    return np.select(
+        [scenario == Scenario.CLOCK_AHEAD, scenario == Scenario.CLOCK_BEHIND], [time + 128_600 * DAY, time % (100 * DAY)], time
+    )
 
 
 def _received_times(rows: Rows) -> Whole:
@@ -96,67 +146,78 @@ def _received_times(rows: Rows) -> Whole:
     return np.full(len(rows), NEVER)
 
 
-def _documents(rows: Rows) -> list[str]:
+def _documents(rows: Rows) -> list[Document]:
     bits = rows.bits
     screen_of = draws.draw(rows.stay, "screens") ^ rows.pageviews.astype(np.uint64)
-    version = draws.chosen(rows.device, "version", _VERSIONS)
-    network = draws.below(rows.stay, "network", 7) - 1
     columns = zip(
         rows.kind.tolist(),
         draws.uuids(bits, "id"),
-        draws.picks(screen_of, "screen", len(_SCREENS)),
+        draws.chosen(screen_of, "screen", _SCREENS),
         rows.pageviews.tolist(),
-        network.tolist(),
+        draws.chosen(rows.stay, "network", _NETWORKS),
         draws.picks(rows.stay, "orientation", 2),
-        version,
+        draws.chosen(rows.device, "version", _VERSIONS),
         _session_numbers(rows),
         rows.client.tolist(),
-        draws.below(bits, "uptime", 10**7).tolist(),
-        draws.below(bits, "detail", 1 << 30).tolist(),
+        draws.picks(bits, "uptime", 10**7),
+        draws.picks(bits, "detail", 1 << 30),
         strict=True,
     )
-    documents = []
-    for kind, event_id, screen, seen, connection, orientation, (sdk, build, app, app_build), session, time, uptime, detail in columns:
-        carrier = ',"ci":"Orange F"' if connection > 1 else ""
-        documents.append(
-            f'{{"ea":{_ACTIONS[kind]},"upt":{uptime},"euid":"{event_id}","url":"{_URLS[screen]}","scn":{seen},"c":{connection}{carrier},"o":{orientation},'
-            f'"vo":{{"sv":"{sdk}","sb":{build},"av":"{app}","af":"release","ab":{app_build}}},"sn":{session},"t":{time}{_detail(kind, screen, detail)}}}'
-        )
-    return documents
-
-
-_URLS = tuple(f"app-and://com.example.shop{path}?title={quote(title)}" for path, title, _ in _SCREENS)
+    return [
+        {
+            "ea": _ACTIONS[kind],
+            "upt": uptime,
+            "euid": event_id,
+            "url": screen.url,
+            "scn": seen,
+            **network,
+            "o": orientation,
+            "vo": version,
+            "sn": session,
+            "t": time,
+            **_detail(kind, screen, detail),
+        }
+        for kind, event_id, screen, seen, network, orientation, version, session, time, uptime, detail in columns
+    ]
 
 
 def _session_numbers(rows: Rows) -> list[int]:
-    return (1 + (rows.key >> np.uint64(48)).astype(np.int64)).tolist()
+    numbers: list[int] = (1 + (rows.key >> np.uint64(56)).astype(np.int64)).tolist()
+    return numbers
 
 
-def _detail(kind: int, screen: int, detail: int) -> str:
-    """What events of the kind have beside the common fields."""
+def _detail(kind: int, screen: Screen, detail: int) -> Document:
+    """What events of the kind have beside the common fields; `detail` is some random bits."""
     if kind == SCREEN:
-        return f',"st":"{_SCREENS[screen][1]}","sl":{_SCREENS[screen][2] + detail % 97}'
+        return {"st": screen.title, "sl": screen.load_time + detail % 97}
     if kind in (TAP, PRESS, DRAG, SWIPE):
-        view = detail % 6
-        target = f',"tvp":"[root]>view#{view}>button>","tvid":"{_TARGETS[view]}"'
-        if kind == TAP:
-            return f'{target},"ur":{"true" if detail & 64 else "false"}'
-        return target if kind == PRESS else f'{target},"fd":{1 + detail % 5},"tvd":{detail % 900},"tvv":{detail % 99 + (100 if kind == SWIPE else 0)}'
+        return _gesture(kind, detail)
     if kind == TRANSACTION:
-        order = f',"id":"order-{detail}"' if detail & 64 else ""
-        return f',"tr":{{"vl":{_PRICES[detail % 8]!r},"cu":{_CURRENCIES[detail // 8 % 8]}{order}}}'
+        order = {"id": f"order-{detail}"} if detail & 64 else {}
+        return {"tr": {"vl": _PRICES[detail % 8], "cu": _CURRENCIES[detail // 8 % 8], **order}}
     if kind == TEXT:
-        key, text = _TEXTS[detail % 6]
-        return f',"k":"{key}","v":"{text.replace(chr(34), chr(92) + chr(34))}"'
+        key, text = _TEXTS[detail % len(_TEXTS)]
+        return {"k": key, "v": text}
     if kind == NUMBER:
-        key, limit = _NUMBERS[detail % 3]
-        return f',"k":"{key}","v":{detail * 3 % limit}'
-    return ',"beta":{"probe":[1,2.5,null]}' if kind == OTHER else ""
+        key, limit = _NUMBERS[detail % len(_NUMBERS)]
+        return {"k": key, "v": detail * 3 % limit}
+    return {"beta": {"probe": [1, 2.5, None]}} if kind == OTHER else {}
 
 
-def _batches(rows: Rows, groups: Sequence[Sequence[str]]) -> list[str]:
+def _gesture(kind: int, detail: int) -> Document:
+    view = detail % len(_TARGETS)
+    gesture = {"tvp": f"[root]>view#{view}>button>", "tvid": _TARGETS[view]}
+    if kind == TAP:
+        return {**gesture, "ur": detail & 64 == 0}
+    if kind == PRESS:
+        return gesture
+    # What is faster than 100 dp/s is a swipe.
+    return {**gesture, "fd": 1 + detail % 5, "tvd": detail % 900, "tvv": detail % 99 + (101 if kind == SWIPE else 0)}
+
+
+def _batches(rows: Rows, groups: Sequence[Sequence[Any]]) -> list[Document]:
     now = np.select(
-        [rows.scenario == SENT_AHEAD, rows.scenario == SENT_BEHIND, rows.scenario == CLOCK_BEHIND],
+        [rows.scenario == Scenario.SENT_AHEAD, rows.scenario == Scenario.SENT_BEHIND, rows.scenario == Scenario.CLOCK_BEHIND],
         [rows.arrival + 400 * DAY, rows.arrival - 3 * DAY, rows.arrival % (100 * DAY)],
         rows.arrival - 2 * SECOND,
     )
@@ -165,15 +226,24 @@ def _batches(rows: Rows, groups: Sequence[Sequence[str]]) -> list[str]:
         draws.uuids(rows.device, "uid"),
         draws.chosen(rows.device, "phone", _PHONES),
         draws.chosen(rows.device, "language", _LANGUAGES),
-        (now).tolist(),
-        (rows.scenario != SENT_NEVER).tolist(),
+        now.tolist(),
+        (rows.scenario != Scenario.SENT_NEVER).tolist(),
         groups,
         strict=True,
     )
     return [
-        f'{{"pid":{project},"uid":"{uid}","dt":{device_type},{model},"l":"{language}","tz":"{zone}",{f"{chr(34)}now{chr(34)}:{said}," if says else ""}'
-        f'"to":{{"an":"shop","st":"{platform}","sf":"release"}},"r":{resolution},"pl":[{",".join(documents)}]}}'
-        for project, uid, (platform, device_type, model, resolution), (language, zone), said, says, documents in columns
+        {
+            "pid": project,
+            "uid": uid,
+            **model,
+            "l": language,
+            "tz": zone,
+            **({"now": sent} if says_when else {}),
+            "to": {"an": "shop", "st": platform, "sf": "release"},
+            "r": resolution,
+            "pl": group,
+        }
+        for project, uid, (platform, model, resolution), (language, zone), sent, says_when, group in columns
     ]
 
 
@@ -189,18 +259,24 @@ CONTENTSQUARE = Format(
         scale=29.0,
         tail=2.2,
         longest=400,
-        scenarios={CLOCK_AHEAD: (1, 81), REUSED: (3, 63), SENT_AHEAD: (5,), CLOCK_BEHIND: (7,), SENT_BEHIND: (9, 90), SENT_NEVER: (11, 100)},
+        scenarios={
+            Scenario.CLOCK_AHEAD: (1, 81),
+            Scenario.REUSED: (3, 63),
+            Scenario.SENT_AHEAD: (5,),
+            Scenario.CLOCK_BEHIND: (7,),
+            Scenario.SENT_BEHIND: (9, 90),
+            Scenario.SENT_NEVER: (11, 100),
+        },
     ),
     kinds=KINDS,
-    reused=REUSED,
-    silence=(30 * MINUTE, 24 * HOUR),
+    reused=Scenario.REUSED,
     traits=_traits,
     script=_script,
     client_times=_client_times,
     received_times=_received_times,
     documents=_documents,
-    batch=_batches,
-    empty=('{"pid":8,"uid":"ac1529a7-59f6-49d9-b254-6f0a22f57284","pl":[]}', "[]"),
+    batches=_batches,
+    empty=({"pid": 8, "uid": "ac1529a7-59f6-49d9-b254-6f0a22f57284", "pl": []}, []),
     spoilers=(
         Spoiler("no euid", _without_id),
         Spoiler("a time in words", lambda document: {**document, "t": "yesterday"}),

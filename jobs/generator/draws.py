@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ def root(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _salt(name: str) -> np.uint64:
     return np.uint64(root(name))
 
@@ -56,7 +56,7 @@ def draw(bits: Bits, name: str) -> Bits:
 
 def share(bits: Bits, name: str) -> Share:
     """One draw of that name for each, even in [0, 1)."""
-    return (draw(bits, name) >> np.uint64(11)) * 2.0**-53
+    return (draw(bits, name) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def below(bits: Bits, name: str, limit: int) -> Whole:
@@ -66,7 +66,7 @@ def below(bits: Bits, name: str, limit: int) -> Whole:
 
 def picks(bits: Bits, name: str, limit: int) -> list[int]:
     """`below` as a list, for the documents."""
-    return below(bits, name, limit).tolist()
+    return list(below(bits, name, limit).tolist())
 
 
 def chosen(bits: Bits, name: str, choices: Sequence[Any]) -> list[Any]:
@@ -79,7 +79,7 @@ def spread(index: Whole, ratio: float, first: int = 0) -> Share:
 
     Multiples of an irrational number (Weyl 1916): a few hundred of them hold each share as exactly as a million random ones would.
     """
-    return ((index - first) * ratio) % 1.0
+    return ((index - first).astype(np.float64) * ratio) % 1.0
 
 
 def hexes(bits: Bits, name: str) -> list[str]:

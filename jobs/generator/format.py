@@ -11,7 +11,7 @@ import numpy as np
 from jobs.generator import draws
 from jobs.generator.draws import Bits, Flags, Whole
 from jobs.generator.idle import counted_gaps
-from jobs.generator.rows import BATCH, MINUTE, SECOND, SINGLE, Rows, begins, within
+from jobs.generator.rows import BATCH, MINUTE, SECOND, Rows, begins, within
 from jobs.generator.stays import LONG_SPAN, ORDINARY_SPAN, Crowd, Moments, Stays, moments
 from schemas.events import EVENT_TYPES
 
@@ -44,6 +44,14 @@ class Spoiler(NamedTuple):
     spoil: Callable[[Document], Document]
 
 
+class Pings(NamedTuple):
+    """How a source's session pings and the others belong together."""
+
+    durations: Callable[[Rows], Whole]  # of session pings, ms; NEVER where they say none
+    linked: Callable[[Rows], Flags]  # belongs by session id, else by tab and time
+    untied: Callable[[Rows], Flags]  # belongs to nothing
+
+
 @dataclass(frozen=True)
 class Format:
     """The generator's side of a source."""
@@ -53,7 +61,6 @@ class Format:
     crowd: Crowd
     kinds: tuple[Kind, ...]
     reused: int  # the scenario in which a session id comes back after days; -1 for none
-    silence: tuple[int, int]  # the longest silence of a session by a person's key and by a session id, ms
     traits: Callable[[Stays], Traits]
     # Which kind each event is, and the time before it, ms.
     script: Callable[[Moments], tuple[Whole, Whole]]
@@ -61,13 +68,14 @@ class Format:
     client_times: Callable[[Moments, Whole], Whole]
     # The records' own server times, NEVER where they have none.
     received_times: Callable[[Rows], Whole]
-    # The documents as JSON: of each row as it stands in its line.
-    documents: Callable[[Rows], list[str]]
-    # A line of the source's own batch: of the documents that travel together, and the row of the first.
-    batch: Callable[[Rows, Sequence[Sequence[str]]], list[str]]
+    # The document of each row.
+    documents: Callable[[Rows], list[Document]]
+    # The source's own batches: a row of each, and the items that travel together in each.
+    batches: Callable[[Rows, Sequence[Sequence[Any]]], list[Document]]
     # Envelopes that hold nothing.
-    empty: tuple[str, ...]
+    empty: tuple[Any, ...]
     spoilers: tuple[Spoiler, ...]
+    pings: Pings | None = None  # how sessions come from pings; None where they come from events
 
     def event_types(self) -> Whole:
         """For each kind its place in EVENT_TYPES."""
@@ -102,6 +110,7 @@ def planned(source: Format, stays: Stays) -> Rows:
         bits=moment.bits,
         stay=moment.of(stays.bits),
         device=moment.of(stays.device),
+        person=moment.of(stays.person),
         scenario=moment.of(stays.scenario),
         number=moment.number,
         kind=kind,
@@ -135,17 +144,16 @@ def _sent(upload: Bits, time: Whole) -> Whole:
     """When the upload of each event reached the server: some seconds after the upload's last event."""
     first = begins(upload)
     last = np.append(np.flatnonzero(first)[1:], len(upload)) - 1
-    return (time[last] + SECOND + draws.below(upload[last], "delay", MINUTE))[np.cumsum(first) - 1]
+    sent: Whole = time[last] + SECOND + draws.below(upload[last], "delay", MINUTE)
+    return sent.take(np.cumsum(first) - 1)
 
 
 def styles(stays: Stays, cycle: Sequence[int]) -> Whole:
     """How each stay's records travel, in turn."""
-    return np.array(cycle)[stays.index % len(cycle)]
+    style: Whole = np.array(cycle)[stays.index % len(cycle)]
+    return style
 
 
 def uniform(stays: Stays, value: int) -> Whole:
     """The same value for each stay."""
     return np.full(len(stays), value)
-
-
-ALWAYS_SINGLE = (SINGLE,)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jobs.generator import draws
 from jobs.generator.clock import iso, iso_second
 from jobs.generator.draws import Flags, Whole
-from jobs.generator.format import Document, Format, Kind, Moments, Spoiler, Traits, styles, uniform
+from jobs.generator.format import Document, Format, Kind, Spoiler, Traits, styles, uniform
 from jobs.generator.rows import ARRAY, DAY, HOUR, MINUTE, NEVER, SECOND, SINGLE, Rows
-from jobs.generator.stays import Crowd, Stays
+from jobs.generator.stays import Crowd, Moments, Stays
 
 
 class Scenario(IntEnum):
@@ -31,35 +32,59 @@ VISIT, CANARY_VISIT = range(len(KINDS))
 
 _WIKIS = (
     ("enwiki", "en.wikipedia.org", "Special:Homepage"),
-    ("frwiki", "fr.wikipedia.org", "Spécial:Page_d’accueil"),
+    ("frwiki", "fr.wikipedia.org", "Spécial:Page_d'accueil"),
     ("cswiki", "cs.wikipedia.org", "Speciální:Domovská_stránka"),
     ("kowiki", "ko.wikipedia.org", "특수:홈페이지"),
     ("arwiki", "ar.wikipedia.org", "خاص:الصفحة_الرئيسية"),
     ("ptwiki", "pt.wikipedia.org", "Special:Homepage?source=personaltoolslink"),
 )
-_ROUTES = ("userpagetab", "usertalkpagetab", "personaltoolslink", "direct", "specialconfirmemail", "specialcontributions", "postedit-panel", "other")
-_SCHEMA = "/analytics/legacy/homepagevisit/"
+_ROUTES = (
+    "userpagetab",
+    "usertalkpagetab",
+    "personaltoolslink",
+    "direct",
+    "specialconfirmemail",
+    "specialcontributions",
+    "postedit-panel",
+    "other",
+)
 _VERSIONS = ("1.2.1", "1.2.1", "1.2.1", "1.2.1", "1.5.2", "1.6.0", "1.2.1", "1.99.0")
 _IMPACT = ("activated", "unactivated", "notrendered")
 _EMAIL = ("noemail", "unconfirmed", "confirmed")
-_REFERRED = (
-    "",
-    ',"referer_action":"view","referer_namespace":0',
-    ',"referer_action":"edit","referer_namespace":2',
-    ',"start_tutorial_state":"complete","start_userpage_state":"incomplete"',
-    ',"start_startediting_state":"incomplete","variant":"linkrecommendation"',
+_REFERRED: tuple[Document, ...] = (
+    {},
+    {"referer_action": "view", "referer_namespace": 0},
+    {"referer_action": "edit", "referer_namespace": 2},
+    {"start_tutorial_state": "complete", "start_userpage_state": "incomplete"},
+    {"start_startediting_state": "incomplete", "variant": "linkrecommendation"},
 )
 _BROWSERS = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:78.0) Gecko/20100101 Firefox/78.0",
     "Mozilla/5.0 (Linux; Android 11; Pixel 4a) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/90.0.4430.91 Mobile Safari/537.36",
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 14_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/14.0.3 Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 14_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/14.0.3 Safari/604.1",
 )
 
 
-def _users(stays: Stays) -> Whole:
-    # Ids are numbers per wiki; imported accounts have negative ones.
-    signed = np.where(stays.index % 50 == 21, -1, 1) * (90_000 + stays.person)
-    return np.where(stays.scenario == Scenario.USER_ZERO, 0, signed)
+class Visit(NamedTuple):
+    """What one document is made of."""
+
+    scenario: int
+    user: int
+    wiki: tuple[str, str, str]
+    version: str
+    record: str
+    token: str
+    client: int
+    received: str
+    detail: int  # some random bits
+    edits: int
+    address: int
+
+
+def _users(of: Stays | Rows) -> Whole:
+    # Ids are numbers per wiki; some are negative.
+    signed = np.where(of.person % 50 == 21, -1, 1) * (90_000 + of.person)
+    return np.where(of.scenario == Scenario.USER_ZERO, 0, signed)
 
 
 def _traits(stays: Stays) -> Traits:
@@ -107,45 +132,68 @@ def _received_times(rows: Rows) -> Whole:
     return np.where(_to_the_second(rows), received // SECOND * SECOND, received)
 
 
-def _documents(rows: Rows) -> list[str]:
+def _documents(rows: Rows) -> list[Document]:
     bits = rows.bits
     columns = zip(
         rows.scenario.tolist(),
-        _user_numbers(rows),
+        _users(rows).tolist(),
         draws.chosen(rows.device, "wiki", _WIKIS),
         draws.chosen(rows.device, "version", _VERSIONS),
         draws.uuids(bits, "id"),
         draws.hexes(bits, "token"),
         rows.client.tolist(),
-        [iso_second(time) if whole else iso(time) for time, whole in zip(_received_times(rows).tolist(), _to_the_second(rows).tolist(), strict=True)],
+        [
+            iso_second(time) if whole else iso(time)
+            for time, whole in zip(_received_times(rows).tolist(), _to_the_second(rows).tolist(), strict=True)
+        ],
         draws.picks(bits, "detail", 1 << 30),
         draws.picks(rows.device, "edits", 3000),
         draws.picks(rows.upload, "address", 250),
         strict=True,
     )
-    return [_document(*values) for values in columns]
+    return [_document(Visit(*values)) for values in columns]
 
 
-def _document(
-    scenario: int, user: int, wiki: tuple[str, str, str], version: str, record: str, token: str, client: int, received: str, detail: int, edits: int, address: int
-) -> str:
-    name, domain, page = wiki
-    said = f'"client_dt":"{iso(client)}",' if client != NEVER else ""
-    meta_id, old_id = f'"id":"{record}",', ""
-    if scenario in (Scenario.WITHOUT_ID, Scenario.OLD_ID):
-        meta_id = ""
-        old_id = f'"uuid":"{record}",' if scenario == Scenario.OLD_ID else ""
-    return (
-        f'{{"$schema":"{_SCHEMA}{version}",{said}"dt":"{received}",{old_id}"event":{{"homepage_pageview_token":"{token}","impact_module_state":"{_IMPACT[detail % 3]}",'
-        f'"is_mobile":{"true" if detail & 8 else "false"},"referer_route":"{_ROUTES[detail >> 4 & 7]}","start_email_state":"{_EMAIL[detail >> 7 & 1]}"{_REFERRED[detail % 5]},'
-        f'"user_editcount":{edits},"user_id":{user}}},"http":{{"client_ip":"198.51.100.{address}","has_cookies":true,"method":"GET",'
-        f'"request_headers":{{"user-agent":"{_BROWSERS[edits % 3]}","cookie":"s={token[:8]}","x-forwarded-for":"198.51.100.{address}"}},"status_code":200}},"ip":"198.51.100.{address}",'
-        f'"meta":{{"domain":"{"canary" if scenario == Scenario.CANARY else domain}","dt":"{received}",{meta_id}"stream":"eventlogging_HomepageVisit","uri":"https://{domain}/wiki/{page}"}},'
-        f'"schema":"HomepageVisit","webHost":"{domain}","wiki":"{name}"}}'
-    )
+def _document(visit: Visit) -> Document:
+    name, domain, page = visit.wiki
+    detail, address = visit.detail, f"198.51.100.{visit.address}"
+    return {
+        "$schema": f"/analytics/legacy/homepagevisit/{visit.version}",
+        **({} if visit.client == NEVER else {"client_dt": iso(visit.client)}),
+        "dt": visit.received,
+        **({"uuid": visit.record} if visit.scenario == Scenario.OLD_ID else {}),
+        "event": {
+            "homepage_pageview_token": visit.token,
+            "impact_module_state": _IMPACT[detail % 3],
+            "is_mobile": detail & 8 == 0,
+            "referer_route": _ROUTES[detail >> 4 & 7],
+            "start_email_state": _EMAIL[detail >> 7 & 1],
+            **_REFERRED[detail % 5],
+            "user_editcount": visit.edits,
+            "user_id": visit.user,
+        },
+        "http": {
+            "client_ip": address,
+            "has_cookies": True,
+            "method": "GET",
+            "request_headers": {"user-agent": _BROWSERS[visit.edits % 3], "cookie": f"s={visit.token[:8]}", "x-forwarded-for": address},
+            "status_code": 200,
+        },
+        "ip": address,
+        "meta": {
+            "domain": "canary" if visit.scenario == Scenario.CANARY else domain,
+            "dt": visit.received,
+            **({} if visit.scenario in (Scenario.WITHOUT_ID, Scenario.OLD_ID) else {"id": visit.record}),
+            "stream": "eventlogging_HomepageVisit",
+            "uri": f"https://{domain}/wiki/{page}",
+        },
+        "schema": "HomepageVisit",
+        "webHost": domain,
+        "wiki": name,
+    }
 
 
-def _no_batches(rows: Rows, groups: Sequence[Sequence[str]]) -> list[str]:
+def _no_batches(_rows: Rows, _groups: Sequence[Sequence[Any]]) -> list[Document]:
     raise NotImplementedError("homepagevisit has no batch of its own")
 
 
@@ -171,14 +219,13 @@ HOMEPAGEVISIT = Format(
     ),
     kinds=KINDS,
     reused=-1,
-    silence=(30 * MINUTE, 24 * HOUR),
     traits=_traits,
     script=_script,
     client_times=_client_times,
     received_times=_received_times,
     documents=_documents,
-    batch=_no_batches,
-    empty=("[]",),
+    batches=_no_batches,
+    empty=([],),
     spoilers=(
         Spoiler("no stream", lambda document: {**document, "meta": {"dt": document["meta"]["dt"]}}),
         Spoiler("a user id in words", lambda document: _with_event(document, user_id="12")),

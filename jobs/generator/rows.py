@@ -28,6 +28,7 @@ class Rows:
     bits: Bits  # its identity: copies of an event share it, and its document follows from it
     stay: Bits  # the stay to which it belongs
     device: Bits
+    person: Whole  # number of the device among those of its source
     scenario: Whole  # of the stay: a source's own number, 0 for an ordinary one
     number: Whole  # place in the stay, from 0
     kind: Whole  # index into the source's kinds

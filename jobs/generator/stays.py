@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jobs.generator import draws
 from jobs.generator.draws import Bits, Flags, Share, Whole
 from jobs.generator.rows import DAY, HOUR, MINUTE, SECOND
 
 EPOCH = dt.date(1970, 1, 1)
+Column = TypeVar("Column", bound=np.generic)
 # Irrational, so that `spread` fills [0, 1); different ones, so that traits do not go together.
 _LENGTHS, _STARTS = 0.6180339887498949, 0.4142135623730951
 # How many stays come back to the same special scenarios.
 _ROUND = 160
+# Every so many stays one begins just before midnight. By `_LENGTHS` the first of these are longer than most, and go on after it.
+_EVENING = (34, 12)
 # An ordinary stay is over after so long, a long one after this: by then the next night's hours are known.
 ORDINARY_SPAN, LONG_SPAN = 3 * HOUR, 20 * HOUR
 
@@ -41,7 +46,8 @@ class Crowd:
     def lengths(self, quantile: Share) -> Whole:
         """The number of events of the stay at each quantile."""
         extra = self.scale * ((1.0 - quantile) ** (-1.0 / self.tail) - 1.0)
-        return np.minimum(1 + np.floor(extra), self.longest).astype(np.int64)
+        length: Whole = np.minimum(1 + np.floor(extra), self.longest).astype(np.int64)
+        return length
 
     @cached_property
     def mean_length(self) -> float:
@@ -60,7 +66,8 @@ class Crowd:
         """The time of day of the start at each quantile, ms."""
         reached = np.concatenate([[0.0], np.cumsum(np.array(self.hours, dtype=np.float64))])
         hour = np.interp(quantile, reached / reached[-1], np.arange(25.0))
-        return np.minimum((hour * HOUR).astype(np.int64), DAY - 1)
+        time: Whole = np.minimum((hour * HOUR).astype(np.int64), DAY - 1)
+        return time
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,11 @@ class Stays:
 
     def __len__(self) -> int:
         return len(self.bits)
+
+    def take(self, which: Whole) -> Stays:
+        """These stays only."""
+        columns = {column.name: getattr(self, column.name) for column in fields(self)}
+        return Stays(**{name: column if name == "day" else column[which] for name, column in columns.items()})
 
     @property
     def latest_end(self) -> Whole:
@@ -105,7 +117,7 @@ def begun(seed_bits: int, crowd: Crowd, day: int, index: Whole, reused: int) -> 
     earlier = draws.root(seed_bits, "day", day - 3 * (day % 6 // 3))
     quantile = (0.5 + draws.spread(index, _LENGTHS) + 0.02 * draws.share(bits, "length")) % 1.0
     time_of_day = crowd.starts((draws.spread(index, _STARTS) + 0.05 * draws.share(bits, "start")) % 1.0)
-    shortly_before_midnight = DAY - 20 * MINUTE + draws.below(bits, "evening", 18 * MINUTE)
+    shortly_before_midnight = DAY - MINUTE + draws.below(bits, "evening", 50 * SECOND)
     return Stays(
         day=day,
         index=index,
@@ -114,7 +126,7 @@ def begun(seed_bits: int, crowd: Crowd, day: int, index: Whole, reused: int) -> 
         person=person,
         session=np.where(scenario == reused, draws.children(earlier, index), bits),
         scenario=scenario,
-        start=day * DAY + np.where(index % 40 == 14, shortly_before_midnight, time_of_day),
+        start=day * DAY + np.where(index % _EVENING[0] == _EVENING[1], shortly_before_midnight, time_of_day),
         length=crowd.lengths(quantile),
         long=index % 97 == 13,
     )
@@ -129,7 +141,7 @@ class Moments:
     number: Whole  # place in the stay, from 0
     bits: Bits
 
-    def of(self, per_stay: Whole | Bits | Flags) -> Whole:
+    def of(self, per_stay: NDArray[Column]) -> NDArray[Column]:
         """A column of the stays, for each event."""
         return per_stay[self.owner]
 

@@ -48,7 +48,8 @@ def _of_a_thousand(weights: dict[Event, int]) -> Whole:
 
 
 def _keyed(stays: Stays) -> Flags:
-    return (stays.index % 7 != 4) & (stays.scenario != Scenario.SERVICE) & (stays.scenario != Scenario.KEYLESS)
+    keyed: Flags = (stays.index % 7 != 4) & (stays.scenario != Scenario.SERVICE) & (stays.scenario != Scenario.KEYLESS)
+    return keyed
 
 
 def _traits(stays: Stays) -> Traits:
@@ -145,14 +146,13 @@ SUNBIRD = Format(
     ),
     kinds=KINDS,
     reused=Scenario.REUSED,
-    silence=(30 * MINUTE, 24 * HOUR),
     traits=_traits,
     script=_script,
     client_times=_client_times,
     received_times=received_times,
     documents=documents,
-    batch=batches,
-    empty=('{"id":"api.sunbird.telemetry","ver":"3.0","events":[]}', "[]"),
+    batches=batches,
+    empty=({"id": "api.sunbird.telemetry", "ver": "3.0", "events": []}, []),
     spoilers=(
         Spoiler("no mid", _without_id),
         Spoiler("a time in words", lambda document: {**document, "ets": "yesterday"}),

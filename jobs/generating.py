@@ -1,0 +1,57 @@
+"""The command that lands generated data, and tells the truth about it.
+
+millrace generate --landing landing --date 2026-11-20
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs.errors import LandingError, UsageError
+from jobs.generator.formats import FORMATS
+from jobs.generator.generate import generate, truth
+from jobs.generator.truth import Truth
+from jobs.printing import table, tell
+from jobs.progress import Progress
+
+
+def write(landing: Path, date: dt.date, events: int, sources: Sequence[str], seed: int, faults: float) -> int:
+    """Land what arrives on a date and print what it is.
+
+    Raises UsageError for an unknown source, LandingError when the folder cannot be written.
+    """
+    unknown = [source for source in sources if source not in FORMATS]
+    if unknown:
+        raise UsageError(f"no source is called {unknown[0]!r}: --source takes {', '.join(sorted(FORMATS))}")
+    progress = Progress()
+    progress.begin(date.isoformat())
+    try:
+        with progress.step("generate"):
+            made = generate(landing, date, events, sources or tuple(FORMATS), seed, faults)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise LandingError(f"cannot land files in {landing} ({error.strerror}): name a folder that can be written with --landing") from None
+    show(f"Landed in {landing} on {date}", made)
+    return 0
+
+
+def show_truth(landing: Path, first: dt.date, last: dt.date) -> int:
+    """Print, as JSON, what a lake must hold into which just these nights have landed."""
+    made = truth(landing, first, last)
+    if not made.sources:
+        raise LandingError(
+            f"no night from {first} to {last} was generated into {landing}: `millrace generate --landing {landing} --date {first}` makes one"
+        )
+    tell(json.dumps(made.as_json(), indent=2, sort_keys=True))
+    return 0
+
+
+def show(title: str, made: Truth) -> None:
+    """Print what was landed, per source."""
+    rows = [
+        [name, part.files, part.records, part.accepted, part.duplicates, part.rejected, part.sessions.sessions]
+        for name, part in sorted(made.sources.items())
+    ]
+    table(title, ["source", "files", "records", "events", "repeated", "bad", "sessions"], rows, total=True)

@@ -1,0 +1,63 @@
+"""One Spark session for the whole run, and one lake that is made from generated nights."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobs import settings as configuration
+from jobs.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+NIGHTS = (dt.date(2026, 11, 18), dt.date(2026, 11, 19))
+EVENTS = 2_000
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    from jobs.session import start
+
+    session = start(configuration.load())
+    yield session
+    session.stop()
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Two generated nights and the lake that they made."""
+
+    landing: Path
+    lake: Path
+    nights: tuple[dt.date, ...] = NIGHTS
+
+
+@pytest.fixture(scope="session")
+def demo(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    from jobs.generator.generate import generate
+    from jobs.nights import run
+
+    root = tmp_path_factory.mktemp("demo")
+    made = Demo(root / "landing", root / "lake")
+    for night in NIGHTS:
+        generate(made.landing, night, events=EVENTS, seed=5, workers=1)
+    assert run(configuration.load().at(made.landing, made.lake), list(NIGHTS), [], "run") == 0
+    return made
+
+
+@pytest.fixture(scope="session")
+def demo_lake(demo: Demo) -> Path:
+    return demo.lake
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """The local settings, with a landing zone and a lake of their own."""
+    (tmp_path / "landing").mkdir()
+    return configuration.load().at(tmp_path / "landing", tmp_path / "lake")

@@ -1,0 +1,146 @@
+"""The nightly DAG in a real Airflow: in its own environment, with its own database, without the network."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+ROOT = Path(__file__).parents[1]
+MILLRACE = Path(sys.executable).with_name("millrace")
+
+# Run by Airflow's Python: the DAG for each date, retries at once; prints the state and the tries of every task.
+RUNS = """
+import json, sys
+from datetime import UTC, datetime, timedelta
+from airflow.dag_processing.dagbag import DagBag
+
+bag = DagBag(sys.argv[1])
+assert not bag.import_errors, bag.import_errors
+nightly = bag.dags["millrace_nightly"]
+for task in nightly.tasks:
+    task.retry_delay = timedelta(0)
+for date in sys.argv[2:]:
+    run = nightly.test(logical_date=datetime.fromisoformat(date).replace(tzinfo=UTC))
+    tasks = {task.task_id: [str(task.state), task.try_number] for task in run.get_task_instances()}
+    print("RESULT", json.dumps({"date": date, "run": str(run.state), "tasks": tasks}))
+"""
+
+# Stands in for `millrace`: notes the call and ends `run` as the night of that day of the month is meant to end.
+ENDS = """#!/bin/sh
+echo "$@" >> calls
+case "$*" in
+    "run --date=2026-11-01"*) exit 1 ;;
+    "run --date=2026-11-02"*) exit 2 ;;
+    "run --date=2026-11-03"*) exit 3 ;;
+    "run --date=2026-11-04"*) [ "$(grep -c 'run --date=2026-11-04' calls)" = 1 ] && kill -KILL $$ ;;
+esac
+exit 0
+"""
+
+
+class Airflow:
+    """An Airflow with a database of its own, which sees no network and calls `millrace` where it is told."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.variables = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MILLRACE"))} | {
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "false",
+            **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"),
+        }
+
+    def run(self, program: str, *arguments: str, variables: Mapping[str, str] | None = None) -> str:
+        """Run a program of Airflow's environment; gives what it said, fails as it fails."""
+        command = [str(ROOT / ".venv-airflow" / "bin" / program), *arguments]
+        environment = self.variables | dict(variables or {})
+        done = subprocess.run(command, env=environment, cwd=self.home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
+    # Made once from the lock, and again only when that changes. Called from `make test`, it must not take part in that make's jobs.
+    variables = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    made = subprocess.run(["make", "airflow", f"PYTHON={sys.executable}"], cwd=ROOT, env=variables, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    airflow = Airflow(tmp_path_factory.mktemp("airflow"))
+    airflow.run("airflow", "db", "migrate")
+    return airflow
+
+
+@pytest.fixture(scope="module")
+def endings(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, object]]:
+    """How the runs of 1 to 5 November ended: state of the run and its tasks, and the calls that were made."""
+    folder = tmp_path_factory.mktemp("endings")
+    (folder / "dags").mkdir()
+    (folder / "dags" / "millrace_nightly.py").write_bytes((ROOT / "dags" / "millrace_nightly.py").read_bytes())
+    stand_in = folder / "millrace"
+    stand_in.write_text(ENDS, encoding="utf-8")
+    stand_in.chmod(0o755)
+    variables = {"MILLRACE_BIN": str(stand_in), "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags")}
+    dates = [f"2026-11-{day:02}" for day in range(1, 6)]
+    said = airflow.run("python", "-c", RUNS, str(folder / "dags"), *dates, variables=variables)
+    calls = (folder / "calls").read_text(encoding="utf-8").splitlines()
+    results = [json.loads(line.removeprefix("RESULT")) for line in said.splitlines() if line.startswith("RESULT")]
+    return {
+        int(result["date"][-2:]): {**result["tasks"], "run": result["run"], "calls": [call for call in calls if result["date"] in call]}
+        for result in results
+    }
+
+
+def test_a_night_is_run_and_then_reported(endings: dict[int, dict[str, object]]) -> None:
+    assert endings[5] == {
+        "run": "success",
+        "run_night": ["success", 1],
+        "write_report": ["success", 1],
+        "every_file_was_read": ["success", 1],
+        "calls": ["run --date=2026-11-05", "report --date=2026-11-05"],
+    }
+
+
+def test_a_night_with_unreadable_files_is_done_and_shows_it(endings: dict[int, dict[str, object]]) -> None:
+    assert endings[3] == {
+        "run": "success",
+        "run_night": ["success", 1],
+        "write_report": ["success", 1],
+        "every_file_was_read": ["skipped", 1],
+        "calls": ["run --date=2026-11-03", "report --date=2026-11-03"],
+    }
+
+
+@pytest.mark.parametrize("exit_code", [1, 2])
+def test_what_would_fail_again_is_not_tried_again(endings: dict[int, dict[str, object]], exit_code: int) -> None:
+    ended = endings[exit_code]
+    assert ended["run"] == "failed"
+    assert ended["run_night"] == ["failed", 1]
+    assert ended["calls"] == [f"run --date=2026-11-0{exit_code}"]
+
+
+def test_a_night_that_was_killed_is_tried_again(endings: dict[int, dict[str, object]]) -> None:
+    assert endings[4]["run"] == "success"
+    assert endings[4]["run_night"] == ["success", 2]
+    assert endings[4]["calls"] == ["run --date=2026-11-04", "run --date=2026-11-04", "report --date=2026-11-04"]
+
+
+def test_airflow_runs_a_landed_night_into_the_lake(airflow: Airflow, tmp_path: Path) -> None:
+    landing, lake = tmp_path / "landing", tmp_path / "lake"
+    subprocess.run([MILLRACE, "generate", "--landing", landing, "--date", "2026-11-20", "--events", "500"], check=True)
+    parameters = json.dumps({"landing": str(landing), "lake": str(lake)})
+    # Here by Airflow's own Variable, which it reads from its environment.
+    found = {"AIRFLOW_VAR_MILLRACE_BIN": str(MILLRACE)}
+    airflow.run("airflow", "dags", "test", "millrace_nightly", "2026-11-20", "--conf", parameters, variables=found)
+    files = DeltaTable(lake / "files").to_pyarrow_table()
+    assert files.num_rows > 0
+    assert set(files["landing_date"].to_pylist()) == {dt.date(2026, 11, 20)}
+    assert sum(files["accepted"].to_pylist()) == DeltaTable(lake / "events").to_pyarrow_table(columns=["event_id"]).num_rows > 0

@@ -1,0 +1,93 @@
+"""Which chains a change touches: rows in, rows out."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from pyspark.sql import DataFrame, SparkSession
+
+from transforms.chains import changed_spans, events_of, touched
+from transforms.sessions import SessionRules
+
+RULES = SessionRules()
+NOON = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
+EVENT = (
+    "source string, event_time timestamp, duration_ms bigint, session_input struct<key: string, kind: string, user: boolean, link: string>"
+)
+CHAIN = "chain_id string, source string, key string, kind string, first_time timestamp, last_time timestamp, links array<string>"
+
+
+def at(minutes: float) -> dt.datetime:
+    return NOON + dt.timedelta(minutes=minutes)
+
+
+def changes(
+    spark: SparkSession, *events: tuple[str, str, float, str | None], duration_ms: int | None = None, user: bool = True
+) -> DataFrame:
+    """Events that came or went: key, kind, minute, link."""
+    rows = [("s", at(minute), duration_ms, (key, kind, user, link)) for key, kind, minute, link in events]
+    return changed_spans(spark.createDataFrame(rows, EVENT), RULES)
+
+
+def chains(spark: SparkSession, *rows: tuple[str, str, str, float, float, list[str]]) -> DataFrame:
+    """Chains: id, key, kind, first and last minute, links."""
+    return spark.createDataFrame(
+        [(name, "s", key, kind, at(first), at(last), links) for name, key, kind, first, last, links in rows], CHAIN
+    )
+
+
+def ids(frame: DataFrame) -> list[str]:
+    return sorted(row["chain_id"] for row in frame.toArrow().to_pylist())
+
+
+def test_a_chain_within_the_silence_is_touched_and_one_beyond_it_is_not(spark: SparkSession) -> None:
+    known = chains(
+        spark,
+        ("exactly", "k", "derived", -40, -30, []),
+        ("beyond", "k", "derived", -60, -30.001, []),
+        ("after", "k", "derived", 30, 50, []),
+    )
+    assert ids(touched(known, changes(spark, ("k", "derived", 0, None)))) == ["after", "exactly"]
+
+
+def test_a_chain_of_another_key_is_not_touched(spark: SparkSession) -> None:
+    assert ids(touched(chains(spark, ("other", "l", "derived", 0, 1, [])), changes(spark, ("k", "derived", 0, None)))) == []
+
+
+def test_all_chains_of_a_key_that_its_client_gave_out_are_touched(spark: SparkSession) -> None:
+    known = chains(spark, ("long ago", "k", "keyed", -100_000, -99_000, []), ("now", "k", "keyed", -5, 5, []))
+    assert ids(touched(known, changes(spark, ("k", "keyed", 0, None)))) == ["long ago", "now"]
+
+
+def test_a_session_ping_touches_what_it_spans(spark: SparkSession) -> None:
+    known = chains(spark, ("inside", "k", "reported", -50, -40, []), ("before", "k", "reported", -70, -61, []))
+    assert ids(touched(known, changes(spark, ("k", "reported", 0, None), duration_ms=3_600_000))) == ["inside"]
+
+
+def test_a_ping_touches_the_chain_that_bears_its_session_id_and_all_between(spark: SparkSession) -> None:
+    known = chains(
+        spark,
+        ("linked", "k", "reported", -900, -890, ["a", "b"]),
+        ("between", "k", "reported", -500, -490, []),
+        ("before", "k", "reported", -990, -980, []),
+    )
+    assert ids(touched(known, changes(spark, ("k", "reported", 0, "b"), user=False))) == ["between", "linked"]
+
+
+def test_pings_of_one_session_id_touch_all_that_lies_between_them(spark: SparkSession) -> None:
+    known = chains(spark, ("between", "k", "reported", -500, -490, []))
+    assert ids(touched(known, changes(spark, ("k", "reported", -900, "b"), ("k", "reported", 0, "b"), user=False))) == ["between"]
+
+
+def test_events_without_a_session_key_touch_nothing(spark: SparkSession) -> None:
+    rows = [("s", at(0), None, (None, None, None, None))]
+    assert changed_spans(spark.createDataFrame(rows, EVENT), RULES).toArrow().num_rows == 0
+
+
+def test_a_touched_chain_has_the_events_of_its_key_from_its_first_to_its_last_time(spark: SparkSession) -> None:
+    rows = [
+        ("s", at(minute), None, (key, "derived", True, None))
+        for key, minute in (("k", 0), ("k", 10), ("k", 10.001), ("k", -0.001), ("l", 5))
+    ]
+    found = events_of(spark.createDataFrame(rows, EVENT), chains(spark, ("one", "k", "derived", 0, 10, [])))
+    assert sorted(row["event_time"] for row in found.select("event_time").toArrow().to_pylist()) == [at(0), at(10)]

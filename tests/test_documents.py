@@ -1,0 +1,161 @@
+"""JSON documents: strict parsing, canonical text, secrets, hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.documents import (
+    SECRET_FIELD,
+    SECRETS,
+    InvalidJsonError,
+    canonical,
+    content_hash,
+    event_hash,
+    parse,
+    with_batch,
+    without_secrets,
+)
+
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["a", "ip", "Cookie", "é"]) | st.text(), inner),
+    max_leaves=20,
+)
+
+
+def nested(levels: int) -> bytes:
+    return b'[{"a":' * (levels // 2) + b"1" + b"}]" * (levels // 2)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"NaN",
+        b"[Infinity]",
+        b"[1,]",
+        b'{"a":1,}',
+        b"{} // comment",
+        b'"\\ud800"',
+        b'{"\\udc00":1}',
+        b'"\xff"',
+        b'"\xed\xa0\x80"',
+        b"1e999",
+        b"-1e999",
+        b"1" * 400,
+        b"\xef\xbb\xbf{}",
+        b"{}{}",
+        b"'a'",
+        b"01",
+        nested(1026),
+    ],
+)
+def test_what_is_not_strict_json_is_refused(content: bytes) -> None:
+    with pytest.raises(InvalidJsonError):
+        parse(content)
+
+
+def test_a_refusal_holds_nothing_of_the_document() -> None:
+    with pytest.raises(InvalidJsonError) as raised:
+        parse(b'{"password": "hunter2" oops}')
+    assert "hunter2" not in repr(raised.value)
+    assert raised.value.__cause__ is None
+
+
+def test_integers_are_kept_to_64_bits_and_are_doubles_beyond() -> None:
+    assert canonical(parse(b"[-9223372036854775808,18446744073709551615]")) == b"[-9223372036854775808,18446744073709551615]"
+    assert canonical(parse(b"[18446744073709551616]")) == b"[1.8446744073709552e+19]"
+
+
+def test_of_duplicate_keys_the_last_one_wins() -> None:
+    assert parse(b'{"a":1,"a":2}') == {"a": 2}
+
+
+def test_canonical_json_has_sorted_keys_no_spaces_and_letters_as_they_are() -> None:
+    assert canonical(parse(b'{ "b" : [1, 2.0], "\\u0061" : "\\u00e9\\/" }')) == '{"a":"é/","b":[1,2.0]}'.encode()
+
+
+@pytest.mark.parametrize("levels", [2, 254, 256, 1022, 1024])
+def test_a_document_of_any_legal_depth_has_canonical_json(levels: int) -> None:
+    assert canonical(parse(nested(levels))) == nested(levels)
+
+
+@given(documents)
+def test_canonical_json_is_the_same_at_any_depth(document: Any) -> None:
+    deep = document
+    for _ in range(300):
+        deep = [deep]
+    assert canonical(deep) == b"[" * 300 + canonical(document) + b"]" * 300
+
+
+@given(documents)
+def test_canonical_json_reads_back_as_the_same_document(document: Any) -> None:
+    again = parse(canonical(document))
+    assert canonical(again) == canonical(document)
+    assert json.loads(canonical(document)) == document
+
+
+@pytest.mark.parametrize("name", sorted(SECRETS))
+def test_every_secret_field_is_dropped_in_any_case_of_letters_and_at_any_depth(name: str) -> None:
+    document = {"a": [{name.upper(): "1.2.3.4", "b": {name.title(): {"c": 1}, "kept": name}}], name: None}
+    assert without_secrets(document) == {"a": [{"b": {"kept": name}}]}
+
+
+def test_names_that_merely_contain_a_secret_one_are_kept() -> None:
+    document = {"zip": 1, "has_cookies": True, "ips": [], "coo\u212aie": 1}
+    assert without_secrets(document) is document
+
+
+def test_a_document_with_secrets_is_left_as_it_is() -> None:
+    document = {"a": {"ip": 1}, "b": [{"cookie": 2}]}
+    assert without_secrets(document) == {"a": {}, "b": [{}]}
+    assert document == {"a": {"ip": 1}, "b": [{"cookie": 2}]}
+
+
+def test_secrets_are_found_at_the_greatest_depth() -> None:
+    deep: Any = {"ip": 1}
+    for _ in range(1023):
+        deep = [deep]
+    assert b"ip" not in canonical(without_secrets(deep))
+
+
+@given(documents)
+def test_the_look_over_the_text_finds_every_document_with_a_secret(document: Any) -> None:
+    has_secret = without_secrets(document) is not document
+    assert not has_secret or re.search(SECRET_FIELD, canonical(document).decode())
+
+
+def test_the_context_of_a_batch_stands_beside_the_rest() -> None:
+    assert with_batch({"a": 1}, {"id": 2}) == {"a": 1, "batch": {"id": 2}}
+    assert with_batch({"a": 1}, None) == {"a": 1}
+
+
+def test_a_field_of_the_name_batch_is_kept() -> None:
+    rest = {"batch": 1, "_batch": 2}
+    assert with_batch(rest, {"id": 3}) == {"batch": 1, "_batch": 2, "__batch": {"id": 3}}
+    assert rest == {"batch": 1, "_batch": 2}
+
+
+def test_a_content_hash_knows_neither_the_order_of_keys_nor_the_secrets() -> None:
+    hashed = content_hash("sunbird", {"a": 1, "b": 2})
+    assert hashed == content_hash("sunbird", {"b": 2, "ip": "1.2.3.4", "a": 1})
+    assert hashed != content_hash("sunbird", {"a": 1, "b": 2.0})
+    assert hashed != content_hash("homepagevisit", {"a": 1, "b": 2})
+    assert hashed == hashlib.sha256(b'sunbird\n{"a":1,"b":2}').hexdigest()
+
+
+def test_an_event_hash_is_a_signed_64_bit_number_that_never_changes() -> None:
+    assert event_hash("INTERACT:54a90de8646416c1cf8b21b8d4c3128a") == int.from_bytes(
+        hashlib.blake2b(b"INTERACT:54a90de8646416c1cf8b21b8d4c3128a", digest_size=8).digest(), "little", signed=True
+    )
+    hashes = [event_hash(str(number)) for number in range(1000)]
+    assert len(set(hashes)) == 1000
+    assert min(hashes) < 0 < max(hashes)
+    assert all(-(2**63) <= hashed < 2**63 for hashed in hashes)

@@ -1,0 +1,74 @@
+"""A lake of a few rows, made without Spark: what a test says of a row, and defaults for the rest of its table's columns."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from jobs.lake import Change, Lake
+from jobs.table_files import write_partitioned
+from schemas.catalog import TABLES
+from schemas.table import Column
+
+NIGHT = dt.date(2026, 11, 20)
+RUN = "20261121T021500-abc123"
+STARTED = dt.datetime(2026, 11, 21, 2, 15, tzinfo=dt.UTC)
+STEPS = ("ingest", "deduplicate", "account", "sessions", "metrics", "checks", "publish")
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def publish(root: Path, tables: Mapping[str, Rows], *, run_id: str = RUN, night: dt.date | None = NIGHT, failed: bool = False, **run: Any) -> None:
+    """Add these rows to the lake as one run of the night, whose every step took ten seconds."""
+    with Lake.writing(root, "a test") as lake:
+        changes = {}
+        for name, rows in tables.items():
+            whole = [{column.name: row.get(column.name, _default(column, run_id)) for column in TABLES[name].columns} for row in rows]
+            frame = pa.Table.from_pylist(whole, schema=TABLES[name].arrow.remove_metadata())
+            changes[name] = Change(added=write_partitioned(TABLES[name], frame, lake.staging(run_id) / name))
+        lake.publish(changes, _journal(run_id, night, failed=failed, **run), run_id)
+
+
+def _journal(
+    run_id: str,
+    night: dt.date | None,
+    *,
+    failed: bool,
+    command: str = "run",
+    started: dt.datetime = STARTED,
+    steps: Sequence[str] = STEPS,
+) -> list[dict[str, Any]]:
+    """The rows of `runs`."""
+    ten_seconds = dt.timedelta(seconds=10)
+    rows = [
+        {"run_id": run_id, "command": command, "step": step, "night": night, "status": "done"}
+        | {"started": started + number * ten_seconds, "ended": started + (number + 1) * ten_seconds}
+        for number, step in enumerate(steps)
+    ]
+    if failed:
+        rows[-1]["status"] = "failed"
+    return rows
+
+
+def _default(column: Column, run_id: str) -> Any:
+    """A value that the contract allows."""
+    if column.name == "run_id":
+        return run_id
+    if not column.required:
+        return None
+    if column.values:
+        return column.values[0]
+    kinds = (
+        (pa.types.is_date, NIGHT),
+        (pa.types.is_timestamp, dt.datetime.combine(NIGHT, dt.time(10), dt.UTC)),
+        (pa.types.is_boolean, True),
+        (pa.types.is_integer, int(column.minimum or 0)),
+        (pa.types.is_floating, 0.0),
+        (pa.types.is_binary, b""),
+        (pa.types.is_list, []),
+    )
+    return next((value for holds, value in kinds if holds(column.type)), f"a {column.name}")
