@@ -1,7 +1,8 @@
 """The command line: `millrace COMMAND`. Results go to stdout, progress and faults to stderr.
 
 Exit codes: 0 done; 1 a critical check failed and nothing was published; 2 the call, the configuration or an input path
-is wrong; 3 done, but some landed files could not be read.
+is wrong; 3 done, but some landed files could not be read; 75 another run is writing the lake, and the same call is right
+later; 70 a fault of Millrace itself, which the traceback tells.
 
 Every command imports what it needs when it is called, so that `millrace --help` answers at once.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Date(click.ParamType):
+class Date(click.ParamType[dt.date]):
     """A calendar date, YYYY-MM-DD."""
 
     name = "date"
@@ -241,6 +243,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Whoever read the output has seen enough.
         sys.stderr.close()
         code = 0
+    except Exception:  # noqa: BLE001 - 1 would say that a check failed
+        traceback.print_exc()
+        _fault("this is a fault of Millrace itself: nothing was published; call again, and report the lines above if it stays")
+        code = 70
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -29,7 +29,9 @@ class LakeError(MillraceError):
 
 
 class LakeBusyError(MillraceError):
-    """Another run is writing this lake. Remedy: wait for it."""
+    """Another run is writing this lake. Remedy: wait for it; the same call is right later."""
+
+    exit_code = 75
 
 
 class SetupError(MillraceError):

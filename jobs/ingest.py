@@ -16,7 +16,6 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +24,8 @@ import pyarrow.parquet as pq
 
 from jobs import landing
 from jobs.landing import LandedFile, Partition, UnreadableError
-from transforms.lines import split_lines
-from transforms.records import RECORDS, Place, TimeRules, to_records
+from transforms.lines import Line, split_lines
+from transforms.records import RECORDS, Counts, Place, TimeRules, to_records
 from transforms.sources import SOURCES
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ STAGED = RECORDS.append(pa.field("stage", pa.string())).append(pa.field("row", p
 ACCOUNT = pa.schema([("kind", pa.string()), ("body", pa.string())])
 FLUSH_ROWS = 200_000
 FLUSH_BYTES = 256 << 20
+CHUNK_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -139,20 +139,33 @@ def _read_file(
     source = SOURCES[file.partition.source]
     place = Place(source.name, file.partition.landing_date, file.landing_hour, file.file)
     digest = hashlib.sha256()
-    counted = {"records": 0, "rejected": 0, "blank": 0, "empty": 0}
+    total = Counts()
     staged: list[tuple[str, dict[str, Any]]] = []
     try:
         lines = split_lines(landing.chunks(root, file, digest), rules.max_document_bytes)
         with _no_cyclic_gc():
-            while chunk := list(islice(lines, rules.chunk_lines)):
+            for chunk in _chunks(lines, rules):
                 batch, counts = to_records(source, chunk, place, rules.times)
-                for name in counted:
-                    counted[name] += getattr(counts, name)
+                total += counts
                 staged += writer.add(batch)
     except UnreadableError as error:
         # Rows of it that are staged already are left out by whoever reads the stage: this account names the file.
         return FileAccount(index, error=str(error)), staged
-    return FileAccount(index, sha256=digest.hexdigest(), **counted), staged
+    return FileAccount(index, digest.hexdigest(), total.records, total.rejected, total.blank, total.empty), staged
+
+
+def _chunks(lines: Iterable[Line], rules: ReadRules) -> Iterator[list[Line]]:
+    """Some lines at a time, few enough to stay small whatever they hold."""
+    chunk: list[Line] = []
+    size = 0
+    for line in lines:
+        chunk.append(line)
+        size += len(line.content)
+        if len(chunk) >= rules.chunk_lines or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 @contextmanager

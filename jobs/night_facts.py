@@ -64,8 +64,9 @@ class Account:
     @property
     def imbalance(self) -> int:
         """Records that are in none or in more than one of the tables: 0 when nothing has vanished."""
-        missing = abs(self.records - self.accepted - self.duplicates - self.rejected - self.erased)
-        return missing + sum(abs(getattr(self, kind) - rows) for kind, rows in self.held.items())
+        counted = {"accepted": self.accepted, "duplicates": self.duplicates, "rejected": self.rejected}
+        lost = abs(self.records - sum(counted.values()) - self.erased)
+        return lost + sum(abs(counted[kind] - rows) for kind, rows in self.held.items())
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Hour:
 
     hour: int | None
     files: int
+    unreadable: int = 0
     events: int = 0
     late: int = 0
 
@@ -194,11 +196,7 @@ def _runs(tables: duckdb.DuckDBPyConnection, night: dt.date) -> tuple[Run, int, 
     own = [row for row in rows if row["night"] == night] or rows
     place = max((number for number, row in enumerate(own) if row["worked"]), default=len(own) - 1)
     told = own[place]
-    later = [
-        f"{row['command']} {'of ' + row['night'].isoformat() if row['night'] else ''} (run {row['run_id']})"
-        for row in rows
-        if row not in own and row["started"] > told["started"]
-    ]
+    later = [f"{row['command']}, run {row['run_id']}" for row in rows if row not in own and row["started"] > told["started"]]
     steps = [
         Step(step["name"], (step["started"] - told["started"]).total_seconds(), (step["ended"] - step["started"]).total_seconds())
         for step in told["steps"]
@@ -240,7 +238,8 @@ def _accounts(tables: duckdb.DuckDBPyConnection, first: dt.date, night: dt.date)
 
 
 _HOURS = """
-    SELECT files.source, files.landing_hour AS hour, count(*) AS files, any_value(arrived.events) AS events, any_value(late) AS late
+    SELECT files.source, files.landing_hour AS hour, count(*) AS files, count(*) FILTER (status = 'unreadable') AS unreadable,
+        coalesce(any_value(arrived.events), 0) AS events, coalesce(any_value(late), 0) AS late
     FROM files LEFT JOIN (
         SELECT source, landing_hour, count(*) AS events, count(*) FILTER (list_contains(flags, 'late')) AS late
         FROM events WHERE landing_date = $1 GROUP BY ALL
@@ -253,7 +252,7 @@ _HOURS = """
 def _hours(tables: duckdb.DuckDBPyConnection, night: dt.date) -> dict[str, list[Hour]]:
     hours: dict[str, list[Hour]] = {}
     for row in _rows(tables, _HOURS, night):
-        hours.setdefault(row["source"], []).append(Hour(row["hour"], row["files"], row["events"] or 0, row["late"] or 0))
+        hours.setdefault(row.pop("source"), []).append(Hour(**row))
     return hours
 
 
@@ -265,7 +264,7 @@ _DURATIONS = f"""
         SELECT source, max(session_date) AS session_date FROM session_events WHERE landing_date = $1 AND session_date <= $1 GROUP BY source
     )
     SELECT source, session_date,
-        CASE WHEN session_duration < 1000 THEN 0
+        CASE WHEN session_duration IS NULL THEN NULL WHEN session_duration < 1000 THEN 0
             ELSE 1 + least({BINS} - 1, floor((log10(session_duration) - 3) * {BINS_PER_DECADE}))::INTEGER END AS bin,
         count(*) AS sessions
     FROM sessions JOIN began USING (source, session_date)

@@ -23,7 +23,7 @@ SHARE_HEIGHT = 12
 
 _LEFT, _TOP, _BOTTOM = 2, 14, 20  # room beside a panel's bars, px
 _TICK_HOURS = (0, 6, 12, 18)
-_TICK_SECONDS = ((1, "1 s"), (60, "1 min"), (600, "10 min"), (3_600, "1 h"), (36_000, "10 h"))
+_TICK_SECONDS = ((1, "1 s"), (10, "10 s"), (60, "1 min"), (600, ""), (3_600, "1 h"), (36_000, "10 h"))
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,14 @@ def arrivals(source: str, hours: Sequence[Hour]) -> Plot:
         if hour is None:
             plot.bars.append(Bar(x, _TOP, step - 1, _bar_room(), "missing", f"{name}: no file"))
             continue
-        title = f"{name}: {hour.events:,} events, {hour.late:,} late, {hour.files:,} files"
+        unreadable = f", of which {hour.unreadable:,} unreadable" if hour.unreadable else ""
+        title = f"{name}: {hour.events:,} events, {hour.late:,} late, {hour.files:,} files{unreadable}"
         on_time = hour.events - hour.late
         plot.bars.append(Bar(x, _floor() - on_time * scale, step - 1, on_time * scale, "accepted", title))
         if hour.late:
             plot.bars.append(Bar(x, _floor() - hour.events * scale, step - 1, hour.late * scale, "late", title))
+        if hour.unreadable:
+            plot.bars.append(Bar(x, _floor() + 1, step - 1, 3, "refused", title))
     for place, slot in enumerate(slots):
         if slot is None or slot in _TICK_HOURS:
             x = _LEFT + (place + 0.5) * step - 0.5
@@ -137,7 +140,8 @@ def arrivals(source: str, hours: Sequence[Hour]) -> Plot:
 def durations(source: str, sessions: Sessions, points: Mapping[str, float]) -> Plot:
     """How long the sessions of a source lasted, on a logarithmic scale; `points` are the two named durations, in ms, to mark."""
     most, total = max(sessions.bins), sum(sessions.bins)
-    plot = _panel(f"{source}: durations of {total:,} sessions that began on {sessions.began}", f"max {most:,} sessions")
+    without = f", {sessions.without_duration:,} without" if sessions.without_duration else ""
+    plot = _panel(f"{source}: durations of {total:,} sessions that began on {sessions.began}{without}", f"max {most:,} sessions{without}")
     # What lasts under a second has no place on the scale: it stands before it, apart.
     step = (PANEL_WIDTH - 2 * _LEFT) / (BINS + 3)
     zero = _LEFT + 3 * step

@@ -105,9 +105,9 @@ def share(value: float) -> str:
 
 def clock(seconds: float) -> str:
     """A span of time: two units at most, ms where it is short."""
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
@@ -166,7 +166,8 @@ def _tile(name: str, values: Mapping[dt.date, float], facts: Facts, spelled: Cal
     before = [values[date] for date in facts.nights[:-1] if date in values and date in facts.landed]
     usual = spelled(statistics.median(before)) if before else ""
     plot = plots.sparks(f"{name}, night by night", values, facts.nights, spelled)
-    return Tile(name, spelled(values.get(facts.night, 0)), usual, plot)
+    value = values.get(facts.night)
+    return Tile(name, "–" if value is None else spelled(value), usual, plot)
 
 
 def _accounts(facts: Facts) -> list[tuple[str, Account, Plot]]:

@@ -39,7 +39,7 @@ FILES = Table(
         ),
         Check(
             "a file that is done has its counts",
-            "status = 'unreadable' OR (records IS NOT NULL AND accepted IS NOT NULL AND duplicates IS NOT NULL AND rejected IS NOT NULL AND erased IS NOT NULL)",
+            "status = 'unreadable' OR records + accepted + duplicates + rejected + erased + blank + empty IS NOT NULL",
         ),
         Check(
             "an unreadable file says why and counts nothing",

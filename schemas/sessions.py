@@ -5,6 +5,17 @@ from __future__ import annotations
 from schemas.events import ENV_SUMMARY, EVENTS_SUMMARY, PAGE_SUMMARY, REPORTED, RUN_ID, SESSION_KINDS
 from schemas.table import BIGINT, DATE, DOUBLE, STRING, TIMESTAMP, Check, Table, array_of, column, struct_of
 
+
+def _ms(seconds: str) -> str:
+    """Seconds as whole milliseconds, in SQL."""
+    return f"CAST(round({seconds} * 1000) AS BIGINT)"
+
+
+def _spent(summary: str) -> str:
+    """The milliseconds that the entries of a summary add up to, in SQL."""
+    return f"aggregate({summary}, 0L, (total, entry) -> total + {_ms('coalesce(entry.timespent, 0)')})"
+
+
 SESSIONS = Table(
     name="sessions",
     one_row_per="session, whole: one that crosses an hour, midnight or a run is one row",
@@ -71,11 +82,11 @@ SESSIONS = Table(
         Check("timespent is at most session_duration", "round(timespent * 1000) <= session_duration"),
         Check(
             "time in environments adds up to timespent",
-            "timespent IS NULL OR aggregate(envsummary, 0L, (total, e) -> total + CAST(round(coalesce(e.timespent, 0) * 1000) AS BIGINT)) = CAST(round(timespent * 1000) AS BIGINT)",
+            f"timespent IS NULL OR {_spent('envsummary')} = {_ms('timespent')}",
         ),
         Check(
             "time on pages is at most timespent",
-            "timespent IS NULL OR aggregate(pagesummary, 0L, (total, p) -> total + CAST(round(coalesce(p.timespent, 0) * 1000) AS BIGINT)) <= CAST(round(timespent * 1000) AS BIGINT)",
+            f"timespent IS NULL OR {_spent('pagesummary')} <= {_ms('timespent')}",
         ),
         Check("eventssummary counts every event", "aggregate(eventssummary, 0L, (total, e) -> total + e.count) = events"),
         Check("no more pageviews and interactions than events", "pageviews + interactions <= events"),

@@ -117,7 +117,7 @@ class Table:
 
 def column(
     name: str,
-    type: pa.DataType,  # noqa: A002 - the contract reads better with the plain word
+    type: pa.DataType,
     comment: str,
     *,
     unit: str | None = None,

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Context, Decimal
+from itertools import combinations, pairwise
 from typing import Any, NamedTuple
 
 from transforms.sessions import SessionRules
@@ -133,7 +134,7 @@ def events_of_a_key(events: Sequence[Row], rules: SessionRules, built: Built) ->
     keyed = events[0]["session_input"]["kind"] == "keyed"
     silence = rules.keyed_silence_ms if keyed else rules.derived_silence_ms
     runs = [[events[0]]]
-    for before, event in zip(events, events[1:], strict=False):
+    for before, event in pairwise(events):
         if ms(event["event_time"]) - ms(before["event_time"]) > silence:
             runs.append([])
         runs[-1].append(event)
@@ -299,10 +300,10 @@ def pings_of_a_client(events: Sequence[Row], rules: SessionRules, built: Built) 
         sessions.append(session_of_ping(ping, taken))
         built.members.extend(members(sessions[-1], taken))
     built.sessions.extend(sessions)
-    for span, together in meeting(pings, rules):
-        own = [session for ping, session in zip(session_pings, sessions, strict=True) if any(ping is other for other in together)]
-        lost = [ping for ping in together if any(ping is orphan for orphan in orphans)]
-        built.chains.append(chain(together, span, own, lost))
+    for group in meeting(pings, rules):
+        own = [session for ping, session in zip(session_pings, sessions, strict=True) if any(ping is other for other in group.pings)]
+        lost = [ping for ping in group.pings if any(ping is orphan for orphan in orphans)]
+        built.chains.append(chain(group.pings, (group.first, group.last), own, lost))
 
 
 def length(ping: Row) -> int:
@@ -332,24 +333,31 @@ def chosen(ping: Row, session_pings: Sequence[Row], rules: SessionRules) -> int 
     return min(candidates)[-1] if candidates else None
 
 
-def meeting(pings: Sequence[Row], rules: SessionRules) -> list[tuple[tuple[int, int], list[Row]]]:
-    """The chains of a client: spans merged for as long as any two of them meet or hold pings of one session id."""
+class Group(NamedTuple):
+    """Pings that have to be looked at together, and the time that they cover."""
+
+    first: int
+    last: int
+    pings: list[Row]
+
+    def meets(self, other: Group) -> bool:
+        in_time = self.first <= other.last and other.first <= self.last
+        return in_time or bool(links(self.pings) & links(other.pings))
+
+    def joined(self, other: Group) -> Group:
+        return Group(min(self.first, other.first), max(self.last, other.last), self.pings + other.pings)
+
+
+def meeting(pings: Sequence[Row], rules: SessionRules) -> list[Group]:
+    """The chains of a client: groups are joined for as long as any two of them meet."""
     groups = []
     for ping in pings:
         end = ms(ping["event_time"])
         around = rules.tab_tolerance_ms if ping["event_type"] == "session" else 0
-        groups.append((end - length(ping) - around, end + around, [ping]))
-    merging = True
-    while merging:
-        merging = False
-        for one in groups:
-            other = next((g for g in groups if g is not one and (g[0] <= one[1] and one[0] <= g[1] or links(g[2]) & links(one[2]))), None)
-            if other is not None:
-                groups = [g for g in groups if g is not one and g is not other]
-                groups.append((min(one[0], other[0]), max(one[1], other[1]), one[2] + other[2]))
-                merging = True
-                break
-    return [((low, high), sorted(together, key=in_order)) for low, high, together in groups]
+        groups.append(Group(end - length(ping) - around, end + around, [ping]))
+    while pair := next(((one, other) for one, other in combinations(groups, 2) if one.meets(other)), None):
+        groups = [group for group in groups if group is not pair[0] and group is not pair[1]] + [pair[0].joined(pair[1])]
+    return [group._replace(pings=sorted(group.pings, key=in_order)) for group in groups]
 
 
 def links(pings: Iterable[Row]) -> set[str]:

@@ -4,68 +4,63 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
 
 import pyarrow as pa
+import pytest
 import sessions_reference as reference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from session_rows import Row, Sessions, rows_of
 
 from schemas.events import SESSION_INPUT
-from transforms.sessions import BUILT, INPUT, SessionRules, build
+from transforms.sessions import INPUT, SessionRules, build
 
-Row = dict[str, Any]
 RULES = SessionRules()
-START = dt.datetime(2026, 11, 20, 22, 0, tzinfo=dt.UTC)
-DAYS = [dt.date(2026, 11, 20) + dt.timedelta(days=n) for n in range(3)]
+EVENING = dt.datetime(2026, 11, 20, 22, tzinfo=dt.UTC)
+DAYS = [EVENING.date() + dt.timedelta(days=number) for number in range(3)]
 SECOND, MINUTE, HOUR = 1_000, 60_000, 3_600_000
-# Gaps on both sides of every limit in the rules, the limits themselves, and none at all.
-GAPS = [0, 0, 0, 1, 250, 5 * SECOND, 5 * SECOND + 1, MINUTE, 10 * MINUTE, 10 * MINUTE + 1, 30 * MINUTE, 30 * MINUTE + 1, 24 * HOUR, 24 * HOUR + 1]
-TEXTS = st.sampled_from([None, "", "a", "b", "é", "𝔸", '"', "\\", "\uffff"])
-EXAMPLES = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+# Both sides of every limit in the rules, the limits themselves, and no gap at all.
+GAPS = [0, 0, 0, 1, 250, 5 * SECOND, 5 * SECOND + 1, MINUTE, 10 * MINUTE, 10 * MINUTE + 1]
+GAPS += [30 * MINUTE, 30 * MINUTE + 1, 24 * HOUR, 24 * HOUR + 1]
+TEXTS = st.sampled_from([None, "", "a", "b", "é", "\U0001d538", '"', "\\", "\uffff"])
 
 
-def built(rows: Sequence[Row], batch_size: int = 1_000) -> dict[str, list[Row]]:
+def examples(count: int) -> settings:
+    return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+def built(rows: Sequence[Row], batch_size: int = 1_000) -> Sessions:
     table = pa.Table.from_pylist(list(rows), schema=INPUT)
-    batches = list(build(iter(table.to_batches(max_chunksize=batch_size)), RULES))
-    assert all(batch.schema == BUILT for batch in batches)
-    out: dict[str, list[Row]] = {name: [] for name in BUILT.names}
-    for row in (row for batch in batches for row in batch.to_pylist()):
-        (part,) = (name for name, value in row.items() if value is not None)
-        out[part].append(row[part])
-    return out
+    return rows_of(list(build(iter(table.to_batches(max_chunksize=batch_size)), RULES)))
 
 
-def in_any_order(rows: Sequence[Row], *key: str) -> list[Row]:
-    return sorted(rows, key=lambda row: tuple(str(row[name]) for name in key))
+def in_one_order(rows: Sequence[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: [str(row.get(name)) for name in ("chain_id", "session_id", "source", "event_id", "landing_date")])
 
 
 def assert_as_reference(rows: Sequence[Row], batch_size: int) -> None:
-    expected = reference.build(rows, RULES)
-    actual = built(rows, batch_size)
-    assert in_any_order(actual["session"], "session_id") == in_any_order(expected.sessions, "session_id")
-    identity = ("source", "event_id", "landing_date")
-    assert in_any_order(actual["member"], *identity) == in_any_order(expected.members, *identity)
-    assert in_any_order(actual["chain"], "chain_id") == in_any_order(expected.chains, "chain_id")
+    for actual, expected in zip(built(rows, batch_size), reference.build(rows, RULES), strict=True):
+        assert in_one_order(actual) == in_one_order(expected)
 
 
-def numbered(rows: Sequence[Row]) -> list[Row]:
-    """The rows of which no other has the same key of `events`."""
+def told_apart(rows: Sequence[Row]) -> list[Row]:
+    """The rows without those that repeat the key of `events`."""
     return list({(row["source"], row["event_id"], row["landing_date"]): row for row in rows}.values())
 
 
 @st.composite
 def lines_of_events(draw: st.DrawFn, kinds: Sequence[tuple[str, str]], types: Sequence[str]) -> list[Row]:
-    """Events of a few keys, each key's one after the other by gaps of GAPS, all in a random order."""
+    """Events of a few keys, those of each one after the other, all in a random order."""
     rows = []
     for number in range(draw(st.integers(1, 4))):
         source, kind = draw(st.sampled_from(kinds))
         key = draw(st.sampled_from(['["x"]', '["x","é"]', '["\\"",7]'])) if kind != "keyed" else f'["k",{number}]'
-        time = START
+        time = EVENING
         for _ in range(draw(st.integers(1, 12))):
             time += dt.timedelta(milliseconds=draw(st.sampled_from(GAPS)))
             rows.append(draw(events_at(source, kind, key, time, types)))
-    return draw(st.permutations(numbered(rows)))
+    return draw(st.permutations(told_apart(rows)))
 
 
 @st.composite
@@ -96,12 +91,12 @@ def events_at(draw: st.DrawFn, source: str, kind: str, key: str, time: dt.dateti
         facts |= {"reported": said | summary, "reported_rank": draw(st.integers(0, 2))}
     return {
         "source": source,
-        "event_id": draw(st.sampled_from(["a", "b", "c", "é", "𝔸", "\uffff", '"'])) + draw(st.sampled_from(["", "1", "2"])),
+        "event_id": draw(st.sampled_from(["a", "b", "c", "é", "\U0001d538", "\uffff", '"'])) + draw(st.sampled_from(["", "1", "2"])),
         "landing_date": draw(st.sampled_from(DAYS)),
         "event_type": event_type,
         "event_name": event_type.upper() + draw(st.sampled_from(["", "é"])),
         "event_time": time,
-        "client_time": draw(st.sampled_from([None, time, time, time + dt.timedelta(hours=1), time + dt.timedelta(microseconds=1000)])),
+        "client_time": draw(st.sampled_from([None, time, time, time + dt.timedelta(hours=1), time + dt.timedelta(milliseconds=1)])),
         "user_id": draw(TEXTS),
         "device_id": draw(TEXTS),
         "session_key": draw(TEXTS),
@@ -127,45 +122,62 @@ PINGS = lines_of_events(
 )
 
 
-@EXAMPLES
+@examples(100)
 @given(EVENTS, st.integers(1, 50))
 def test_the_sessions_of_any_events_are_those_of_the_reference(rows: list[Row], batch_size: int) -> None:
     assert_as_reference(rows, batch_size)
 
 
-@EXAMPLES
+@examples(100)
 @given(PINGS, st.integers(1, 50))
 def test_the_sessions_of_any_pings_are_those_of_the_reference(rows: list[Row], batch_size: int) -> None:
     assert_as_reference(rows, batch_size)
 
 
-@settings(EXAMPLES, max_examples=50)
+@pytest.mark.slow
+@examples(1_000)
+@given(st.one_of(EVENTS, PINGS), st.integers(1, 50))
+def test_the_sessions_of_many_more_events_and_pings_are_those_of_the_reference(rows: list[Row], batch_size: int) -> None:
+    assert_as_reference(rows, batch_size)
+
+
+@examples(20)
 @given(EVENTS, PINGS)
 def test_events_and_pings_together_give_what_each_gives_alone(events: list[Row], pings: list[Row]) -> None:
-    together, alone = built([*events, *pings]), [built(events), built(pings)]
-    for part, rows in together.items():
-        assert in_any_order(rows, *rows[0] if rows else ()) == in_any_order([*alone[0][part], *alone[1][part]], *rows[0] if rows else ())
+    for together, of_events, of_pings in zip(built([*events, *pings]), built(events), built(pings), strict=True):
+        assert in_one_order(together) == in_one_order([*of_events, *of_pings])
 
 
-@EXAMPLES
+@examples(50)
 @given(EVENTS)
 def test_time_is_neither_lost_nor_counted_twice(rows: list[Row]) -> None:
-    out = built(rows)
-    for session in out["session"]:
+    for session in built(rows).sessions:
         spent = round(session["timespent"] * 1000)
         assert sum(round(env["timespent"] * 1000) for env in session["envsummary"]) == spent <= session["session_duration"]
         assert sum(round(page["timespent"] * 1000) for page in session["pagesummary"]) <= spent
-        assert sum(name["count"] for name in session["eventssummary"]) == session["events"] >= session["pageviews"] + session["interactions"]
-    kept = sum(row["session_input"]["key"] is not None for row in rows)
-    assert len(out["member"]) + sum(day["count"] for chain in out["chain"] for day in chain["unassigned"]) == kept
 
 
-@EXAMPLES
+@examples(50)
 @given(st.one_of(EVENTS, PINGS))
-def test_chains_of_a_key_hold_their_events_and_never_meet(rows: list[Row]) -> None:
+def test_every_event_with_a_key_is_in_one_session_or_counted_as_unassigned(rows: list[Row]) -> None:
+    made = built(rows)
+    with_key = [
+        row for row in rows if row["session_input"]["key"] and (row["session_input"]["kind"], row["event_type"]) != ("reported", "other")
+    ]
+    assert len(made.members) + sum(day["count"] for chain in made.chains for day in chain["unassigned"]) == len(with_key)
+    assert len(told_apart(made.members)) == len(made.members) == sum(session["events"] for session in made.sessions)
+    for session in made.sessions:
+        assert (
+            sum(name["count"] for name in session["eventssummary"]) == session["events"] >= session["pageviews"] + session["interactions"]
+        )
+
+
+@examples(50)
+@given(st.one_of(EVENTS, PINGS))
+def test_chains_of_a_key_never_come_within_the_silence_of_each_other(rows: list[Row]) -> None:
     silence = {"keyed": RULES.keyed_silence_ms, "derived": RULES.derived_silence_ms, "reported": 0}
-    chains = built(rows)["chain"]
+    chains = built(rows).chains
     for key in {(chain["source"], chain["key"]) for chain in chains}:
-        spans = sorted((chain["first_time"], chain["last_time"], chain["kind"]) for chain in chains if (chain["source"], chain["key"]) == key)
-        for (_, last, kind), (first, _, _) in zip(spans, spans[1:], strict=False):
-            assert first - last > dt.timedelta(milliseconds=silence[kind])
+        of_key = sorted((chain for chain in chains if (chain["source"], chain["key"]) == key), key=lambda chain: chain["first_time"])
+        for one, following in pairwise(of_key):
+            assert following["first_time"] - one["last_time"] > dt.timedelta(milliseconds=silence[one["kind"]])

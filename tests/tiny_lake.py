@@ -22,7 +22,9 @@ STEPS = ("ingest", "deduplicate", "account", "sessions", "metrics", "checks", "p
 Rows = Sequence[Mapping[str, Any]]
 
 
-def publish(root: Path, tables: Mapping[str, Rows], *, run_id: str = RUN, night: dt.date | None = NIGHT, failed: bool = False, **run: Any) -> None:
+def publish(
+    root: Path, tables: Mapping[str, Rows], *, run_id: str = RUN, night: dt.date | None = NIGHT, failed: bool = False, **run: Any
+) -> None:
     """Add these rows to the lake as one run of the night, whose every step took ten seconds."""
     with Lake.writing(root, "a test") as lake:
         changes = {}
@@ -71,4 +73,4 @@ def _default(column: Column, run_id: str) -> Any:
         (pa.types.is_binary, b""),
         (pa.types.is_list, []),
     )
-    return next((value for holds, value in kinds if holds(column.type)), f"a {column.name}")
+    return next((value for holds, value in kinds if holds(column.type)), column.name)

@@ -140,7 +140,9 @@ def _built(database: duckdb.DuckDBPyConnection, queries: SessionQueries, reporte
 
 def _identify(database: duckdb.DuckDBPyConnection, what: str, *prefix: str) -> None:
     """Give chains or sessions their ids, as the table `…_ids`: what an id is the hash of is one canonical JSON list."""
-    starts = database.sql(f"SELECT {what}, source, coalesce(key, '[]'), event_id, CAST(landing_date AS VARCHAR) FROM {what}_starts").fetchall()
+    starts = database.sql(
+        f"SELECT {what}, source, coalesce(key, '[]'), event_id, CAST(landing_date AS VARCHAR) FROM {what}_starts"
+    ).fetchall()
     ids = [
         sha256(orjson.dumps([*prefix, source, *orjson.loads(key), event_id, landing_date])).hexdigest()
         for _, source, key, event_id, landing_date in starts

@@ -26,9 +26,13 @@ _ORDERED = """
 SELECT
     row,
     row_number() OVER total_order AS place,
-    coalesce(key_number <> lag(key_number) OVER total_order, true) AS begins_key,
-    event_ms - lag(event_ms) OVER total_order
-        > CASE kind WHEN 'keyed' THEN getvariable('keyed_silence_ms') ELSE getvariable('derived_silence_ms') END AS follows_silence
+    CASE
+        WHEN key_number = lag(key_number) OVER total_order
+            AND event_ms - lag(event_ms) OVER total_order
+                <= CASE kind WHEN 'keyed' THEN getvariable('keyed_silence_ms') ELSE getvariable('derived_silence_ms') END
+            THEN 0
+        ELSE 1
+    END AS begins_chain
 FROM arrived
 WHERE kind IN ('keyed', 'derived')
 WINDOW total_order AS (ORDER BY key_number, event_ms, client_time NULLS FIRST, type_rank, event_id, landing_date)
@@ -39,7 +43,7 @@ _CHAINED = """
 SELECT
     row,
     place,
-    CAST(sum(CASE WHEN begins_key OR follows_silence THEN 1 ELSE 0 END) OVER (ORDER BY place ROWS UNBOUNDED PRECEDING) AS BIGINT) - 1 AS chain
+    CAST(sum(begins_chain) OVER (ORDER BY place ROWS UNBOUNDED PRECEDING) AS BIGINT) - 1 AS chain
 FROM ordered
 """
 

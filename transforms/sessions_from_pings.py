@@ -55,21 +55,15 @@ WINDOW same_link AS (PARTITION BY key_number, session_link)
 
 # The same, with the number of the ping's chain.
 _PINGS = """
-WITH covered AS (
-    SELECT
-        *,
-        max(closes_ms) OVER (
-            PARTITION BY key_number ORDER BY opens_ms, place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-        ) AS covered_ms
+WITH bounded AS (
+    SELECT *, CASE WHEN opens_ms <= max(closes_ms) OVER before THEN 0 ELSE 1 END AS begins_chain
     FROM linked
+    WINDOW before AS (PARTITION BY key_number ORDER BY opens_ms, place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 )
 SELECT
-    * EXCLUDE (covered_ms),
-    CAST(
-        sum(CASE WHEN opens_ms <= covered_ms THEN 0 ELSE 1 END) OVER (ORDER BY key_number, opens_ms, place ROWS UNBOUNDED PRECEDING)
-        AS BIGINT
-    ) - 1 AS chain
-FROM covered
+    * EXCLUDE (begins_chain),
+    CAST(sum(begins_chain) OVER (ORDER BY key_number, opens_ms, place ROWS UNBOUNDED PRECEDING) AS BIGINT) - 1 AS chain
+FROM bounded
 """
 
 _CHAIN_TOTALS = """
@@ -83,10 +77,10 @@ SELECT chain, source, key, event_id, landing_date
 FROM chain_totals JOIN arrived ON arrived.row = first_row
 """
 
-# One row per session: its ping, which alone names it.
+# One row per session: its ping, which alone names it. Numbered so that the one to prefer, all else equal, comes first.
 _SESSION_STARTS = """
 SELECT
-    row_number() OVER (ORDER BY place) - 1 AS session,
+    row_number() OVER (ORDER BY pings.key_number, start_ms, event_id, landing_date) - 1 AS session,
     row AS session_row,
     chain,
     session_link,
@@ -108,30 +102,32 @@ WITH others AS (
     FROM pings
     WHERE NOT is_session
 ), by_link AS (
-    SELECT row, place, ping_ms, session_starts.*
+    SELECT row, place, ping_ms, session, start_ms, end_ms
     FROM others JOIN session_starts
         ON session_starts.chain = others.chain AND session_starts.session_link = others.session_link
 ), by_tab AS (
-    SELECT row, place, ping_ms, session_starts.*
+    SELECT row, place, ping_ms, session, start_ms, end_ms
     FROM others JOIN session_starts
         ON session_starts.chain = others.chain AND session_starts.browser_tab = others.browser_tab
     WHERE others.session_link IS NULL
         AND ping_ms BETWEEN start_ms - getvariable('tab_tolerance_ms') AND end_ms + getvariable('tab_tolerance_ms')
 ), candidates AS (
     SELECT
-        *,
+        row,
+        place,
+        session,
         CASE
             WHEN ping_ms BETWEEN start_ms AND end_ms THEN 0
             WHEN ping_ms BETWEEN start_ms - getvariable('tab_tolerance_ms') AND end_ms + getvariable('tab_tolerance_ms') THEN 1
             ELSE 2
-        END AS preference
+        END AS nearness,
+        abs(ping_ms - end_ms) AS distance_ms
     FROM (FROM by_link UNION ALL FROM by_tab)
 ), joined AS (
-    SELECT session, row, place
+    -- not a window: where one id is shared by thousands of sessions and pings, it would hold every pair of them
+    SELECT arg_min(session, {'first': nearness, 'second': distance_ms, 'third': session}) AS session, row, place
     FROM candidates
-    QUALIFY row_number() OVER (
-        PARTITION BY row ORDER BY preference, abs(ping_ms - end_ms), start_ms, event_id, landing_date
-    ) = 1
+    GROUP BY row, place
 ), members AS (
     FROM joined
     UNION ALL

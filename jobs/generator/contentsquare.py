@@ -260,9 +260,9 @@ CONTENTSQUARE = Format(
         tail=2.2,
         longest=400,
         scenarios={
-            Scenario.CLOCK_AHEAD: (1, 81),
+            Scenario.CLOCK_AHEAD: (5, 81),
             Scenario.REUSED: (3, 63),
-            Scenario.SENT_AHEAD: (5,),
+            Scenario.SENT_AHEAD: (1,),
             Scenario.CLOCK_BEHIND: (7,),
             Scenario.SENT_BEHIND: (9, 90),
             Scenario.SENT_NEVER: (11, 100),

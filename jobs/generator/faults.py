@@ -21,7 +21,7 @@ LATE_DAYS, AGAIN_DAYS = 5, 6
 # Of a stay that a fault meets, how many events it meets, beside one that it always does.
 _EVENTS_MET = 0.3
 # Irrational numbers for `spread`, and the first stay that each fault meets: a low one, so that a small night has each.
-_LATE, _SAME_FILE, _ELSEWHERE, _AGAIN = (0.7320508075688772, 2), (0.2360679774997896, 4), (0.6457513110645906, 6), (0.3166247903553998, 8)
+_LATE, _SAME_FILE, _ELSEWHERE, _AGAIN = (0.7320508075688772, 2), (0.6055512754639891, 4), (0.6457513110645906, 6), (0.3166247903553998, 8)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def met(stays: Stays, crowd: Crowd, rate: float) -> Faults:
         return met
 
     return Faults(
-        late_days=np.where(meets(_LATE, chance), 1 + (stays.index - _LATE[1]) % LATE_DAYS, 0),
+        late_days=np.where(meets(_LATE, chance), 1 + (stays.index - _LATE[1] + 1) % LATE_DAYS, 0),
         same_file=meets(_SAME_FILE, chance / 3),
         elsewhere=meets(_ELSEWHERE, chance / 3),
         again_days=np.where(meets(_AGAIN, chance / 3), 1 + (stays.index - _AGAIN[1]) % AGAIN_DAYS, 0),

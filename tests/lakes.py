@@ -1,0 +1,32 @@
+"""What a lake holds, in a form that two lakes can be compared in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from jobs.lake import Lake
+from schemas.catalog import TABLES
+
+# The tables that depend on what has landed alone, not on how it was run.
+LANDED = [name for name in TABLES if name not in ("runs", "quality_results")]
+
+
+def contents(root: Path) -> dict[str, list[str]]:
+    """Per table all rows but for `run_id`, as sorted lines."""
+    lake = Lake.open(root)
+    held = {}
+    for name in LANDED:
+        rows = lake.arrow(name).drop_columns(["run_id"]).to_pylist()
+        held[name] = sorted(json.dumps(row, default=str, sort_keys=True) for row in rows)
+    return held
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Two lakes hold the same, in every table; says the first row in which they differ."""
+    left, right = contents(one), contents(other)
+    for name in LANDED:
+        only_left, only_right = set(left[name]) - set(right[name]), set(right[name]) - set(left[name])
+        assert not only_left, f"{name}: only in the first: {min(only_left)}"
+        assert not only_right, f"{name}: only in the second: {min(only_right)}"
+        assert len(left[name]) == len(right[name]), name

@@ -1,0 +1,300 @@
+"""Nights over generated data, against the generator's truth and against each other."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs import checks, nights
+from jobs.errors import CheckFailedError, LandingError
+from jobs.generator.generate import generate, truth
+from jobs.lake import Lake
+from jobs.night import Outcome, run_night
+from jobs.progress import Progress
+from jobs.quality_gate import Finding
+from jobs.session import Engine
+from jobs.settings import Settings
+from tests.conftest import Demo
+from tests.lakes import assert_same, contents
+
+FIRST = dt.date(2026, 11, 18)
+CONTRACT = Path(__file__).parents[2] / "shared" / "contract" / "check_contract.py"
+
+
+def run(settings: Settings, night: dt.date, **options: Any) -> Outcome:
+    with Engine(settings, Progress(quiet=True)) as engine:
+        return run_night(engine, settings, night, progress=Progress(quiet=True), **options)
+
+
+def event(mid: str, minute: int, eid: str = "INTERACT", sid: str = "s1", **edata: Any) -> dict[str, Any]:
+    at = dt.datetime(2026, 11, 18, 10, minute, tzinfo=dt.UTC)
+    return {
+        "eid": eid,
+        "ets": int(at.timestamp() * 1000),
+        "ver": "3.0",
+        "mid": mid,
+        "actor": {"id": "u1", "type": "User"},
+        "context": {"channel": "c1", "env": "home", "sid": sid, "did": "d1"},
+        "edata": {"type": "TOUCH", "id": "button", **edata},
+    }
+
+
+def land(settings: Settings, name: str, *documents: Any, night: dt.date = FIRST, hour: int = 10) -> Path:
+    path = settings.paths.landing / "sunbird" / f"date={night}" / f"hour={hour:02}" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = "".join((document if isinstance(document, str) else json.dumps(document)) + "\n" for document in documents).encode()
+    path.write_bytes(gzip.compress(lines) if name.endswith(".gz") else lines)
+    return path
+
+
+def ids(settings: Settings, table: str, column: str = "event_id") -> list[str]:
+    return sorted(Lake.open(settings.paths.lake).arrow(table, [column])[column].to_pylist())
+
+
+# Against the truth
+
+
+def test_two_generated_nights_hold_what_the_generator_says(demo: Demo) -> None:
+    lake = Lake.open(demo.lake)
+    files, sessions, metrics = lake.arrow("files"), lake.arrow("sessions"), lake.arrow("daily_metrics")
+    for name, part in truth(demo.landing, *demo.nights).sources.items():
+        of_source = files.filter(pc.equal(files["source"], name))
+        of_sessions = sessions.filter(pc.equal(sessions["source"], name))
+        loose = {
+            metric: sum(row["value"] for row in metrics.to_pylist() if (row["source"], row["metric"]) == (name, metric))
+            for metric in ("orphan_events", "sessionless_events")
+        }
+        found = {
+            column: pc.sum(of_source[column]).as_py() for column in ("records", "accepted", "duplicates", "rejected", "blank", "empty")
+        }
+        assert found == {column: getattr(part, column) for column in found}, name
+        sums = {column: pc.sum(of_sessions[column]).as_py() for column in ("session_duration", "pageviews", "interactions", "events")}
+        assert sums == {column: getattr(part.sessions, column) for column in sums}, name
+        assert of_sessions.num_rows == part.sessions.sessions, name
+        assert sum(round(spent * 1000) for spent in of_sessions["timespent"].to_pylist() if spent is not None) == part.sessions.timespent, (
+            name
+        )
+        assert loose == {"orphan_events": part.sessions.orphan_events, "sessionless_events": part.sessions.sessionless_events}, name
+        types = lake.arrow("events", ["event_type"], pc.field("source") == name)["event_type"]
+        assert {row["values"]: row["counts"] for row in pc.value_counts(types).to_pylist()} == part.event_types, name
+        refused = lake.arrow("rejected_events", ["reason"], pc.field("source") == name)["reason"]
+        reasons = {row["values"]: row["counts"] for row in pc.value_counts(refused).to_pylist()}
+        assert reasons == {reason: count for reason, count in part.reasons.items() if count}, name
+
+
+def test_the_lake_keeps_the_contract(demo: Demo) -> None:
+    if not CONTRACT.exists():
+        pytest.skip("the contract's checker is not here")
+    checked = subprocess.run([sys.executable, str(CONTRACT), str(demo.lake)], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_no_secret_reaches_a_table_but_raw(demo: Demo) -> None:
+    events = Lake.open(demo.lake).arrow("events", ["properties", "context"])
+    for column in ("properties", "context"):
+        lowered = pc.utf8_lower(events[column])
+        for secret in ("ip", "client_ip", "x-client-ip", "cookie", "authorization"):
+            assert not pc.any(pc.match_substring(lowered, f'"{secret}":')).as_py()
+    landed = b"".join(path.read_bytes() for path in demo.landing.rglob("*.jsonl"))
+    assert b'"ip":' in landed  # or the test would show nothing
+
+
+# Independence of how it was run
+
+
+def test_nights_in_order_with_late_files_and_replaced_partitions_are_one_rebuild(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    landing = settings.paths.landing
+    dates = [FIRST + dt.timedelta(days=days) for days in range(3)]
+    held_back = tmp_path / "held back"
+    for date in dates:
+        generate(landing, date, events=500, seed=11, faults=0.2, workers=1)
+    # A part of each night arrives only after the night was run.
+    for path in sorted(landing.glob("*/date=*/hour=1*")):
+        target = held_back / path.relative_to(landing)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, target)
+    for date in dates:
+        run(settings, date)
+    shutil.copytree(held_back, landing, dirs_exist_ok=True)
+    # And a partition is replaced by other data: what it was the first copy of has other first copies now.
+    replaced = landing / "sunbird" / f"date={dates[0]}"
+    shutil.rmtree(replaced)
+    generate(landing, dates[0], events=120, seed=11, faults=0.2, workers=1, sources=["sunbird"])
+    run(settings, dates[2])
+    assert not run(settings, dates[2]).published
+    again = settings.at(lake=tmp_path / "rebuilt")
+    assert nights.rebuild(again, None) == 0
+    assert_same(settings.paths.lake, again.paths.lake)
+    assert nights.rebuild(settings, None) == 0
+    assert_same(settings.paths.lake, again.paths.lake)
+
+
+def test_a_repeat_becomes_the_event_when_the_earlier_copy_goes(spark: SparkSession, settings: Settings) -> None:
+    second = FIRST + dt.timedelta(days=1)
+    first_copy = land(settings, "a.jsonl", event("m1", 0), event("m2", 1))
+    land(settings, "b.jsonl", event("m1", 0), night=second)
+    land(settings, "c.jsonl", event("m1", 0), night=second + dt.timedelta(days=1))
+    for days in range(3):
+        run(settings, FIRST + dt.timedelta(days=days))
+    assert (ids(settings, "events"), ids(settings, "duplicate_events")) == (["m1", "m2"], ["m1", "m1"])
+    first_copy.write_text(json.dumps(event("m2", 1)) + "\n")
+    run(settings, second + dt.timedelta(days=1))
+    events = Lake.open(settings.paths.lake).arrow("events", ["event_id", "landing_date"]).to_pylist()
+    assert sorted((row["event_id"], row["landing_date"]) for row in events) == [("m1", second), ("m2", FIRST)]
+    repeats = Lake.open(settings.paths.lake).arrow("duplicate_events", ["landing_date", "earlier_landing_date"]).to_pylist()
+    assert repeats == [{"landing_date": second + dt.timedelta(days=1), "earlier_landing_date": second}]
+    files = {
+        row["file"].rsplit("/", 1)[1]: (row["accepted"], row["duplicates"])
+        for row in Lake.open(settings.paths.lake).arrow("files").to_pylist()
+    }
+    assert files == {"a.jsonl": (1, 0), "b.jsonl": (1, 0), "c.jsonl": (0, 1)}
+
+
+def test_a_late_event_joins_two_sessions_and_its_removal_splits_them_again(spark: SparkSession, settings: Settings) -> None:
+    def derived(mid: str, minutes: int) -> dict[str, Any]:
+        made = event(mid, 0)
+        made["ets"] += minutes * 60_000
+        del made["context"]["sid"]
+        return made
+
+    land(settings, "a.jsonl", derived("m1", 0), derived("m2", 50))
+    run(settings, FIRST)
+    before = contents(settings.paths.lake)
+    assert [len(before[table]) for table in ("sessions", "session_events", "session_chains")] == [2, 2, 2]
+    late = land(settings, "late.jsonl", derived("m3", 25), night=FIRST + dt.timedelta(days=1))
+    run(settings, FIRST + dt.timedelta(days=1))
+    joined = Lake.open(settings.paths.lake).arrow("sessions").to_pylist()
+    assert [(row["events"], row["session_duration"]) for row in joined] == [(3, 50 * 60_000)]
+    assert len(ids(settings, "session_events")) == 3
+    late.write_text("")
+    run(settings, FIRST + dt.timedelta(days=1))
+    after = contents(settings.paths.lake)
+    for table in ("events", "sessions", "session_events", "session_chains"):
+        assert after[table] == before[table], table
+
+
+# One bad thing harms nothing else
+
+
+def test_a_file_that_cannot_be_read_takes_nothing_with_it_and_comes_back_once_repaired(spark: SparkSession, settings: Settings) -> None:
+    land(settings, "good.jsonl", event("m1", 0))
+    whole = land(settings, "broken.jsonl.gz", *(event(f"b{number}", 1) for number in range(500)))
+    content = whole.read_bytes()
+    whole.write_bytes(content[: len(content) // 2])
+    land(settings, "lies.jsonl").write_bytes(content)
+    land(settings, "notes.txt", "hello")
+    (settings.paths.landing / "sunbird" / f"date={FIRST}" / "hour=10" / "folder.json").mkdir()
+    outcome = run(settings, FIRST)
+    assert outcome.exit_code == 3
+    assert [(Path(file).name, why) for file, why in outcome.unreadable] == [
+        ("broken.jsonl.gz", "truncated"),
+        ("folder.json", "a folder, not a file"),
+        ("lies.jsonl", "compressed, which its name does not say"),
+        ("notes.txt", "unknown extension"),
+    ]
+    assert ids(settings, "events") == ["m1"]
+    whole.write_bytes(content)
+    outcome = run(settings, FIRST + dt.timedelta(days=1))
+    assert len(ids(settings, "events")) == 501
+    assert [Path(file).name for file, _ in outcome.unreadable] == ["folder.json", "lies.jsonl", "notes.txt"]
+
+
+def test_refused_records_keep_their_bytes(spark: SparkSession, settings: Settings) -> None:
+    bad = '{"eid": "INTERACT",  "ets": NaN}'
+    land(settings, "a.jsonl", event("m1", 0), bad, "", event("m2", 1, eid="IMPRESSION"))
+    run(settings, FIRST)
+    rows = Lake.open(settings.paths.lake).arrow("rejected_events").to_pylist()
+    assert sorted((row["record"], row["reason"]) for row in rows) == [(2, "invalid_json"), (4, "schema_violation")]
+    assert next(row["raw"] for row in rows if row["record"] == 2) == bad.encode()
+    file = Lake.open(settings.paths.lake).arrow("files").to_pylist()[0]
+    assert (file["records"], file["accepted"], file["rejected"], file["blank"]) == (3, 1, 2, 1)
+
+
+# A night is audited, then published
+
+
+def test_a_critical_failure_publishes_nothing_and_leaves_the_staged_tables(
+    spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(settings, "a.jsonl", event("m1", 0))
+    run(settings, FIRST)
+    before = contents(settings.paths.lake)
+    land(settings, "b.jsonl", event("m2", 1))
+    observe = checks.observe
+
+    def with_a_failure(*arguments: Any) -> list[Finding]:
+        return [*observe(*arguments), Finding("events", "the moon is full", "critical", 1, 0, 0)]
+
+    monkeypatch.setattr(checks, "observe", with_a_failure)
+    with pytest.raises(CheckFailedError, match="nothing was published: events: the moon is full does not hold"):
+        run(settings, FIRST)
+    assert contents(settings.paths.lake) == before
+    lake = Lake.open(settings.paths.lake)
+    failed = lake.arrow("runs", ["run_id", "status"]).filter(pc.field("status") == "failed")["run_id"].to_pylist()
+    assert len(failed) == 1
+    assert list((settings.paths.lake / "_staging" / failed[0] / "events").rglob("*.parquet"))
+    verdicts = lake.arrow("quality_results").filter(pc.field("run_id") == failed[0])
+    assert verdicts.filter(~pc.field("passed"))["expectation"].to_pylist() == ["the moon is full"]
+    monkeypatch.undo()
+    assert run(settings, FIRST).published
+    assert ids(settings, "events") == ["m1", "m2"]
+
+
+def test_a_record_that_the_account_lost_stops_the_night(spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jobs import workers
+
+    land(settings, "a.jsonl", event("m1", 0), event("m2", 1))
+    counted = workers.counted
+
+    def lossy(reports: Any) -> Any:
+        found = counted(reports)
+        for name in found["accepted"]:
+            found["accepted"][name] -= 1
+        return found
+
+    monkeypatch.setattr(workers, "counted", lossy)
+    with pytest.raises(CheckFailedError, match="nothing was published"):
+        run(settings, FIRST)
+
+
+# Nights without files
+
+
+def test_a_night_that_never_landed_anything_is_no_fault(spark: SparkSession, settings: Settings) -> None:
+    outcome = run(settings, FIRST)
+    assert (outcome.published, outcome.landed, outcome.exit_code) == (False, 0, 0)
+
+
+def test_a_night_that_lost_its_files_stops_until_that_is_accepted(spark: SparkSession, settings: Settings) -> None:
+    path = land(settings, "a.jsonl", event("m1", 0))
+    run(settings, FIRST)
+    path.unlink()
+    with pytest.raises(LandingError, match="--accept-empty"):
+        run(settings, FIRST)
+    assert ids(settings, "events") == ["m1"]
+    assert run(settings, FIRST, accept_empty=True).published
+    for table, rows in contents(settings.paths.lake).items():
+        assert rows == [], table
+
+
+def test_a_file_that_is_gone_takes_its_rows_with_it(spark: SparkSession, settings: Settings) -> None:
+    land(settings, "a.jsonl", event("m1", 0))
+    land(settings, "b.jsonl", event("m2", 1)).unlink()
+    gone = land(settings, "c.jsonl", event("m3", 2))
+    run(settings, FIRST)
+    gone.unlink()
+    run(settings, FIRST)
+    assert ids(settings, "events") == ["m1"]
+    assert ids(settings, "files", "file") == [f"sunbird/date={FIRST}/hour=10/a.jsonl"]
