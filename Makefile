@@ -48,6 +48,7 @@ machine:
 	.venv/$(INSTALL) --no-build-isolation --use-pep517 -r requirements.lock
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation -e .
 	.venv/bin/python -m jobs.delta_jars
+	.venv/bin/python -m jobs.class_archive
 	touch $@
 
 # Airflow pins versions that Millrace does not have, so it lives beside it, and calls `millrace` as it would anywhere.

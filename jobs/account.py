@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,22 @@ from jobs.table_files import write_partitioned
 from schemas.account import FILES
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What the step works on."""
+
+    lake: Lake
+    folder: Path  # the run's staging folder
+    run_id: str
+    rulesets: Mapping[str, str]  # per source
+    replaced: frozenset[Partition]
+
+
 def write(
-    lake: Lake,
-    folder: Path,
-    run_id: str,
+    inputs: Inputs,
     files: Sequence[LandedFile],
     accounts: Sequence[FileAccount],
     counts: Mapping[str, Counter[str]],
-    rulesets: Mapping[str, str],
-    replaced: frozenset[Partition],
     moved: Mapping[tuple[Partition, str], int],
 ) -> Change:
     """The rows of `files` for what was read, and for files of other partitions whose records became or ceased to be duplicates.
@@ -37,26 +45,26 @@ def write(
     `counts` holds per kind how many records of each file were written; `records` is what the reader counted. That the
     two agree is checked before anything is published.
     """
-    rows = [_row(file, account, counts, rulesets, run_id) for file, account in zip(files, accounts, strict=True)]
-    touched = replaced | {partition for partition, _ in moved}
-    change = Change(removed=[file for file in lake.files(FILES.name) if _partition(file.partition) in touched])
+    rows = [_row(file, account, counts, inputs) for file, account in zip(files, accounts, strict=True)]
+    touched = inputs.replaced | {partition for partition, _ in moved}
+    change = Change(removed=[file for file in inputs.lake.files(FILES.name) if _partition(file.partition) in touched])
     others = {partition for partition, _ in moved}
     if others:
-        held = lake.arrow(FILES.name, FILES.names, pc.field("landing_date").isin(sorted({partition.landing_date for partition in others})))
+        held = inputs.lake.arrow(
+            FILES.name, FILES.names, pc.field("landing_date").isin(sorted({partition.landing_date for partition in others}))
+        )
         for row in held.to_pylist():
             partition = Partition(row["landing_date"], row["source"])
             if partition in others:
                 became = moved.get((partition, row["file"]), 0)
                 if became:
-                    row.update(accepted=row["accepted"] - became, duplicates=row["duplicates"] + became, run_id=run_id)
+                    row.update(accepted=row["accepted"] - became, duplicates=row["duplicates"] + became, run_id=inputs.run_id)
                 rows.append(row)
-    change.added = write_partitioned(FILES, pa.Table.from_pylist(rows, schema=FILES.arrow.remove_metadata()), folder / FILES.name)
+    change.added = write_partitioned(FILES, pa.Table.from_pylist(rows, schema=FILES.arrow.remove_metadata()), inputs.folder / FILES.name)
     return change
 
 
-def _row(
-    file: LandedFile, account: FileAccount, counts: Mapping[str, Counter[str]], rulesets: Mapping[str, str], run_id: str
-) -> dict[str, Any]:
+def _row(file: LandedFile, account: FileAccount, counts: Mapping[str, Counter[str]], inputs: Inputs) -> dict[str, Any]:
     read = account.error is None
     return {
         "source": file.partition.source,
@@ -66,7 +74,7 @@ def _row(
         "size": file.size,
         "modified": dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=file.modified),
         "sha256": account.sha256,
-        "ruleset": rulesets[file.partition.source],
+        "ruleset": inputs.rulesets[file.partition.source],
         "records": account.records,
         **{kind: counts.get(kind, Counter())[file.file] if read else None for kind in ("accepted", "duplicates", "rejected")},
         "erased": 0 if read else None,
@@ -74,7 +82,7 @@ def _row(
         "empty": account.empty,
         "status": "done" if read else "unreadable",
         "error": account.error,
-        "run_id": run_id,
+        "run_id": inputs.run_id,
     }
 
 

@@ -36,11 +36,12 @@ class Date(click.ParamType[dt.date]):
         if isinstance(value, dt.date):
             return value
         try:
-            if len(value) == len("YYYY-MM-DD"):
+            # The compact form and that of weeks are dates to Python, and to nobody who mistypes one.
+            if len(value) == len("YYYY-MM-DD") and "W" not in value:
                 return dt.date.fromisoformat(value)
         except ValueError:
             pass
-        self.fail(f"{value!r} is no date: write it as YYYY-MM-DD, such as 2026-11-20", param, ctx)
+        return self.fail(f"{value!r} is no date: write it as YYYY-MM-DD, such as 2026-11-20", param, ctx)
 
 
 DATE = Date()

@@ -42,9 +42,8 @@ def run(settings: Settings, events: int) -> int:
     _sessions(lake)
     quality.show(settings, NIGHTS[-1])
     report.write(settings, NIGHTS[-1], None)
-    tell(
-        f'lake: {settings.paths.lake}; ask it: millrace sql --lake {settings.paths.lake} "SELECT source, count(*) FROM sessions GROUP BY source"'
-    )
+    lake_path = settings.paths.lake
+    tell(f'lake: {lake_path}; ask it: millrace sql --lake {lake_path} "SELECT source, count(*) FROM sessions GROUP BY source"')
     return code
 
 

@@ -42,7 +42,8 @@ def show_truth(landing: Path, first: dt.date, last: dt.date) -> int:
     made = truth(landing, first, last)
     if not made.sources:
         raise LandingError(
-            f"no night from {first} to {last} was generated into {landing}: `millrace generate --landing {landing} --date {first}` makes one"
+            f"no night from {first} to {last} was generated into {landing}:"
+            f" `millrace generate --landing {landing} --date {first}` makes one"
         )
     tell(json.dumps(made.as_json(), indent=2, sort_keys=True))
     return 0

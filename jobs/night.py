@@ -113,9 +113,8 @@ class Run:
             )
         changes: dict[str, Change] = dict(settled.changes)
         with self._step("account"):
-            changes[FILES.name] = account.write(
-                self.lake, self.folder, self.run_id, found.files, accounts, settled.counts, rulesets, found.replaced, settled.moved
-            )
+            told_of = account.Inputs(self.lake, self.folder, self.run_id, rulesets, found.replaced)
+            changes[FILES.name] = account.write(told_of, found.files, accounts, settled.counts, settled.moved)
         with self._step("sessions"):
             changes |= sessions.rebuild(
                 self.spark,
@@ -161,7 +160,8 @@ class Run:
             first = critical[0]
             more = f" and {len(critical) - 1} more" if len(critical) > 1 else ""
             raise CheckFailedError(
-                f"nothing was published: {first.table}: {first.label} does not hold ({first.observed:g} found, allowed is {first.threshold}){more};"
+                f"nothing was published: {first.table}: {first.label} does not hold"
+                f" ({first.observed:g} found, allowed is {first.threshold}){more};"
                 f" see {pages / 'index.html'} and the staged tables in {self.folder}"
             )
         changes[QUALITY_RESULTS.name] = results
@@ -244,7 +244,8 @@ def refuse_emptied(nights: Sequence[dt.date], *, accept_empty: bool) -> None:
     """Raises LandingError when nights have lost all their files and nobody said that this is meant."""
     if nights and not accept_empty:
         raise LandingError(
-            f"the night of {nights[0]} has rows in the lake but no landed file is left: land its files again, or call with --accept-empty to drop its rows"
+            f"the night of {nights[0]} has rows in the lake but no landed file is left:"
+            " land its files again, or call with --accept-empty to drop its rows"
         )
 
 

@@ -23,7 +23,7 @@ SHARE_HEIGHT = 12
 
 _LEFT, _TOP, _BOTTOM = 2, 14, 20  # room beside a panel's bars, px
 _TICK_HOURS = (0, 6, 12, 18)
-_TICK_SECONDS = ((1, "1 s"), (10, "10 s"), (60, "1 min"), (600, ""), (3_600, "1 h"), (36_000, "10 h"))
+_TICK_SECONDS = ((1, "1 s"), (10, ""), (60, "1 min"), (600, ""), (3_600, "1 h"), (36_000, "10 h"))
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,8 @@ def rebuild(settings: Settings, gone: str | None) -> int:
             emptied = survey.emptied(lake, root, held, SOURCES)
             if emptied and gone is None:
                 raise LandingError(
-                    f"the night of {emptied[0]} has rows in the lake but no landed file is left: call with --gone keep to leave its rows, or --gone drop"
+                    f"the night of {emptied[0]} has rows in the lake but no landed file is left:"
+                    " call with --gone keep to leave its rows, or with --gone drop"
                 )
             kept = set(emptied) if gone == "keep" else set()
             found = survey.of_everything(lake, root, landed, SOURCES, kept)

@@ -8,6 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from jobs import class_archive
 from jobs.delta_jars import delta_jars
 from jobs.errors import SetupError
 from jobs.java import require_java
@@ -67,7 +68,7 @@ def start(settings: Settings) -> SparkSession:
         builder = builder.master(settings.spark.master)
     builder = (
         builder.config("spark.driver.memory", settings.spark.driver_memory)
-        .config("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={_log_settings()}")
+        .config("spark.driver.extraJavaOptions", _java_options(settings))
         .config("spark.jars", ",".join(str(jar) for jar in delta_jars()))
         .config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
         .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
@@ -83,5 +84,8 @@ def start(settings: Settings) -> SparkSession:
         ) from error
 
 
-def _log_settings() -> str:
-    return str(importlib.resources.files("conf") / "log4j2.properties")
+def _java_options(settings: Settings) -> str:
+    log_settings = importlib.resources.files("conf") / "log4j2.properties"
+    asked = settings.spark.java_options
+    archive = "" if "ArchiveClassesAtExit" in asked else class_archive.options()
+    return f"-Dlog4j2.configurationFile={log_settings} {archive} {asked}"

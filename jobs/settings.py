@@ -84,6 +84,7 @@ class Spark(Section):
 
     master: str | None
     driver_memory: str
+    java_options: str
     options: dict[str, str | int | float | bool]
 
 
@@ -102,6 +103,11 @@ class Settings(Section):
         """These settings with other paths."""
         paths = Paths(landing=landing or self.paths.landing, lake=lake or self.paths.lake)
         return self.model_copy(update={"paths": paths})
+
+
+    def with_java_options(self, options: str) -> Settings:
+        """These settings with more options for Spark's JVM."""
+        return self.model_copy(update={"spark": self.spark.model_copy(update={"java_options": f"{self.spark.java_options} {options}"})})
 
 
 def load(environment: str = "local", file: Path | None = None) -> Settings:

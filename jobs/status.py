@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-
 from jobs import landing
 from jobs.lake import Lake
 from jobs.landing import LandedFile, Partition

@@ -99,13 +99,11 @@ def test_client_time_comes_before_the_type_and_an_unknown_one_before_any() -> No
 
 
 def test_last_come_the_bytes_of_the_event_id_and_the_landing_date() -> None:
-    later = DAY + dt.timedelta(days=40)
-    made = built(
-        *(event("interaction", event_id=name) for name in ("é", "b", "\U0001d538", "\uffff", "Z")),
-        event("interaction", event_id="Z", landing_date=later),
-    )
+    names = ["é", "b", "\U0001d538", "\uffff", "Z"]
+    again = event("interaction", event_id="Z", landing_date=DAY - dt.timedelta(days=40))
+    made = built(*(event("interaction", event_id=name) for name in names), again)
     assert members_of(made, made.sessions[0]["session_id"]) == ["Z", "Z", "b", "é", "\uffff", "\U0001d538"]
-    assert [row["landing_date"] for row in made.members][:2] == [DAY, later]
+    assert [row["landing_date"] for row in made.members][:2] == [again["landing_date"], DAY]
     assert [row["sequence"] for row in made.members] == [1, 2, 3, 4, 5, 6]
 
 
@@ -238,13 +236,13 @@ def test_scroll_depth_is_the_deepest() -> None:
 
 
 def test_transactions_add_up_per_currency_to_the_last_digit_in_any_order() -> None:
-    values = [(0.1, "EUR"), (0.2, "EUR"), (1e17, "USD"), (-1e17, "USD"), (0.3, "USD"), (1.005, None), (None, "CHF")]
+    values = [(0.1, "EUR"), (0.2, "EUR"), (1e17, "USD"), (-99_999_999_999_999_980.0, "USD"), (0.3, "USD"), (1.005, None), (None, "CHF")]
     random.Random(1).shuffle(values)
     row = session(*(event("transaction", seconds, value=value, currency=currency) for seconds, (value, currency) in enumerate(values)))
     assert row["transaction_value"] == [
         {"currency": None, "value": 1.005},
         {"currency": "EUR", "value": 0.3},
-        {"currency": "USD", "value": 0.3},
+        {"currency": "USD", "value": 20.3},
     ]
     assert row["transactions"] == 7
 
@@ -351,7 +349,7 @@ def test_reported_counts_may_not_differ_at_all(pageviews: int | None, interactio
 
 def test_ids_are_hashes_of_source_key_and_first_event() -> None:
     system_first = system("log", event_id='l"\\é', key='["a\\"",5,null]')
-    made = built(system_first, event("interaction", 1, event_id="\U0001d538", key='["a\\"",5,null]'))
+    made = built(system_first, *(event("interaction", 1, event_id=name, key='["a\\"",5,null]') for name in ("\U0001d539", "\U0001d538")))
     of_session = '["contentsquare","a\\"",5,null,"\U0001d538","2026-11-20"]'
     of_chain = '["chain","contentsquare","a\\"",5,null,"l\\"\\\\é","2026-11-20"]'
     assert made.sessions[0]["session_id"] == hashlib.sha256(of_session.encode()).hexdigest()

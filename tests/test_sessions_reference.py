@@ -122,13 +122,13 @@ PINGS = lines_of_events(
 )
 
 
-@examples(100)
+@examples(60)
 @given(EVENTS, st.integers(1, 50))
 def test_the_sessions_of_any_events_are_those_of_the_reference(rows: list[Row], batch_size: int) -> None:
     assert_as_reference(rows, batch_size)
 
 
-@examples(100)
+@examples(60)
 @given(PINGS, st.integers(1, 50))
 def test_the_sessions_of_any_pings_are_those_of_the_reference(rows: list[Row], batch_size: int) -> None:
     assert_as_reference(rows, batch_size)
@@ -141,14 +141,14 @@ def test_the_sessions_of_many_more_events_and_pings_are_those_of_the_reference(r
     assert_as_reference(rows, batch_size)
 
 
-@examples(20)
+@examples(10)
 @given(EVENTS, PINGS)
 def test_events_and_pings_together_give_what_each_gives_alone(events: list[Row], pings: list[Row]) -> None:
     for together, of_events, of_pings in zip(built([*events, *pings]), built(events), built(pings), strict=True):
         assert in_one_order(together) == in_one_order([*of_events, *of_pings])
 
 
-@examples(50)
+@examples(25)
 @given(EVENTS)
 def test_time_is_neither_lost_nor_counted_twice(rows: list[Row]) -> None:
     for session in built(rows).sessions:
@@ -157,7 +157,7 @@ def test_time_is_neither_lost_nor_counted_twice(rows: list[Row]) -> None:
         assert sum(round(page["timespent"] * 1000) for page in session["pagesummary"]) <= spent
 
 
-@examples(50)
+@examples(25)
 @given(st.one_of(EVENTS, PINGS))
 def test_every_event_with_a_key_is_in_one_session_or_counted_as_unassigned(rows: list[Row]) -> None:
     made = built(rows)
@@ -172,7 +172,7 @@ def test_every_event_with_a_key_is_in_one_session_or_counted_as_unassigned(rows:
         )
 
 
-@examples(50)
+@examples(25)
 @given(st.one_of(EVENTS, PINGS))
 def test_chains_of_a_key_never_come_within_the_silence_of_each_other(rows: list[Row]) -> None:
     silence = {"keyed": RULES.keyed_silence_ms, "derived": RULES.derived_silence_ms, "reported": 0}

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+# Of the events of all keys in `arrived`, key by key: ties in time never change a result.
+TOTAL_ORDER = "key_number, event_ms, client_time NULLS FIRST, rank_of(event_type), event_id, landing_date"
+
 
 @dataclass(frozen=True)
 class SessionRules:

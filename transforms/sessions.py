@@ -69,6 +69,7 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 _MACROS = """
 CREATE MACRO seconds(ms) AS CAST(ms AS DOUBLE) / 1000;
 CREATE MACRO date_of(ms) AS CAST(epoch_ms(ms) AS DATE);
+CREATE MACRO rank_of(event_type) AS CASE event_type WHEN 'start' THEN 0 WHEN 'page_view' THEN 1 WHEN 'end' THEN 3 ELSE 2 END;
 """
 
 
@@ -97,19 +98,16 @@ def build(batches: Iterable[pa.RecordBatch], rules: SessionRules) -> Iterator[pa
 def _arrived(events: pa.Table) -> pa.Table:
     """The table that the queries read: INPUT with `session_input` opened, and with numbers in the place of keys.
 
-    `row` numbers the rows, `key_number` the keys of all sources; `event_ms` is event_time, `client_time` is in
-    microseconds; `type_rank` is the event type's place among events of the same time; `is_reported` and
-    `reported_…` are what `reported` holds. Kind is null where the key is.
+    `row` numbers the rows, `key_number` the keys of all sources; `event_ms` is event_time, and `client_time` stands in
+    microseconds; `is_reported` and `reported_…` say what `reported` holds. Kind is null where the key is.
     """
     opened = events.flatten()
     opened = opened.rename_columns([name.removeprefix("session_input.") for name in opened.column_names])
     sources = opened["source"].combine_chunks().dictionary_encode()
     keys = opened["key"].combine_chunks().dictionary_encode()
-    rank = pc.index_in(opened["event_type"], value_set=pa.array(["start", "page_view", None, "end"], STRING))
     added = {
         "row": pa.array(np.arange(events.num_rows), BIGINT),
         "key_number": pc.add(pc.multiply(keys.indices.cast(BIGINT), len(sources.dictionary)), sources.indices.cast(BIGINT)),
-        "type_rank": pc.fill_null(rank, 2),
         "event_ms": pc.divide(opened["event_time"].cast(BIGINT), 1000),
         "is_reported": pc.is_valid(opened["reported"]),
     }

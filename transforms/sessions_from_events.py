@@ -19,10 +19,10 @@ currency none of whose values can be summed has no entry in `transaction_value`,
 
 from __future__ import annotations
 
-from transforms.session_rules import SessionQueries
+from transforms.session_rules import TOTAL_ORDER, SessionQueries
 
 # One row per event, placed in the total order.
-_ORDERED = """
+_ORDERED = f"""
 SELECT
     row,
     row_number() OVER total_order AS place,
@@ -35,7 +35,7 @@ SELECT
     END AS begins_chain
 FROM arrived
 WHERE kind IN ('keyed', 'derived')
-WINDOW total_order AS (ORDER BY key_number, event_ms, client_time NULLS FIRST, type_rank, event_id, landing_date)
+WINDOW total_order AS (ORDER BY {TOTAL_ORDER})
 """
 
 # One row per event, with the number of its chain: within a key, numbers grow with time.

@@ -23,10 +23,10 @@ the client reported.
 
 from __future__ import annotations
 
-from transforms.session_rules import SessionQueries
+from transforms.session_rules import TOTAL_ORDER, SessionQueries
 
 # One row per ping, placed in the total order, with the time that it spans and the time at which it meets others.
-_PLACED = """
+_PLACED = f"""
 SELECT
     row,
     key_number,
@@ -37,18 +37,14 @@ SELECT
     end_ms + CASE WHEN is_session THEN getvariable('tab_tolerance_ms') ELSE 0 END AS closes_ms,
     nullif(link, '') AS session_link,
     nullif(tab, '') AS browser_tab,
-    row_number() OVER (ORDER BY key_number, event_ms, client_time NULLS FIRST, type_rank, event_id, landing_date) AS place
+    row_number() OVER (ORDER BY {TOTAL_ORDER}) AS place
 FROM arrived
 WHERE kind = 'reported' AND event_type <> 'other'
 """
 
-# The same, where pings of one session id meet all that lies between them.
+# The same, where a ping meets all that comes before the last one of its session id.
 _LINKED = """
-SELECT
-    * REPLACE (
-        CASE WHEN session_link IS NULL THEN opens_ms ELSE min(opens_ms) OVER same_link END AS opens_ms,
-        CASE WHEN session_link IS NULL THEN closes_ms ELSE max(closes_ms) OVER same_link END AS closes_ms
-    )
+SELECT * REPLACE (CASE WHEN session_link IS NULL THEN closes_ms ELSE max(closes_ms) OVER same_link END AS closes_ms)
 FROM placed
 WINDOW same_link AS (PARTITION BY key_number, session_link)
 """
