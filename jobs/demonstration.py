@@ -48,7 +48,7 @@ def run(settings: Settings, events: int) -> int:
 
 
 def _sessions(lake: Lake) -> None:
-    """Print the first sessions of each source."""
+    """Print the first sessions of the first night, for each source."""
     names = [
         "source",
         "session_kind",
@@ -63,7 +63,7 @@ def _sessions(lake: Lake) -> None:
         "exit_page",
     ]
     rows: list[list[Any]] = []
-    sessions = lake.arrow("sessions", [*names, "session_id"]).sort_by(
+    sessions = lake.arrow("sessions", [*names, "session_id"], pc.field("session_date") == NIGHTS[0]).sort_by(
         [("source", "ascending"), ("start_time", "ascending"), ("session_id", "ascending")]
     )
     for source in pc.unique(sessions["source"]).to_pylist():

@@ -130,9 +130,7 @@ class Lake:
 
     def dataset(self, name: str) -> ds.Dataset:
         """A table in this state as an Arrow dataset, of which only what is asked for is read."""
-        # A file system of Arrow's own: the default one calls back into Python from threads that may outlive it.
-        files = SubTreeFileSystem(str(self.root.resolve() / name), LocalFileSystem())
-        return self._delta(name).to_pyarrow_dataset(filesystem=files)
+        return _dataset(self.root / name, self._delta(name))
 
     def frame(self, spark: SparkSession, name: str, files: Sequence[TableFile], *columns: str) -> DataFrame:
         """The rows of these files of a table as a Spark frame."""
@@ -205,7 +203,7 @@ class Lake:
 
     def _sweep(self) -> None:
         """Remove what killed runs had staged; what a failed check left for inspection stays."""
-        runs = DeltaTable(str(self.root / _JOURNAL)).to_pyarrow_table(columns=["run_id", "status"])
+        runs = self.arrow(_JOURNAL, ["run_id", "status"])
         kept = set(runs.filter(pc.equal(runs["status"], "failed"))["run_id"].to_pylist())
         if (self.root / STAGING).is_dir():
             for folder in (self.root / STAGING).iterdir():
@@ -220,6 +218,12 @@ def read_parquet(spark: SparkSession, table: Table, root: Path, paths: Sequence[
         return spark.createDataFrame([], schema)
     reader = spark.read.schema(schema).option("basePath", str(root))
     return reader.parquet(*(str(root / path) for path in paths)).select(*schema.names)
+
+
+def _dataset(path: Path, table: DeltaTable) -> ds.Dataset:
+    # A file system of Arrow's own: delta-rs's calls back into Python from threads that may outlive it, which aborts the process
+    # at its end now and then.
+    return table.to_pyarrow_dataset(filesystem=SubTreeFileSystem(str(path.resolve()), LocalFileSystem()))
 
 
 def _create(root: Path, table: Table) -> None:
@@ -262,7 +266,8 @@ def _commit(path: Path, table: Table, change: Change, expected: int, run_id: str
 
 def _recorded(root: Path) -> tuple[int, dict[str, int]] | None:
     """The number and the table versions of the state that was recorded last."""
-    runs = DeltaTable(str(root / _JOURNAL)).to_pyarrow_table(columns=["state", "versions"])
+    path = root / _JOURNAL
+    runs = _dataset(path, DeltaTable(str(path))).to_table(columns=["state", "versions"])
     runs = runs.filter(pc.is_valid(runs["state"]))
     if runs.num_rows == 0:
         return None

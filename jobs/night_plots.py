@@ -22,6 +22,7 @@ SHARE_WIDTH = 200
 SHARE_HEIGHT = 12
 
 _LEFT, _TOP, _BOTTOM = 2, 14, 20  # room beside a panel's bars, px
+_NAME_WIDTH = 46
 _TICK_HOURS = (0, 6, 12, 18)
 _TICK_SECONDS = ((1, "1 s"), (10, ""), (60, "1 min"), (600, ""), (3_600, "1 h"), (36_000, "10 h"))
 
@@ -139,9 +140,13 @@ def arrivals(source: str, hours: Sequence[Hour]) -> Plot:
 
 def durations(source: str, sessions: Sessions, points: Mapping[str, float]) -> Plot:
     """How long the sessions of a source lasted, on a logarithmic scale; `points` are the two named durations, in ms, to mark."""
-    most, total = max(sessions.bins), sum(sessions.bins)
-    without = f", {sessions.without_duration:,} without" if sessions.without_duration else ""
-    plot = _panel(f"{source}: durations of {total:,} sessions that began on {sessions.began}{without}", f"max {most:,} sessions{without}")
+    short, *longer = sessions.bins
+    most, total = max(longer, default=0) or short, short + sum(longer)
+    # Where most sessions are a single event, the others would not be seen beside them: that bar is cut, and its count told.
+    told = [f"max {most:,}"] + ([f"{short:,} under 1 s"] if short > most else [])
+    told += [f"{sessions.without_duration:,} unknown"] if sessions.without_duration else []
+    label = f"{source}: durations of {total:,} sessions that began on {sessions.began}; {', '.join(told)}"
+    plot = _panel(label, ", ".join(told))
     # What lasts under a second has no place on the scale: it stands before it, apart.
     step = (PANEL_WIDTH - 2 * _LEFT) / (BINS + 3)
     zero = _LEFT + 3 * step
@@ -154,18 +159,20 @@ def durations(source: str, sessions: Sessions, points: Mapping[str, float]) -> P
         x = _LEFT if number == 0 else zero + (number - 1) * step
         reach = "under 1 s" if number == 0 else f"from {_edge(number - 1)}" + ("" if number == BINS else f" to {_edge(number)}")
         if count:
-            plot.bars.append(
-                Bar(x, _floor() - count * scale, step - 1, max(1.0, count * scale), "accepted", f"{reach}: {count:,} sessions")
-            )
+            height = max(1.0, min(count, most) * scale)
+            plot.bars.append(Bar(x, _floor() - height, step - 1, height, "accepted", f"{reach}: {count:,} sessions"))
+        if count > most:
+            plot.bars.append(Bar(x - 1, _TOP + 8, step + 1, 3, "cut"))
     for seconds, text in _TICK_SECONDS:
         plot.words.append(Word(place(seconds), PANEL_HEIGHT - 5, text))
         plot.lines.append(Line(place(seconds), _floor(), place(seconds), _floor() + 3, "tick"))
     plot.words.append(Word(_LEFT, PANEL_HEIGHT - 5, "<1", "start"))
     # The lower one is named on its left and the higher one on its right, so that the two never meet.
-    for (name, milliseconds), (away, anchor) in zip(points.items(), ((-3, "end"), (3, "start")), strict=False):
+    for number, (name, milliseconds) in enumerate(points.items()):
         x = place(milliseconds / 1000)
+        on_the_left = number == 0 and x > _NAME_WIDTH
         plot.lines.append(Line(x, 2, x, _floor(), "point"))
-        plot.words.append(Word(x + away, _TOP - 4, name, anchor, "point"))
+        plot.words.append(Word(x - 3 if on_the_left else x + 3, _TOP - 4, name, "end" if on_the_left else "start", "point"))
     return plot
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 # Where nobody tells how wide a line may be, as in a log file.
 WIDTH = 160
+# Values up to so many characters stay on one line, such as a time or an id of a run.
+SHORT = 24
 
 
 def tell(line: str) -> None:
@@ -30,7 +32,8 @@ def table(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]], *, to
             isinstance(value, int | float) and not isinstance(value, bool) for value in column if value is not None
         )
         footer = _spelled(sum(value or 0 for value in column)) if total and is_number else ("all" if place == 0 else "")
-        shown.add_column(name, justify="right" if is_number else "left", footer=footer, overflow="fold")
+        is_short = all(len(_spelled(value)) <= SHORT for value in column)
+        shown.add_column(name, justify="right" if is_number else "left", footer=footer, overflow="fold", no_wrap=is_short)
     for row in rows:
         shown.add_row(*(Text(_spelled(value)) for value in row))
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH)

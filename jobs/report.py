@@ -157,7 +157,7 @@ def _tiles(facts: Facts) -> list[Tile]:
     sessions: dict[dt.date, float] = {}
     for (_, metric), by_date in facts.metrics.items():
         if metric == "sessions":
-            for date, count in by_date.items():
+            for date, count in _of_nights(by_date, facts).items():
                 sessions[date] = sessions.get(date, 0) + count
     return [*tiles, _tile("sessions begun", sessions, facts, number)]
 
@@ -189,6 +189,11 @@ def _total(accounts: Iterable[Account]) -> Account:
     return Account(**{name: sum(getattr(account, name) for account in added) for name in counts})
 
 
+def _of_nights(by_date: Mapping[dt.date, float], facts: Facts, began: dt.date | None = None) -> dict[dt.date, float]:
+    """The values of dates on which anything landed: of other dates there are stragglers alone, which compare with nothing."""
+    return {date: value for date, value in by_date.items() if date in facts.landed or date == began}
+
+
 # Metric, its heading, and how it is spelled; what is measured in ms is told in words.
 _SESSION_METRICS: Sequence[tuple[str, str, Callable[[float], str]]] = (
     ("sessions", "sessions", number),
@@ -215,8 +220,8 @@ def _sessions(facts: Facts) -> list[SessionRow]:
         nights = [date for date in facts.nights if date <= told.began]
         cells = []
         for metric, name, spelled in _SESSION_METRICS:
-            values = facts.metrics.get((source, metric), {})
-            value = values.get(told.began)
+            by_date = facts.metrics.get((source, metric), {})
+            value, values = by_date.get(told.began), _of_nights(by_date, facts, told.began)
             cells.append(
                 ("–" if value is None else spelled(value), plots.sparks(f"{source}: {name}, night by night", values, nights, spelled))
             )

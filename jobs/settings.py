@@ -104,7 +104,6 @@ class Settings(Section):
         paths = Paths(landing=landing or self.paths.landing, lake=lake or self.paths.lake)
         return self.model_copy(update={"paths": paths})
 
-
     def with_java_options(self, options: str) -> Settings:
         """These settings with more options for Spark's JVM."""
         return self.model_copy(update={"spark": self.spark.model_copy(update={"java_options": f"{self.spark.java_options} {options}"})})

@@ -199,9 +199,26 @@ def test_session_metrics_stand_beside_each_other_in_units_that_fit(settings: Set
     publish(settings.paths.lake, {"files": [landed()], **sessions(61_000, 500, 7_260_000, None)})
     page = page_of(settings)
     assert "sunbird 4 1 min 01 s 2 h 01 min 1 min 15 s 2.5 4.0" in text_of(page)
-    assert "sunbird max 1 sessions, 1 without" in text_of(page)
+    assert "sunbird max 1, 1 unknown" in text_of(page)
     told = [title for title in titles_of(page) if title.endswith(" sessions")]
     assert told == ["under 1 s: 1 sessions", "from 56.2 s to 1.67 min: 1 sessions", "from 1.56 h to 2.78 h: 1 sessions"]
+
+
+def test_sessions_under_a_second_do_not_dwarf_the_others(settings: Settings) -> None:
+    publish(settings.paths.lake, {"files": [landed()], **sessions(*[0] * 90, 60_000, 60_000)})
+    page = page_of(settings)
+    assert "sunbird max 2, 90 under 1 s" in text_of(page)
+    heights = {title: float(height) for height, title in re.findall(r'height="([\d.]+)"><title>(.*?: [\d]+ sessions)<', page)}
+    assert heights["under 1 s: 90 sessions"] == heights["from 56.2 s to 1.67 min: 2 sessions"]
+
+
+def test_dates_before_anything_landed_do_not_stand_among_the_nights(settings: Settings) -> None:
+    stragglers = metric("median_session_duration", 3_600_000.0, EARLIER)
+    told = sessions(60_000)
+    publish(settings.paths.lake, {"files": [landed()], **told, "daily_metrics": [*told["daily_metrics"], stragglers]})
+    titles = titles_of(page_of(settings))
+    assert "2026-11-20: 1 min 00 s" in titles
+    assert not [title for title in titles if title.startswith("2026-11-19")]
 
 
 def test_sessions_of_a_source_that_lands_days_later_are_told_under_their_own_date(settings: Settings) -> None:

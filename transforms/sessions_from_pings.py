@@ -1,4 +1,4 @@
-"""Sessions from pings: the client itself says, when a session ends, how long it was.
+"""Sessions from pings: when a session ends, the client itself says how long it was.
 
 The rules (session rules, section 2), as the queries below follow them:
 

@@ -1,0 +1,141 @@
+"""The command line: exit codes, and one clear line for every fault that a user can cause."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jobs import cli
+from tests.conftest import Demo
+
+
+def call(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Call the command line; gives exit code, stdout and stderr."""
+    with pytest.raises(SystemExit) as left:
+        cli.main([str(argument) for argument in arguments])
+    said = capfd.readouterr()
+    assert isinstance(left.value.code, int)
+    return left.value.code, said.out, said.err
+
+
+@pytest.fixture(autouse=True)
+def no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["millrace"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names", "remedy"),
+    [
+        (["run"], "--date", "millrace run --help"),
+        (["run", "--date", "2026-02-30"], "2026-02-30", "YYYY-MM-DD"),
+        (["run", "--date", "2026-W10-1"], "2026-W10-1", "YYYY-MM-DD"),
+        (["run", "--date", "2026-11-18", "--landing", "{tmp}/nowhere"], "nowhere", "--landing"),
+        (["run", "--date", "2026-11-18", "--landing", "{tmp}", "--source", "facebook"], "facebook", "activity_stream, contentsquare"),
+        (["run", "--date", "2026-11-18", "--conf", "{tmp}/nowhere.yaml"], "nowhere.yaml", "give --conf a YAML file"),
+        (["run", "--date", "2026-11-18", "--conf", "{tmp}/key.yaml"], "sessions.idle", "conf/base.yaml"),
+        (["run", "--date", "2026-11-18", "--conf", "{tmp}/value.yaml"], "deduplication.window_days", "conf/base.yaml"),
+        (["run", "--date", "2026-11-18", "--conf", "{tmp}/broken.yaml"], "broken.yaml", "at line 2: mend it"),
+        (["run", "--date", "2026-11-18", "--env", "moon"], "moon", "local or cluster"),
+        (["run", "--date", "2026-11-18", "--landing", "{tmp}", "--lake", "{tmp}"], "holds something else", "--lake"),
+        (["backfill", "--from", "2026-11-19", "--to", "2026-11-18"], "2026-11-18", "--from"),
+        (["status", "--lake", "{tmp}/none"], "no lake at", "millrace run"),
+        (["quality", "--lake", "{tmp}/none"], "no lake at", "millrace run"),
+        (["sql", "--lake", "{tmp}/none", "SELECT 1"], "no lake at", "millrace run"),
+        (["report", "--lake", "{tmp}/none", "--date", "2026-11-18"], "no lake at", "millrace run"),
+        (["describe", "evnets"], "evnets", "sessions"),
+        (["generate", "--landing", "{tmp}"], "--date", "2026-11-20"),
+        (["generate", "--landing", "{tmp}", "--date", "2026-11-18", "--source", "facebook"], "facebook", "sunbird"),
+        (["generate", "--landing", "{tmp}/key.yaml", "--date", "2026-11-18"], "key.yaml", "--landing"),
+        (["generate", "--landing", "{tmp}", "--truth", "--from", "2026-11-18", "--to", "2026-11-19"], "no night", "millrace generate"),
+        (["demo", "--landing", "{tmp}"], "not the demo's", "--landing"),
+        (["rnu"], "rnu", "millrace --help"),
+    ],
+)
+def test_a_wrong_call_is_one_line_that_names_it_and_the_remedy(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], names: str, remedy: str
+) -> None:
+    (tmp_path / "key.yaml").write_text("sessions: {idle: 10}\n")
+    (tmp_path / "value.yaml").write_text("deduplication: {window_days: a month}\n")
+    (tmp_path / "broken.yaml").write_text("sessions: [\n")
+    code, out, err = call(capfd, *(argument.replace("{tmp}", str(tmp_path)) for argument in arguments))
+    faults = [line for line in err.splitlines() if line.startswith("millrace: ")]
+    assert (code, out, len(faults)) == (2, "", 1), err
+    assert names in faults[0]
+    assert remedy in faults[0]
+    assert "Traceback" not in err
+
+
+def test_every_command_has_help_with_an_example(capfd: pytest.CaptureFixture[str]) -> None:
+    for name in cli.cli.commands:
+        code, out, _ = call(capfd, name, "--help")
+        assert code == 0
+        assert f"Example: millrace {name}" in out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = ["pyspark", "pyarrow", "duckdb", "pandas", "yaml", "rich"]
+    code = f"import sys; from jobs import cli; print([name for name in {heavy} if name in sys.modules])"
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "[]\n"
+    assert time.monotonic() - started < 5
+
+
+def test_a_fault_of_our_own_is_told_from_a_failed_check(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from jobs import describe
+
+    monkeypatch.setattr(describe, "show", lambda table: 1 / 0)
+    code, _, err = call(capfd, "describe")
+    assert code == 70
+    assert "ZeroDivisionError" in err
+
+
+def test_describe_tells_every_column_with_its_unit(capfd: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capfd, "describe", "sessions")
+    assert code == 0
+    assert "session_duration" in out
+    assert "ms" in out
+    assert call(capfd, "describe")[1].count("one row per") >= 11
+
+
+def test_the_truth_of_two_nights_is_printed_as_json(capfd: pytest.CaptureFixture[str], demo: Demo) -> None:
+    capfd.readouterr()
+    code, out, _ = call(capfd, "generate", "--landing", demo.landing, "--truth", "--from", demo.nights[0], "--to", demo.nights[1])
+    assert code == 0
+    assert json.loads(out)["total"]["records"] > 0
+
+
+def test_status_and_quality_show_the_lake(capfd: pytest.CaptureFixture[str], demo: Demo) -> None:
+    code, out, _ = call(capfd, "status", "--landing", demo.landing, "--lake", demo.lake)
+    assert code == 0
+    for source in ("activity_stream", "contentsquare", "homepagevisit", "sunbird"):
+        assert out.count(source) == 2
+    code, out, _ = call(capfd, "quality", "--lake", demo.lake)
+    assert code == 0
+    assert "Refused" in out
+    pages = Path(out.split("pages: ")[1].strip())
+    assert pages.is_file()
+
+
+def test_quality_of_a_night_that_was_never_run_says_so(capfd: pytest.CaptureFixture[str], demo: Demo) -> None:
+    code, _, err = call(capfd, "quality", "--lake", demo.lake, "--date", "1999-01-01")
+    assert (code, err.count("\n")) == (2, 1)
+
+
+def test_running_a_night_again_changes_nothing_and_says_so(capfd: pytest.CaptureFixture[str], demo: Demo) -> None:
+    capfd.readouterr()
+    code, out, err = call(capfd, "run", "--landing", demo.landing, "--lake", demo.lake, "--date", demo.nights[1])
+    assert (code, out) == (0, f"{demo.nights[1]}: nothing has changed since it was run\n")
+    # Results on stdout, progress on stderr: one line per step where there is no terminal.
+    assert [line.split()[1] for line in err.splitlines()] == ["survey", "publish"]
+
+
+def test_a_night_that_never_landed_anything_says_so(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "landing").mkdir()
+    code, out, _ = call(capfd, "run", "--landing", tmp_path / "landing", "--lake", tmp_path / "lake", "--date", "2026-11-18")
+    assert (code, out) == (0, "2026-11-18: nothing has landed\n")
