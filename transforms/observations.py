@@ -8,7 +8,7 @@ from schemas.suite import Rule, suite
 from schemas.table import Table
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
 
 def columns_needed(table: Table) -> tuple[str, ...]:
@@ -24,22 +24,21 @@ def observe(frame: DataFrame, table: Table) -> DataFrame:
     In: rows of the table. Out: `table`, `rule`, `observed` (rows that break it; of the key, rows beyond the first).
     A rule of kind `filled` is not among them: nulls are counted when a file is written.
     """
-    from pyspark.sql import functions as F
-
     rules = [rule for rule in suite(table) if rule.kind != "filled"]
-    counted = frame.agg(*(_breaking(rule, table).alias(f"rule_{number}") for number, rule in enumerate(rules)))
-    entries = [
-        F.struct(F.lit(rule.name).alias("rule"), F.col(f"rule_{number}").cast("bigint").alias("observed"))
-        for number, rule in enumerate(rules)
-    ]
-    return counted.select(F.lit(table.name).alias("table"), F.inline(F.array(*entries)))
+    # As text: a hundred rules made of column objects would take longer to say than to count.
+    counted = frame.selectExpr(*(f"{_breaking(rule, table)} AS rule_{number}" for number, rule in enumerate(rules)))
+    entries = ", ".join(f"{_quoted(rule.name)}, CAST(rule_{number} AS BIGINT)" for number, rule in enumerate(rules))
+    return counted.selectExpr(f"{_quoted(table.name)} AS table", f"stack({len(rules)}, {entries}) AS (rule, observed)")
 
 
-def _breaking(rule: Rule, table: Table) -> Column:
-    from pyspark.sql import functions as F
-
+def _breaking(rule: Rule, table: Table) -> str:
+    """How many rows break the rule, in SQL."""
     if rule.condition is not None:
-        return F.count_if(~F.coalesce(F.expr(rule.condition), F.lit(True)))
+        return f"count_if(NOT coalesce({rule.condition}, true))"
     # 96 bits of hash stand for the key: cheap to shuffle, and no two keys of a night share them by chance.
-    key = [F.coalesce(F.col(name).cast("string"), F.lit("\0")) for name in table.key]
-    return F.count("*") - F.count_distinct(F.xxhash64(*key), F.hash(*key))
+    key = ", ".join(f"coalesce(CAST(`{name}` AS STRING), '')" for name in table.key)
+    return f"count(*) - count(DISTINCT xxhash64({key}), hash({key}))"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
