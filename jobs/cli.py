@@ -246,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 0
     except Exception:  # noqa: BLE001 - 1 would say that a check failed
         traceback.print_exc()
-        _fault("this is a fault of Millrace itself: nothing was published; call again, and report the lines above if it stays")
+        _fault("this is a fault of Millrace itself, the tables are whole as before: call again, and report the lines above if it stays")
         code = 70
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -22,19 +22,15 @@ from jobs.lake import Change, Lake
 from jobs.landing import Partition, check_root
 from jobs.progress import Progress
 from jobs.quality_gate import Finding
+from jobs.rules import rulesets_of, session_rules, time_rules
 from jobs.session import Engine
 from jobs.settings import Settings
 from jobs.survey import Survey
 from schemas.account import FILES, QUALITY_RESULTS
-from transforms.records import TimeRules
-from transforms.sessions import SessionRules
-from transforms.sources import SOURCES, ruleset
+from transforms.sources import SOURCES
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-DAY_MS = 86_400_000
-PAGES = "_quality"
 
 
 @dataclass(frozen=True)
@@ -151,7 +147,7 @@ class Run:
         night = self.night or max(partition.landing_date for partition in landed)
         with self._step("checks"):
             observed = checks.observe(self.spark, state, landed, self.settings.quality, night)
-            pages = self.lake.root / PAGES / night.isoformat()
+            pages = quality_gate.pages_of(self.lake.root, night)
             findings = quality_gate.judge(observed, self.run_id, pages)
             results = checks.results(findings, self.folder, self.run_id, night)
         critical = [finding for finding in findings if not finding.passed and finding.severity == "critical"]
@@ -247,32 +243,6 @@ def refuse_emptied(nights: Sequence[dt.date], *, accept_empty: bool) -> None:
             f"the night of {nights[0]} has rows in the lake but no landed file is left:"
             " land its files again, or call with --accept-empty to drop its rows"
         )
-
-
-def time_rules(settings: Settings) -> TimeRules:
-    """The rules of time that the settings ask for."""
-    return TimeRules(
-        past_ms=settings.time.client_past_days * DAY_MS,
-        future_ms=settings.time.client_future_hours * 3_600_000,
-        late_ms=settings.time.late_after_hours * 3_600_000,
-    )
-
-
-def session_rules(settings: Settings) -> SessionRules:
-    """The rules of sessions that the settings ask for."""
-    asked = settings.sessions
-    return SessionRules(
-        keyed_silence_ms=int(asked.keyed_silence_hours * 3_600_000),
-        derived_silence_ms=int(asked.derived_silence_minutes * 60_000),
-        idle_ms=int(asked.idle_seconds * 1000),
-        tab_tolerance_ms=int(asked.tab_tolerance_seconds * 1000),
-    )
-
-
-def rulesets_of(settings: Settings, sources: Collection[str]) -> dict[str, str]:
-    """Per source the hash of all that decides what becomes of its files."""
-    rules = time_rules(settings)
-    return {source: ruleset(SOURCES[source], rules, settings.ingest.max_document_bytes) for source in sources}
 
 
 def _tallies(found: Survey, accounts: Sequence[ingest.FileAccount], counts: Mapping[str, Mapping[str, int]]) -> dict[str, Tally]:

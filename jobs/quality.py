@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from jobs.errors import UsageError
 from jobs.lake import Lake
-from jobs.night import PAGES
 from jobs.printing import table, tell
+from jobs.quality_gate import pages_of
 from jobs.settings import Settings
 from schemas.account import QUALITY_RESULTS
 from schemas.events import REJECTED_EVENTS
@@ -57,7 +57,7 @@ def show(settings: Settings, date: dt.date | None) -> int:
     if failed:
         table("Do not hold", ["severity", "table", "source", "expectation", "found", "allowed"], failed)
     _refusals(lake, date)
-    tell(f"pages: {lake.root / PAGES / date.isoformat() / 'index.html'}")
+    tell(f"pages: {pages_of(lake.root, date) / 'index.html'}")
     return 0
 
 

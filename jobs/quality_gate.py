@@ -6,6 +6,8 @@ runs on the one row of observed values. So the gate costs seconds, however many 
 
 from __future__ import annotations
 
+import datetime as dt
+import html
 import os
 import threading
 import warnings
@@ -45,6 +47,11 @@ class Finding:
         return f"at least {self.minimum:g}" if self.minimum is not None else f"at most {self.maximum:g}"
 
 
+def pages_of(lake: Path, night: dt.date) -> Path:
+    """The folder of the pages of a night."""
+    return lake / "_quality" / night.isoformat()
+
+
 def warm_up() -> None:
     """Import Great Expectations beside other work: that alone takes seconds."""
     threading.Thread(target=_import, daemon=True).start()
@@ -77,7 +84,19 @@ def judge(findings: Iterable[Finding], name: str, pages: Path) -> list[Finding]:
             result = definition.run(batch_parameters={"dataframe": observed}, result_format="BASIC", run_id=RunIdentifier(run_name=name))
             judged += _verdicts(asked, result.results)
         context.build_data_docs()
+        _list_pages(pages, by_table)
     return judged
+
+
+def _list_pages(pages: Path, tables: Iterable[str]) -> None:
+    """Name the tables' pages in the index: its own list is drawn by a script from the web, which not every reader may load."""
+    items = ""
+    for table in tables:
+        written = sorted((pages / "validations" / table).rglob("*.html"), key=lambda page: page.stat().st_mtime_ns)
+        if written:
+            items += f'<li><a href="{html.escape(written[-1].relative_to(pages).as_posix())}">{html.escape(table)}</a></li>'
+    index = pages / "index.html"
+    index.write_text(index.read_text().replace("</body>", f"<h2>Tables, as last checked</h2><ul>{items}</ul></body>", 1))
 
 
 def _verdicts(asked: Sequence[Finding], results: Iterable[Any]) -> list[Finding]:

@@ -15,10 +15,10 @@ from pathlib import Path
 from jobs import night_plots as plots
 from jobs.errors import UsageError
 from jobs.lake import STAGING, Lake
-from jobs.night import PAGES
 from jobs.night_facts import NIGHTS, REFUSALS_SHOWN, Account, Facts, gather
 from jobs.night_plots import Plot
 from jobs.printing import tell
+from jobs.quality_gate import pages_of
 from jobs.reading import connect
 from jobs.settings import Settings
 from schemas.catalog import TABLES
@@ -67,7 +67,7 @@ def render(facts: Facts, lake: Lake, settings: Settings) -> str:
         facts=facts,
         state=lake.state,
         late_hours=settings.time.late_after_hours,
-        pages=f"{PAGES}/{facts.night}/index.html",
+        pages=(pages_of(Path(), facts.night) / "index.html").as_posix(),
         staging=f"{STAGING}/{facts.run.run_id}",
         tables=[name for name in TABLES if name in facts.checks],
         metrics=METRICS,

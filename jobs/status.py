@@ -13,8 +13,8 @@ from typing import Any
 from jobs import landing
 from jobs.lake import Lake
 from jobs.landing import LandedFile, Partition
-from jobs.night import rulesets_of
 from jobs.printing import table, tell
+from jobs.rules import rulesets_of
 from jobs.settings import Settings
 from schemas.account import FILES, QUALITY_RESULTS
 from transforms.sources import SOURCES

@@ -1,4 +1,4 @@
-"""Gaps between events: how the generator draws them, and which of them count as time spent (summaries.md §1)."""
+"""Gaps between events: how the generator draws them, and which of them count as time spent (session rules, section 1)."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Event(IntEnum):
     SERVICE_START = 25
 
 
-# Kinds without session time: summaries.md §1.
+# Kinds without session time: session rules, section 1.
 KINDS = (
     Kind("START", "start"),
     Kind("IMPRESSION", "page_view"),
