@@ -1,0 +1,78 @@
+"""A table's contract: what is derived from it, and what it refuses."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from chispa import assert_df_equality
+from pyspark.sql import SparkSession
+
+from jobs.table_files import write_partitioned
+from schemas.catalog import TABLES
+from schemas.metrics import METRICS
+from schemas.table import BIGINT, DATE, STRING, ContractError, Table, array_of, column, spelled, struct_of
+
+TABLE = Table(
+    name="things",
+    one_row_per="thing",
+    key=("id",),
+    partitioned_by=("day",),
+    sorted_by=("size",),
+    columns=(
+        column("id", STRING, "its id", required=True),
+        column("day", DATE, "its day", required=True),
+        column("size", BIGINT, "how big", unit="mm"),
+    ),
+)
+
+
+def test_conform_selects_the_columns_in_order_with_their_types(spark: SparkSession) -> None:
+    frame = spark.createDataFrame([(7, "more", dt.date(2026, 1, 2), "x")], "size int, other string, day date, id string")
+    wanted = spark.createDataFrame([("x", dt.date(2026, 1, 2), 7)], "id string, day date, size bigint")
+    assert_df_equality(TABLE.conform(frame), wanted, ignore_nullable=True)
+
+
+def test_conform_names_what_is_missing(spark: SparkSession) -> None:
+    with pytest.raises(ContractError, match="things: the frame lacks id, day"):
+        TABLE.conform(spark.createDataFrame([(1,)], "size bigint"))
+
+
+def test_types_are_spelled_as_spark_spells_them(spark: SparkSession) -> None:
+    nested = array_of(struct_of(id=STRING, count=BIGINT))
+    assert spelled(nested) == "array<struct<id:string,count:bigint>>"
+    for table in TABLES.values():
+        for field, asked in zip(table.spark().fields, table.columns, strict=True):
+            assert field.dataType.simpleString() == spelled(asked.type), (table.name, field.name)
+
+
+def test_every_table_and_column_has_a_meaning_and_every_key_is_required() -> None:
+    for table in TABLES.values():
+        assert table.one_row_per
+        assert all(asked.comment for asked in table.columns)
+        assert set(table.partitioned_by) <= set(table.names)
+        for name in table.key:
+            assert table[name].required, (table.name, name)
+
+
+def test_every_metric_is_named_as_it_is_looked_up() -> None:
+    assert all(name == metric.name and metric.definition for name, metric in METRICS.items())
+
+
+def test_a_file_per_partition_is_written_sorted_and_without_the_partition_columns(tmp_path: Path) -> None:
+    days = [dt.date(2026, 1, 1), dt.date(2026, 1, 2)]
+    rows = pa.table({"id": ["a", "b", "c"], "day": pa.array([days[1], days[0], days[1]]), "size": pa.array([9, 1, None], pa.int64())})
+    written = write_partitioned(TABLE, rows, tmp_path)
+    assert [(file.partition_values, file.rows) for file in written] == [({"day": "2026-01-01"}, 1), ({"day": "2026-01-02"}, 2)]
+    second = pq.read_table(tmp_path / written[1].path, partitioning=None)
+    assert second.to_pylist() == [{"id": "a", "size": 9}, {"id": "c", "size": None}]
+    assert json.loads(written[1].stats) == {
+        "numRecords": 2,
+        "minValues": {"id": "a", "size": 9},
+        "maxValues": {"id": "c", "size": 9},
+        "nullCount": {"id": 0, "size": 1},
+    }
