@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from jobs import landing, survey
+import pyarrow.compute as pc
+
+from jobs import first_sessions, landing, survey
 from jobs.errors import LandingError
 from jobs.lake import Lake
 from jobs.night import Outcome, Run, check_sources, run_night
 from jobs.printing import table, tell
 from jobs.progress import Progress
+from jobs.quality_gate import pages_of
 from jobs.session import Engine
 from jobs.settings import Settings
 from transforms.sources import SOURCES
@@ -28,6 +31,8 @@ def run(settings: Settings, nights: Sequence[dt.date], sources: Sequence[str], c
             outcome = run_night(engine, settings, night, sources=sources, accept_empty=accept_empty, command=command, progress=progress)
             show(outcome)
             code = max(code, outcome.exit_code)
+            if outcome.published and len(nights) == 1:
+                _where(settings, outcome)
     return code
 
 
@@ -55,6 +60,16 @@ def rebuild(settings: Settings, gone: str | None) -> int:
             )
     show(outcome)
     return outcome.exit_code
+
+
+def _where(settings: Settings, outcome: Outcome) -> None:
+    """Print some of the sessions that a run made, and where everything is."""
+    lake = Lake.open(settings.paths.lake)
+    first_sessions.show(lake, pc.field("run_id") == outcome.run_id)
+    if outcome.night is not None:
+        tell(f"checks: {pages_of(lake.root, outcome.night) / 'index.html'}")
+        tell(f"report: millrace report --lake {lake.root} --date {outcome.night}")
+    tell(f'tables: {lake.root}; millrace sql --lake {lake.root} "SELECT * FROM sessions LIMIT 5"')
 
 
 def show(outcome: Outcome) -> None:

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import Demo
 
 from jobs import cli
-from tests.conftest import Demo
 
 
 def call(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

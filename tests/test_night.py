@@ -6,12 +6,18 @@ import datetime as dt
 import gzip
 import importlib.util
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
+import pyspark
 import pytest
+from conftest import Demo
+from lakes import assert_same, contents
 from pyspark.sql import SparkSession
 
 from jobs import checks, nights
@@ -23,8 +29,6 @@ from jobs.progress import Progress
 from jobs.quality_gate import Finding
 from jobs.session import Engine
 from jobs.settings import Settings
-from tests.conftest import Demo
-from tests.lakes import assert_same, contents
 
 FIRST = dt.date(2026, 11, 18)
 CONTRACT = Path(__file__).parents[2] / "shared" / "contract" / "check_contract.py"
@@ -301,3 +305,38 @@ def test_a_file_that_is_gone_takes_its_rows_with_it(spark: SparkSession, setting
     run(settings, FIRST)
     assert ids(settings, "events") == ["m1"]
     assert ids(settings, "files", "file") == [f"sunbird/date={FIRST}/hour=10/a.jsonl"]
+
+
+def test_a_rebuild_keeps_or_drops_nights_without_files_only_when_told(spark: SparkSession, settings: Settings) -> None:
+    second = FIRST + dt.timedelta(days=1)
+    gone = land(settings, "a.jsonl", event("m1", 0))
+    land(settings, "b.jsonl", event("m1", 0), event("m2", 1), night=second)
+    run(settings, FIRST)
+    run(settings, second)
+    before = contents(settings.paths.lake)
+    gone.unlink()
+    with pytest.raises(LandingError, match="--gone keep"):
+        nights.rebuild(settings, None)
+    assert nights.rebuild(settings, "keep") == 0
+    assert contents(settings.paths.lake) == before
+    assert nights.rebuild(settings, "drop") == 0
+    assert (ids(settings, "events"), ids(settings, "duplicate_events")) == (["m1", "m2"], [])
+    assert [row["events"] for row in Lake.open(settings.paths.lake).arrow("sessions").to_pylist()] == [2]
+
+
+# As a job of its own
+
+
+def test_a_night_can_be_given_to_spark_submit(settings: Settings) -> None:
+    land(settings, "a.jsonl", event("m1", 0))
+    spark_home = Path(pyspark.__file__).parent
+    job = Path(__file__).parents[1] / "jobs" / "night.py"
+    call = ["--date", str(FIRST), "--landing", str(settings.paths.landing), "--lake", str(settings.paths.lake)]
+    done = subprocess.run(
+        [str(spark_home / "bin" / "spark-submit"), "--master", "local[2]", str(job), *call],
+        env=os.environ | {"SPARK_HOME": str(spark_home), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert ids(settings, "events") == ["m1"]
