@@ -10,8 +10,8 @@ import datetime as dt
 import pyarrow.compute as pc
 
 from jobs import first_sessions, generating, nights, quality, report
-from jobs.errors import LandingError
-from jobs.generator.generate import TRUTH_FOLDER, generate, truth
+from jobs.generator.formats import FORMATS
+from jobs.generator.generate import generate, truth
 from jobs.lake import Lake
 from jobs.printing import tell
 from jobs.progress import Progress
@@ -24,11 +24,11 @@ SEED = 1
 def run(settings: Settings, events: int) -> int:
     """Generate, run the nights, and print what came out; gives the exit code.
 
-    Raises LandingError when the landing zone holds data of someone else.
+    Raises LandingError when the landing zone holds other data of the demo's nights.
     """
     landing = settings.paths.landing
-    if landing.is_dir() and any(landing.iterdir()) and not (landing / TRUTH_FOLDER).is_dir():
-        raise LandingError(f"{landing} holds landed data that is not the demo's: name another folder with --landing")
+    for night in NIGHTS:
+        generating.refuse_landed(landing, night, tuple(FORMATS))
     progress = Progress()
     for night in NIGHTS:
         progress.begin(night.isoformat())

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from jobs.errors import LandingError, UsageError
 from jobs.generator.formats import FORMATS
-from jobs.generator.generate import generate, truth
+from jobs.generator.generate import TRUTH_FOLDER, generate, truth
 from jobs.generator.truth import Truth
+from jobs.landing import landed
 from jobs.printing import table, tell
 from jobs.progress import Progress
 
@@ -21,11 +22,12 @@ from jobs.progress import Progress
 def write(landing: Path, date: dt.date, events: int, sources: Sequence[str], seed: int, faults: float) -> int:
     """Land what arrives on a date and print what it is.
 
-    Raises UsageError for an unknown source, LandingError when the folder cannot be written.
+    Raises UsageError for an unknown source, LandingError when the folder cannot be written or holds landed data of that date.
     """
     unknown = [source for source in sources if source not in FORMATS]
     if unknown:
         raise UsageError(f"no source is called {unknown[0]!r}: --source takes {', '.join(sorted(FORMATS))}")
+    refuse_landed(landing, date, sources or tuple(FORMATS))
     progress = Progress()
     progress.begin(date.isoformat())
     try:
@@ -35,6 +37,15 @@ def write(landing: Path, date: dt.date, events: int, sources: Sequence[str], see
         raise LandingError(f"cannot land files in {landing} ({error.strerror}): name a folder that can be written with --landing") from None
     show(f"Landed in {landing} on {date}", made)
     return 0
+
+
+def refuse_landed(landing: Path, date: dt.date, sources: Sequence[str]) -> None:
+    """Raises LandingError when what would be replaced was not generated: landed data is nobody's to throw away."""
+    if (landing / TRUTH_FOLDER / f"{date}.json").exists():
+        return
+    for source in sources:
+        if landed(landing, source, date):
+            raise LandingError(f"{landing} holds data of {source} that landed on {date}: name another folder with --landing")
 
 
 def show_truth(landing: Path, first: dt.date, last: dt.date) -> int:

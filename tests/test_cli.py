@@ -52,13 +52,17 @@ def no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
         (["generate", "--landing", "{tmp}", "--date", "2026-11-18", "--source", "facebook"], "facebook", "sunbird"),
         (["generate", "--landing", "{tmp}/key.yaml", "--date", "2026-11-18"], "key.yaml", "--landing"),
         (["generate", "--landing", "{tmp}", "--truth", "--from", "2026-11-18", "--to", "2026-11-19"], "no night", "millrace generate"),
-        (["demo", "--landing", "{tmp}"], "not the demo's", "--landing"),
+        (["demo", "--landing", "{tmp}/landing"], "sunbird that landed on 2026-11-18", "--landing"),
+        (["generate", "--landing", "{tmp}/landing", "--date", "2026-11-18"], "sunbird that landed on 2026-11-18", "--landing"),
         (["rnu"], "rnu", "millrace --help"),
     ],
 )
 def test_a_wrong_call_is_one_line_that_names_it_and_the_remedy(
     capfd: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], names: str, remedy: str
 ) -> None:
+    landed = tmp_path / "landing" / "sunbird" / "date=2026-11-18" / "mine.json"
+    landed.parent.mkdir(parents=True)
+    landed.touch()
     (tmp_path / "key.yaml").write_text("sessions: {idle: 10}\n")
     (tmp_path / "value.yaml").write_text("deduplication: {window_days: a month}\n")
     (tmp_path / "broken.yaml").write_text("sessions: [\n")
