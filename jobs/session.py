@@ -18,6 +18,9 @@ from jobs.settings import Settings
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+# Set by spark-submit for the Python program that it runs.
+_SUBMITTED = "PYSPARK_GATEWAY_PORT"
+
 
 class Engine:
     """The Spark session of a process: started when it is first asked for, so that who has nothing to compute does not wait."""
@@ -53,26 +56,29 @@ class Engine:
 
 
 def start(settings: Settings) -> SparkSession:
-    """Start a Spark session with Delta.
+    """Start a Spark session with Delta; under spark-submit, with the master, the memory and the jars that it was given.
 
     Raises SetupError when Java or the Delta jars are missing.
     """
-    require_java()
     from pyspark.sql import SparkSession
 
     # Workers run the same Python and find the same packages as the driver.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     builder = SparkSession.builder.appName("millrace")
-    if settings.spark.master:
-        builder = builder.master(settings.spark.master)
-    builder = (
-        builder.config("spark.driver.memory", settings.spark.driver_memory)
-        .config("spark.driver.extraJavaOptions", _java_options(settings))
-        .config("spark.jars", ",".join(str(jar) for jar in delta_jars()))
-        .config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
-        .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
-    )
+    # Under spark-submit the JVM runs already: what it was started with is not ours to choose. The night itself reads and
+    # writes Parquet files and commits without Spark, so it needs no jar.
+    if _SUBMITTED not in os.environ:
+        require_java()
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        if settings.spark.master:
+            builder = builder.master(settings.spark.master)
+        builder = (
+            builder.config("spark.driver.memory", settings.spark.driver_memory)
+            .config("spark.driver.extraJavaOptions", _java_options(settings))
+            .config("spark.jars", ",".join(str(jar) for jar in delta_jars()))
+            .config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
+            .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
+        )
     for key, value in settings.spark.options.items():
         builder = builder.config(key, str(value).lower() if isinstance(value, bool) else str(value))
     logging.getLogger("py4j").setLevel(logging.ERROR)
