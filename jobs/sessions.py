@@ -25,7 +25,7 @@ from schemas.events import EVENTS
 from schemas.sessions import SESSION_CHAINS, SESSION_EVENTS, SESSIONS
 from schemas.table import Table, spark_schema
 from transforms import chains
-from transforms.sessions import INPUT, SessionRules, build
+from transforms.sessions import INPUT, SessionRules, as_input, build
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -134,7 +134,7 @@ def _builder(inputs: Inputs) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa
     folder, run_id, rules = inputs.folder, inputs.run_id, inputs.rules
 
     def build_and_write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        built = list(build(iter(batches), rules))
+        built = list(build(map(as_input, batches), rules))
         if not built:
             return
         rows = pa.Table.from_batches(built)

@@ -105,7 +105,7 @@ def computed(landing: Path, source: str) -> SourceTruth:
 
 def build(accepted: pa.Table) -> pa.Table:
     return pa.Table.from_batches(
-        sessions.build(accepted.select(sessions.INPUT.names).to_batches(), sessions.SessionRules()), sessions.BUILT
+        sessions.build(map(sessions.as_input, accepted.select(sessions.INPUT.names).to_batches()), sessions.SessionRules()), sessions.BUILT
     )
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.events import REPORTED
 from transforms.lines import split_lines
 from transforms.records import Place, TimeRules, to_records
 from transforms.sunbird import EVENT_TYPES, SOURCE
@@ -104,7 +106,10 @@ def refused(document: Any) -> tuple[str, str]:
 
 
 def session_of(document: Any) -> dict[str, Any]:
-    return row(document)["session_input"]  # type: ignore[no-any-return]
+    session: dict[str, Any] = row(document)["session_input"]
+    if session["reported"] is not None:
+        session["reported"] = pa.array([json.loads(session["reported"])], REPORTED)[0].as_py()
+    return session
 
 
 # what is valid

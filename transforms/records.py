@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.events import EVENTS, REJECTED_EVENTS, SESSION_INPUT
+from schemas.events import EVENTS, REJECTED_EVENTS, STORED_SESSION_INPUT
 from schemas.table import STRING, TIMESTAMP
 from transforms.documents import SECRET_FIELD, InvalidJsonError, canonical, content_hash, event_hash, parse, without_secrets
 from transforms.lines import Line
@@ -271,8 +271,11 @@ def _landed(place: Place, size: int) -> dict[str, pa.Array]:
 
 
 def _session_input(mapped: Columns, size: int) -> pa.StructArray:
-    parts = [_array(mapped[part.name], part.type) if part.name in mapped else _nulls(part.type, size) for part in SESSION_INPUT]
-    return pa.StructArray.from_arrays(parts, fields=list(SESSION_INPUT))
+    if "reported" in mapped:
+        told = [None if reported is None else canonical(reported) for reported in mapped["reported"]]
+        mapped = {**mapped, "reported": told}
+    parts = [_array(mapped[part.name], part.type) if part.name in mapped else _nulls(part.type, size) for part in STORED_SESSION_INPUT]
+    return pa.StructArray.from_arrays(parts, fields=list(STORED_SESSION_INPUT))
 
 
 def _documents(parts: Sequence[Any]) -> pa.Array:

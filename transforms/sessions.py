@@ -17,14 +17,14 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.events import EVENTS
+from schemas.events import EVENTS, REPORTED, SESSION_INPUT
 from schemas.sessions import SESSION_CHAINS, SESSION_EVENTS, SESSIONS
 from schemas.table import BIGINT, STRING, Table
 from transforms.session_rules import SessionQueries, SessionRules
 from transforms.sessions_from_events import FROM_EVENTS
 from transforms.sessions_from_pings import FROM_PINGS
 
-__all__ = ["BUILT", "INPUT", "SessionRules", "build"]
+__all__ = ["BUILT", "INPUT", "SessionRules", "as_input", "build"]
 
 _READ = (
     "source",
@@ -48,7 +48,7 @@ _READ = (
     "session_input",
 )
 # The columns of `events` that the rules read.
-INPUT = pa.schema([pa.field(name, EVENTS[name].type) for name in _READ])
+INPUT = pa.schema([pa.field(name, SESSION_INPUT if name == "session_input" else EVENTS[name].type) for name in _READ])
 
 
 def _row_type(table: Table) -> pa.DataType:
@@ -71,6 +71,17 @@ CREATE MACRO seconds(ms) AS CAST(ms AS DOUBLE) / 1000;
 CREATE MACRO date_of(ms) AS CAST(epoch_ms(ms) AS DATE);
 CREATE MACRO rank_of(event_type) AS CASE event_type WHEN 'start' THEN 0 WHEN 'page_view' THEN 1 WHEN 'end' THEN 3 ELSE 2 END;
 """
+
+
+def as_input(events: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows of `events` as a batch of INPUT: what a client's own summary said is opened."""
+    held = events.column("session_input")
+    parts = {field.name: part for field, part in zip(held.type, held.flatten(), strict=True)}
+    told = parts["reported"].to_pylist() if parts["reported"].null_count < len(held) else [None] * len(held)
+    parts["reported"] = pa.array([None if text is None else orjson.loads(text) for text in told], REPORTED)
+    opened = pa.StructArray.from_arrays([parts[field.name] for field in SESSION_INPUT], fields=list(SESSION_INPUT))
+    columns = [opened if field.name == "session_input" else events.column(field.name).cast(field.type) for field in INPUT]
+    return pa.RecordBatch.from_arrays(columns, schema=INPUT)
 
 
 def build(batches: Iterable[pa.RecordBatch], rules: SessionRules) -> Iterator[pa.RecordBatch]:
