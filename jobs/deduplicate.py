@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -95,11 +95,7 @@ def _judge(spark: SparkSession, inputs: Inputs, files: dict[str, list[TableFile]
         return None
     copies = _staged_copies(spark, inputs)
     if any(others.values()):
-        touched = copies.select("source", "event_hash")
-        for name, gone in removed.items():
-            touched = touched.unionByName(inputs.lake.frame(spark, name, gone, "source", "event_hash"))
-        lake = _lake_copies(spark, inputs.lake, others).join(touched.distinct(), on=["source", "event_hash"], how="left_semi")
-        copies = copies.unionByName(lake)
+        copies = copies.unionByName(_lake_copies(spark, inputs, others, _changed_hashes(inputs, removed)))
     judged = deduplication.with_earlier_copy(copies, inputs.window_days)
     path = inputs.folder / "_judged"
     _noteworthy(judged, first).repartition("stage").sortWithinPartitions("stage", "row").write.mode("overwrite").parquet(str(path))
@@ -129,13 +125,28 @@ def _staged_copies(spark: SparkSession, inputs: Inputs) -> DataFrame:
     return accepted.select(*_IDENTITY, "stage", "row", F.lit("stage").alias("origin"), *nothing)
 
 
-def _lake_copies(spark: SparkSession, lake: Lake, files: dict[str, list[TableFile]]) -> DataFrame:
+def _changed_hashes(inputs: Inputs, removed: Mapping[str, Sequence[TableFile]]) -> pa.Array:
+    """The hashes of all ids of which a copy comes or goes."""
+    paths = [inputs.folder / "_records" / file.stage for file in inputs.staged]
+    paths += [inputs.lake.root / name / file.path for name, files in removed.items() for file in files]
+    return pc.unique(
+        pa.chunked_array([pq.read_table(path, columns=["event_hash"])["event_hash"].combine_chunks() for path in paths])
+    ).drop_null()
+
+
+def _lake_copies(spark: SparkSession, inputs: Inputs, files: Mapping[str, Sequence[TableFile]], hashes: pa.Array) -> DataFrame:
+    """The rows of these files that may be copies of what comes or goes: a look at their hashes finds them."""
     from pyspark.sql import functions as F
 
     frames = []
     for name, chosen in files.items():
-        has_earlier = name == DUPLICATE_EVENTS.name
-        frame = lake.frame(spark, name, chosen, *_IDENTITY, *(EARLIER if has_earlier else ()))
+        table, has_earlier = TABLES[name], name == DUPLICATE_EVENTS.name
+        columns = (*_IDENTITY, *(EARLIER if has_earlier else ()))
+        found = workers.Probe(table, inputs.lake.root / name, chosen, "event_hash", columns).find(
+            spark, hashes, inputs.folder / "_copies" / name
+        )
+        schema = spark_schema(pa.schema([pa.field(column, table[column].type) for column in columns]))
+        frame = spark.read.schema(schema).parquet(*map(str, found)) if found else spark.createDataFrame([], schema)
         was = [
             (F.col(column) if has_earlier else F.lit(None)).cast(DUPLICATE_EVENTS.spark(column)[0].dataType).alias(f"was_{column}")
             for column in EARLIER

@@ -114,7 +114,10 @@ class Lake:
         found = [
             TableFile(
                 path=row["path"],
-                partition={key: str(value) for key, value in (row.get("partition") or row.get("partition_values") or {}).items()},
+                partition={
+                    key: table_files.NO_VALUE if value is None else str(value)
+                    for key, value in (row.get("partition") or row.get("partition_values") or {}).items()
+                },
                 size=row["size_bytes"],
                 rows=row["num_records"] or 0,
                 least=row.get("min") or {},
@@ -245,14 +248,14 @@ def _commit(path: Path, table: Table, change: Change, expected: int, run_id: str
         raise LakeError(f"the table {path} was changed by someone else while this run worked: call the run again")
     now = int(dt.datetime.now(dt.UTC).timestamp() * 1000)
     actions: list[AddAction | RemoveAction] = [
-        RemoveAction(path=file.path, data_change=True, deletion_timestamp=now, size=file.size, partition_values=dict(file.partition))
+        RemoveAction(path=file.path, data_change=True, deletion_timestamp=now, size=file.size, partition_values=_logged(file.partition))
         for file in change.removed
     ]
     actions += [
         AddAction(
             path=file.path,
             size=file.size,
-            partition_values=file.partition_values,
+            partition_values=_logged(file.partition_values),
             modification_time=now,
             data_change=True,
             stats=file.stats,
@@ -262,6 +265,11 @@ def _commit(path: Path, table: Table, change: Change, expected: int, run_id: str
     properties = CommitProperties(custom_metadata={"run_id": run_id}, max_commit_retries=0)
     delta.create_write_transaction(actions, "append", delta.schema(), list(table.partitioned_by), commit_properties=properties)
     return expected + 1
+
+
+def _logged(partition: Mapping[str, str]) -> dict[str, str | None]:
+    """A partition's values as the Delta log has them."""
+    return {name: None if value == table_files.NO_VALUE else value for name, value in partition.items()}
 
 
 def _recorded(root: Path) -> tuple[int, dict[str, int]] | None:

@@ -3,7 +3,7 @@
     millrace run --date 2026-11-20
     spark-submit jobs/night.py --date 2026-11-20 --landing LANDING --lake LAKE --env cluster
 
-The steps: survey, ingest, deduplicate, account, sessions, metrics, checks, publish.
+The steps: survey, ingest, deduplicate, account, sessions, workflows, metrics, checks, publish.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs import account, checks, deduplicate, ingest, metrics, quality_gate, sessions, survey
+from jobs import account, checks, deduplicate, ingest, metrics, quality_gate, sessions, survey, workflows
 from jobs.errors import CheckFailedError, LandingError, UsageError
 from jobs.lake import Change, Lake
 from jobs.landing import Partition, check_root
 from jobs.progress import Progress
 from jobs.quality_gate import Finding
-from jobs.rules import rulesets_of, session_rules, time_rules
+from jobs.rules import rulesets_of, session_rules, time_rules, workflow_rules
 from jobs.session import Engine
 from jobs.settings import Settings
 from jobs.survey import Survey
@@ -115,6 +115,11 @@ class Run:
             changes |= sessions.rebuild(
                 self.spark,
                 sessions.Inputs(self.lake, self.folder, self.run_id, session_rules(self.settings), changes["events"], from_nothing),
+            )
+        with self._step("workflows"):
+            changes |= workflows.rebuild(
+                self.spark,
+                workflows.Inputs(self.lake, self.folder, self.run_id, workflow_rules(self.settings), changes["events"], from_nothing),
             )
         landed = found.replaced | {partition for partition, _ in settled.moved}
         state = metrics.NewState(self.lake, self.folder, changes)

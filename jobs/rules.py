@@ -8,6 +8,7 @@ from jobs.settings import Settings
 from transforms.records import TimeRules
 from transforms.sessions import SessionRules
 from transforms.sources import SOURCES, ruleset
+from transforms.workflows import WorkflowRules
 
 DAY_MS = 86_400_000
 
@@ -29,6 +30,16 @@ def session_rules(settings: Settings) -> SessionRules:
         derived_silence_ms=int(asked.derived_silence_minutes * 60_000),
         idle_ms=int(asked.idle_seconds * 1000),
         tab_tolerance_ms=int(asked.tab_tolerance_seconds * 1000),
+    )
+
+
+def workflow_rules(settings: Settings) -> WorkflowRules:
+    """The rules of workflow summaries that the settings ask for."""
+    asked = settings.workflows
+    return WorkflowRules(
+        idle_ms=int(asked.idle_seconds * 1000),
+        break_ms=int(asked.break_minutes * 60_000),
+        cut_ms=int(asked.cut_hours * 3_600_000),
     )
 
 

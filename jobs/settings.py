@@ -62,6 +62,14 @@ class Sessions(Section):
     tab_tolerance_seconds: float = Field(ge=0)
 
 
+class Workflows(Section):
+    """What holds a workflow together and what counts as time. Other numbers than these make other summaries than Sunbird's own."""
+
+    idle_seconds: float = Field(gt=0)
+    break_minutes: float = Field(gt=0)
+    cut_hours: float = Field(gt=0)
+
+
 class Bound(Section):
     """What a share may be, and what happens when it is not."""
 
@@ -96,6 +104,7 @@ class Settings(Section):
     time: Time
     deduplication: Deduplication
     sessions: Sessions
+    workflows: Workflows
     quality: Quality
     spark: Spark
 

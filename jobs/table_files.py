@@ -32,6 +32,8 @@ WRITTEN = pa.schema(
     ]
 )
 ROW_GROUP_ROWS = 131_072
+# The name of the partition whose value is null, in paths and among our own values.
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 # Characters of a text that its bounds keep.
 TEXT_BOUND = 32
 _LAST_CHARACTER = "\U0010ffff"
@@ -84,7 +86,7 @@ def write_partitioned(table: Table, rows: pa.Table, folder: Path) -> list[Writte
         rows = rows.sort_by([(name, "ascending") for name in order])
     if not table.partitioned_by:
         return [write(table, rows, {}, folder)]
-    labels = [rows[name].cast(pa.string()) for name in table.partitioned_by]
+    labels = [pc.fill_null(rows[name].cast(pa.string()), NO_VALUE) for name in table.partitioned_by]
     label = pc.binary_join_element_wise(*labels, "\x1f")
     written = []
     for joined in sorted(pc.unique(label).to_pylist()):

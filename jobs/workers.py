@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.lake import TableFile
-from jobs.table_files import WRITTEN, WrittenFile, from_descriptions, write_partitioned
+from jobs.table_files import NO_VALUE, WRITTEN, WrittenFile, from_descriptions, write_partitioned
 from schemas.catalog import TABLES
 from schemas.table import Table, spark_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+_PROBING_TASKS = 16
+_WAITING_BYTES = 128 * 1024 * 1024
 # What a task reports: a file that it wrote, or counts for a landed file, or a file of the lake that is to go.
 _COUNTS = ("accepted", "duplicates", "rejected")
 REPORT = pa.schema(
@@ -75,11 +79,93 @@ def removed_files(reports: pa.Table) -> set[str]:
 
 def read_whole(table: Table, root: Path, file: TableFile) -> pa.Table:
     """All rows of one file of a table, with its partition's columns."""
-    rows = pq.ParquetFile(root / file.path).read()
+    return _with_partition(table, file, pq.ParquetFile(root / file.path).read()).select(table.names)
+
+
+def _with_partition(table: Table, file: TableFile, rows: pa.Table) -> pa.Table:
     for name in table.partitioned_by:
-        value = pa.scalar(file.partition[name]).cast(table[name].type)
+        value = pa.scalar(None if file.partition[name] == NO_VALUE else file.partition[name], pa.string()).cast(table[name].type)
         rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
-    return rows.select(table.names)
+    return rows
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What is looked for in a table of the lake: rows whose `column` holds one of the values."""
+
+    table: Table
+    root: Path  # the table's folder
+    files: Sequence[TableFile]
+    column: str
+    columns: tuple[str, ...]  # what is read of the rows that are found
+
+    def find(self, spark: SparkSession, values: pa.Array, folder: Path) -> list[Path]:
+        """Write the rows that are found below `folder`; gives the files that were written.
+
+        Of the lake's files this one column is read, and the others where it has a hit.
+        """
+        if not self.files or not len(values):
+            return []
+        folder.mkdir(parents=True, exist_ok=True)
+        wanted_path = folder.with_name(f"{folder.name}.wanted.parquet")
+        pq.write_table(pa.table({self.column: pc.unique(values).sort()}), wanted_path, compression="none")
+        # A file costs little: a task looks into several.
+        shares = [self.files[start::_PROBING_TASKS] for start in range(min(_PROBING_TASKS, len(self.files)))]
+
+        def look(number: int) -> Iterator[pa.RecordBatch]:
+            wanted = pq.read_table(wanted_path)[self.column].combine_chunks()
+            found = [rows for file in shares[number] if (rows := self._rows(file, wanted)) is not None]
+            if found:
+                pq.write_table(pa.concat_tables(found), folder / f"{number}.parquet", compression="none")
+            yield from ()
+
+        run(spark, len(shares), look)
+        return sorted(folder.glob("*.parquet"))
+
+    def _rows(self, file: TableFile, wanted: pa.Array) -> pa.Table | None:
+        parquet = pq.ParquetFile(self.root / file.path)
+        here = _among(parquet.read(columns=[self.column])[self.column], wanted)
+        if not pc.any(here).as_py():
+            return None
+        inside = [name for name in self.columns if name not in self.table.partitioned_by]
+        rows = parquet.read(columns=inside).filter(here)
+        return _with_partition(self.table, file, rows).select(self.columns)
+
+
+def _among(values: pa.ChunkedArray, wanted: pa.Array) -> pa.Array:
+    """Which of the values are wanted; `wanted` is sorted."""
+    if not pa.types.is_integer(values.type):
+        return pc.is_in(values.combine_chunks(), value_set=wanted)
+    # Many hashes, few hits: a search in what is sorted already is quicker than a hash table made anew for every file.
+    sought, sorted_wanted = values.to_numpy(), wanted.to_numpy()
+    at = np.minimum(np.searchsorted(sorted_wanted, sought), len(sorted_wanted) - 1)
+    return pa.array(sorted_wanted[at] == sought)
+
+
+def write_built(built: Iterable[pa.RecordBatch], parts: Mapping[str, Table], folder: Path, run_id: str) -> Iterator[pa.RecordBatch]:
+    """Write rows of several tables, each in a struct column of its own, as files of these tables; reports them.
+
+    What waits to be written is bounded, however many rows come.
+    """
+    waiting: list[pa.RecordBatch] = []
+    for batch in built:
+        waiting.append(batch)
+        if sum(one.nbytes for one in waiting) > _WAITING_BYTES:
+            yield from _write_parts(waiting, parts, folder, run_id)
+            waiting = []
+    if waiting:
+        yield from _write_parts(waiting, parts, folder, run_id)
+
+
+def _write_parts(batches: Sequence[pa.RecordBatch], parts: Mapping[str, Table], folder: Path, run_id: str) -> Iterator[pa.RecordBatch]:
+    rows = pa.Table.from_batches(batches)
+    for name, table in parts.items():
+        column = rows[name]
+        struct = column.filter(pc.is_valid(column)).combine_chunks()
+        if len(struct):
+            flat = pa.Table.from_arrays(struct.flatten(), names=[field.name for field in struct.type])
+            flat = flat.append_column("run_id", pa.repeat(pa.scalar(run_id), flat.num_rows))
+            yield from report(write_partitioned(table, flat.select(table.names), folder / table.name))
 
 
 def write_without(

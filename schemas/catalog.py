@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from schemas.account import DAILY_METRICS, FILES, QUALITY_RESULTS, RUNS
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
-from schemas.sessions import SESSION_CHAINS, SESSION_EVENTS, SESSIONS, WORKFLOW_SUMMARIES
+from schemas.sessions import SESSION_CHAINS, SESSION_EVENTS, SESSIONS, WORKFLOW_CHAINS, WORKFLOW_SUMMARIES
 from schemas.table import Table
 
 TABLES: Mapping[str, Table] = {
@@ -19,6 +19,7 @@ TABLES: Mapping[str, Table] = {
         SESSION_EVENTS,
         SESSION_CHAINS,
         WORKFLOW_SUMMARIES,
+        WORKFLOW_CHAINS,
         DAILY_METRICS,
         FILES,
         RUNS,

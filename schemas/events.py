@@ -85,6 +85,18 @@ SESSION_INPUT = struct_of(
 # The same as `events` holds it: lists of structs that are nearly always null take Spark longer to read than all else.
 STORED_SESSION_INPUT = struct_of(**{part.name: STRING if part.name == "reported" else part.type for part in SESSION_INPUT})
 
+# What the rules of workflow summaries read of one event, beside its columns: null where it is no part of any.
+WORKFLOW_INPUT = struct_of(
+    key=STRING,  # the group: canonical JSON of did, channel, pdata_id, and where there is no did of the UTC day
+    ets=BIGINT,  # when it happened, as the client sent it, epoch ms
+    uid=STRING,  # the actor
+    object_id=STRING,
+    object_type=STRING,
+    type=STRING,
+    mode=STRING,
+    item=STRING,  # of an assessment: its entry in item_responses, JSON
+)
+
 LANDING: tuple[Column, ...] = (
     column("landing_date", DATE, "date of arrival, UTC, from the landing path", required=True),
     column("landing_hour", INTEGER, "hour of arrival, UTC; null where the path has none", minimum=0, maximum=23),
@@ -133,6 +145,7 @@ _EVENT_COLUMNS: tuple[Column, ...] = (
     # for the next steps
     column("event_hash", BIGINT, "64-bit hash of event_id, by which copies are found", required=True),
     column("session_input", STORED_SESSION_INPUT, "what the session rules read of the event; reported is JSON"),
+    column("workflow_input", WORKFLOW_INPUT, "what the rules of workflow summaries read of the event; null where it is no part of any"),
     RUN_ID,
 )
 

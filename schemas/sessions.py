@@ -16,6 +16,11 @@ def _spent(summary: str) -> str:
     return f"aggregate({summary}, 0L, (total, entry) -> total + {_ms('coalesce(entry.timespent, 0)')})"
 
 
+def _hundredths_of(summary: str) -> str:
+    """The hundredths of a second that the entries of a workflow's summary add up to, in SQL."""
+    return f"aggregate({summary}, 0L, (total, entry) -> total + CAST(round(entry.time_spent * 100) AS BIGINT))"
+
+
 SESSIONS = Table(
     name="sessions",
     one_row_per="session, whole: one that crosses an hour, midnight or a run is one row",
@@ -144,7 +149,10 @@ WORKFLOW_SUMMARIES = Table(
     partitioned_by=("summary_date",),
     columns=(
         column(
-            "summary_id", STRING, "SHA-256 of did, channel, pdata_id, the first event's mid and the depth in the workflow", required=True
+            "summary_id",
+            STRING,
+            "SHA-256 of did, channel, pdata_id, the first event's mid, start_time and the depth in the workflow",
+            required=True,
         ),
         column("did", STRING, "device"),
         column("channel", STRING, "channel that produced the events"),
@@ -172,7 +180,37 @@ WORKFLOW_SUMMARIES = Table(
         ),
         column("item_responses", STRING, "assessments answered in the workflow, JSON array"),
         column("parent_type", STRING, "type of the enclosing workflow; null for a root"),
-        column("summary_date", DATE, "UTC date of start_time", required=True),
+        column("summary_date", DATE, "UTC date of start_time; null outside the years 1 to 9999"),
         RUN_ID,
     ),
+    checks=(
+        Check("summary_date is the date of start_time", "summary_date IS NULL OR summary_date = to_date(timestamp_millis(start_time))"),
+        Check("time_spent is more than 0", "time_spent > 0"),
+        Check(
+            "time in environments adds up to time_spent",
+            f"{_hundredths_of('env_summary')} = CAST(round(time_spent * 100) AS BIGINT)",
+        ),
+        Check("time on pages is at most time_spent", f"{_hundredths_of('page_summary')} <= CAST(round(time_spent * 100) AS BIGINT)"),
+    ),
+)
+
+WORKFLOW_CHAINS = Table(
+    name="workflow_chains",
+    one_row_per="unbroken chain of events of one workflow group, whether or not it makes a summary",
+    key=("key", "first_ets", "chain_id"),
+    partitioned_by=("chain_date",),
+    internal=True,
+    columns=(
+        column("chain_id", STRING, "SHA-256 of key and the chain's first event", required=True),
+        column(
+            "key", STRING, "group of all its events: canonical JSON of did, channel, pdata_id (without did, of the UTC day)", required=True
+        ),
+        column("first_ets", BIGINT, "time of its first event as sent", unit="epoch ms", required=True),
+        column("last_ets", BIGINT, "time of its last event as sent", unit="epoch ms", required=True),
+        column("landing_dates", array_of(DATE), "landing dates of its events, sorted", required=True),
+        column("summaries", array_of(struct_of(summary_id=STRING, summary_date=DATE)), "its workflow summaries, sorted", required=True),
+        column("chain_date", DATE, "UTC date of first_ets; null outside the years 1 to 9999"),
+        RUN_ID,
+    ),
+    checks=(Check("a chain ends no earlier than it starts", "first_ets <= last_ets"),),
 )

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.events import EVENTS, REJECTED_EVENTS, STORED_SESSION_INPUT
+from schemas.events import EVENTS, REJECTED_EVENTS, STORED_SESSION_INPUT, WORKFLOW_INPUT
 from schemas.table import STRING, TIMESTAMP
 from transforms.documents import SECRET_FIELD, InvalidJsonError, canonical, content_hash, event_hash, parse, without_secrets
 from transforms.lines import Line
@@ -216,6 +216,7 @@ def _accepted(source: Source, found: _Found, place: Place, rules: TimeRules) -> 
         "record": pa.array(found.lines, pa.int64()),
         "position": pa.array(found.positions, pa.int32()),
         "session_input": _session_input(mapped.get("session_input", {}), size),
+        "workflow_input": _workflow_input(mapped.get("workflow_input"), size),
     }
     return _batch(columns, size)
 
@@ -229,6 +230,7 @@ _MAPPED_AS_THEY_ARE = frozenset(EVENTS.names) - {
     "context",
     "flags",
     "session_input",
+    "workflow_input",
 }
 
 
@@ -276,6 +278,13 @@ def _session_input(mapped: Columns, size: int) -> pa.StructArray:
         mapped = {**mapped, "reported": told}
     parts = [_array(mapped[part.name], part.type) if part.name in mapped else _nulls(part.type, size) for part in STORED_SESSION_INPUT]
     return pa.StructArray.from_arrays(parts, fields=list(STORED_SESSION_INPUT))
+
+
+def _workflow_input(mapped: Columns | None, size: int) -> pa.Array:
+    if mapped is None:
+        return _nulls(WORKFLOW_INPUT, size)
+    parts = [_array(mapped[part.name], part.type) for part in WORKFLOW_INPUT]
+    return pa.StructArray.from_arrays(parts, fields=list(WORKFLOW_INPUT), mask=parts[0].is_null())
 
 
 def _documents(parts: Sequence[Any]) -> pa.Array:

@@ -17,7 +17,8 @@ Document = dict[str, Any]
 #   is decided elsewhere, alike for all sources;
 # - `properties`, `context`: the parsed parts of the record, verbatim; secrets are dropped elsewhere;
 # - `flags`: a list per record, in any order;
-# - `session_input`: for each field of schemas.events.SESSION_INPUT one list, like the columns.
+# - `session_input`: for each field of schemas.events.SESSION_INPUT one list, like the columns;
+# - `workflow_input`: for each field of schemas.events.WORKFLOW_INPUT one list; null as a whole where `key` is None.
 Columns = Mapping[str, Any]
 
 
@@ -63,3 +64,5 @@ class Source:
     refusal: Callable[[Record], Refusal | None]
     # Maps valid records to columns of `events`.
     columns: Callable[[Sequence[Record]], Columns]
+    # Whether its events are parts of workflows.
+    has_workflows: bool = False

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from transforms.documents import canonical, with_batch
+from transforms.documents import canonical, with_batch, without_secrets
 from transforms.fields import identifier, integer, mapping, mappings, number, reported, text
 from transforms.source import Batch, Columns, Document, Record, Refusal, Source
-from transforms.times import epoch_ms, epoch_seconds_ms, rfc3339_ms, round_half_away
+from transforms.times import DAY_MS, epoch_ms, epoch_seconds_ms, rfc3339_ms, round_half_away
 from transforms.validation import compiled, first_violation
 
 EVENT_TYPES: Mapping[str, str] = {
@@ -43,6 +43,9 @@ _SCHEMA_FILES = {eid: f"sunbird/{eid.lower()}.json" for eid in EVENT_TYPES if ei
 _SECONDS_BELOW = 1e11
 _LONGEST_DURATION = 86_400  # s
 _BACKGROUND = ("background", "m:background")
+# Kinds that are no part of a workflow.
+_OUTSIDE_WORKFLOWS = frozenset(("LOG", "AUDIT", "SEARCH"))
+_SMALLEST_BIGINT, _LARGEST_BIGINT = -(2**63), 2**63 - 1
 _SUMMARY_RANKS = {"session": 0, "app": 1}
 _ANY_SUMMARY = 2
 
@@ -117,6 +120,7 @@ def columns(records: Sequence[Record]) -> Columns:
             for event, eid, value, (_, implausible) in zip(events, kinds, values, durations, strict=True)
         ],
         "session_input": _session_input(events),
+        "workflow_input": _workflow_input(events),
     }
 
 
@@ -261,6 +265,69 @@ def _reported(edata: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _workflow_input(events: Sequence[Document]) -> Columns:
+    """What the rules of workflow summaries read: the summaries' text, section 4."""
+    times = [_as_sent(event["ets"]) for event in events]
+    edatas = [event["edata"] for event in events]
+    objects = [mapping(event.get("object")) for event in events]
+    return {
+        "key": [_workflow_key(event, ets) for event, ets in zip(events, times, strict=True)],
+        "ets": times,
+        "uid": [event["actor"]["id"] for event in events],
+        "object_id": [identifier(target.get("id")) for target in objects],
+        "object_type": [text(target.get("type")) for target in objects],
+        "type": [text(edata.get("type")) for edata in edatas],
+        "mode": [text(edata.get("mode")) for edata in edatas],
+        "item": [
+            _item_response(edata, ets) if event["eid"] == "ASSESS" else None
+            for event, edata, ets in zip(events, edatas, times, strict=True)
+        ],
+    }
+
+
+def _as_sent(ets: float) -> int | None:
+    """An `ets` as it stands, in whatever unit, floored; None where 64 bits do not hold it."""
+    whole = math.floor(ets)
+    return whole if _SMALLEST_BIGINT <= whole <= _LARGEST_BIGINT else None
+
+
+def _workflow_key(event: Document, ets: int | None) -> str | None:
+    """The group of an event; those of no device end with the UTC day."""
+    if ets is None or event["eid"] in _OUTSIDE_WORKFLOWS:
+        return None
+    context = event["context"]
+    device = identifier(context.get("did")) or ""
+    group: list[Any] = [device, context["channel"], identifier(mapping(context.get("pdata")).get("id")) or ""]
+    return canonical(group if device else [*group, ets // DAY_MS]).decode()
+
+
+def _item_response(edata: Mapping[str, Any], ets: int | None) -> str:
+    """What an assessment adds to `item_responses`."""
+    edata = without_secrets(edata)
+    item = mapping(edata.get("item"))
+    values = mappings(edata.get("resvalues"))
+    return canonical(
+        {
+            "itemId": item.get("id"),
+            "timeSpent": edata.get("duration"),
+            "res": [f"{key}:{_spelled(value)}" for part in values for key, value in sorted(part.items())],
+            "resValues": values,
+            "mc": item.get("mc"),
+            "mmc": item.get("mmc"),
+            "score": edata.get("score"),
+            "time_stamp": ets,
+            "maxScore": item.get("maxscore"),
+            "pass": edata.get("pass"),
+            "qtitle": item.get("title"),
+            "qdesc": item.get("desc"),
+        }
+    ).decode()
+
+
+def _spelled(value: Any) -> str:
+    return value if type(value) is str else canonical(value).decode()
+
+
 def _amount(value: Any) -> float | None:
     return reported(number(value))
 
@@ -288,10 +355,11 @@ def _sorted(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 SOURCE = Source(
     name="sunbird",
-    version=1,
+    version=2,
     schema_files=(_ENVELOPE, *_SCHEMA_FILES.values()),
     open_batch=open_batch,
     join_header=join_header,
     refusal=refusal,
     columns=columns,
+    has_workflows=True,
 )
