@@ -198,6 +198,16 @@ def sql(query: str, landing: Path | None, lake: Path | None, environment: str, f
     return job.show(_settings(environment, file, landing, lake), query, shape)
 
 
+@cli.command(epilog="Example: millrace session 5f2c81d0")
+@_paths
+@click.argument("session_id")
+def session(session_id: str, landing: Path | None, lake: Path | None, environment: str, file: Path | None) -> int:
+    """Show one session with its events, and the sum behind each number; the beginning of its id is enough."""
+    from jobs import session_sheet as job
+
+    return job.show(_settings(environment, file, landing, lake), session_id)
+
+
 @cli.command(epilog="Example: millrace describe sessions")
 @click.argument("table", required=False)
 def describe(table: str | None) -> int:

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import datetime as dt
 
-import pyarrow.compute as pc
-
-from jobs import first_sessions, generating, nights, quality, report
+from jobs import generating, nights, quality, report, session_sheet
 from jobs.generator.formats import FORMATS
 from jobs.generator.generate import generate, truth
-from jobs.lake import Lake
 from jobs.printing import tell
 from jobs.progress import Progress
 from jobs.settings import Settings
@@ -22,7 +19,7 @@ SEED = 1
 
 
 def run(settings: Settings, events: int) -> int:
-    """Generate, run the nights, and print what came out; gives the exit code.
+    """Generate, run the nights, and print what came out, at last one session of each source; gives the exit code.
 
     Raises LandingError when the landing zone holds other data of the demo's nights.
     """
@@ -36,10 +33,10 @@ def run(settings: Settings, events: int) -> int:
             generate(landing, night, events=events, seed=SEED)
     generating.show(f"Landed in {landing}", truth(landing, NIGHTS[0], NIGHTS[-1]))
     code = nights.run(settings, NIGHTS, [], "demo")
-    lake = Lake.open(settings.paths.lake)
-    first_sessions.show(lake, pc.field("session_date") == NIGHTS[0])
     quality.show(settings, NIGHTS[-1])
     report.write(settings, NIGHTS[-1], None)
     lake_path = settings.paths.lake
     tell(f'lake: {lake_path}; ask it: millrace sql --lake {lake_path} "SELECT source, count(*) FROM sessions GROUP BY source"')
+    tell(f"any session with its events: millrace session SESSION_ID --lake {lake_path}; such as one of each source:\n")
+    session_sheet.show_examples(settings, NIGHTS[0], NIGHTS[-1])
     return code

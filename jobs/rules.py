@@ -29,6 +29,7 @@ def session_rules(settings: Settings) -> SessionRules:
         keyed_silence_ms=int(asked.keyed_silence_hours * 3_600_000),
         derived_silence_ms=int(asked.derived_silence_minutes * 60_000),
         idle_ms=int(asked.idle_seconds * 1000),
+        overlong_ms=int(asked.overlong_hours * 3_600_000),
         tab_tolerance_ms=int(asked.tab_tolerance_seconds * 1000),
     )
 

@@ -59,6 +59,7 @@ class Sessions(Section):
     keyed_silence_hours: float = Field(gt=0)
     derived_silence_minutes: float = Field(gt=0)
     idle_seconds: float = Field(gt=0)
+    overlong_hours: float = Field(gt=0)
     tab_tolerance_seconds: float = Field(ge=0)
 
 

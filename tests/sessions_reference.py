@@ -88,9 +88,11 @@ def people_and_app(events: Sequence[Row]) -> Row:
     return {**row, "user_id": last(filled(event["user_id"] for event in events))}
 
 
-def doubts(events: Iterable[Row]) -> set[str]:
+def doubts(events: Sequence[Row]) -> set[str]:
     flags = {flag for event in events for flag in event["flags"]}
-    return ({"clock_skew"} & flags) | ({"late"} if flags & {"late", "sent_late"} else set())
+    replaced = any(event["client_time"] not in (None, event["event_time"]) for event in events)
+    late = bool(flags & {"late", "sent_late"})
+    return ({"clock_skew"} & flags) | ({"late"} if late else set()) | ({"time_replaced"} if replaced else set())
 
 
 def members(session: Row, events: Sequence[Row]) -> list[Row]:
@@ -210,6 +212,7 @@ def session_of_events(run: Sequence[Row], rules: SessionRules, reused: bool) -> 
     duration = ms(end["event_time"]) - ms(beginning["event_time"])
     flags = doubts(users)
     flags |= {"zero_length"} if duration == 0 else set()
+    flags |= {"overlong"} if duration > rules.overlong_ms else set()
     flags |= {"key_reused"} if reused else set()
     if any(event["session_input"]["expects_end"] for event in users) and not any(event["event_type"] == "end" for event in users):
         flags.add("no_end")
@@ -297,7 +300,7 @@ def pings_of_a_client(events: Sequence[Row], rules: SessionRules, built: Built) 
     sessions = []
     for ping, taken in zip(session_pings, joined, strict=True):
         taken.sort(key=in_order)
-        sessions.append(session_of_ping(ping, taken))
+        sessions.append(session_of_ping(ping, taken, rules))
         built.members.extend(members(sessions[-1], taken))
     built.sessions.extend(sessions)
     for group in meeting(pings, rules):
@@ -364,7 +367,7 @@ def links(pings: Iterable[Row]) -> set[str]:
     return {ping["session_input"]["link"] for ping in pings} - {None, ""}
 
 
-def session_of_ping(ping: Row, taken: Sequence[Row]) -> Row:
+def session_of_ping(ping: Row, taken: Sequence[Row], rules: SessionRules) -> Row:
     duration = ping["duration_ms"]
     timespent = None if duration is None else duration / 1000
     start = ms(ping["event_time"]) - (duration or 0)
@@ -396,5 +399,9 @@ def session_of_ping(ping: Row, taken: Sequence[Row]) -> Row:
         "transaction_value": [],
         "variables": [],
         "reported": None,
-        "flags": sorted(doubts(taken) | ({"zero_length"} if duration == 0 else set())),
+        "flags": sorted(
+            doubts(taken)
+            | ({"zero_length"} if duration == 0 else set())
+            | ({"overlong"} if duration is not None and duration > rules.overlong_ms else set())
+        ),
     }

@@ -18,6 +18,8 @@ class SessionRules:
     derived_silence_ms: int = 30 * 60 * 1000
     # The longest gap that counts as time spent.
     idle_ms: int = 10 * 60 * 1000
+    # A session that lasts longer is doubtful: a key that is never renewed, a tab that is never closed.
+    overlong_ms: int = 24 * 60 * 60 * 1000
     # How far outside a session ping's span an event ping of the same tab may lie.
     tab_tolerance_ms: int = 5 * 1000
     # How far a client's own timespent may lie from the computed one: the larger of the two is allowed.

@@ -13,6 +13,9 @@ The rules (session rules, section 1), as the queries below follow them:
 - A page_view opens its page, in its environment; without a page id it closes the open page and opens none.
 - `key_reused`: an earlier chain of the same keyed key is a session too. So all chains of such a key must arrive together.
 
+- Two flags more than the rules name: `overlong`, and `time_replaced` where the client's time of one of its user events is not
+  believed and the server's stands in its place.
+
 Where the rules are silent: a page's type is the last one that is not null; a variable keeps its last value, null too; a
 currency none of whose values can be summed has no entry in `transaction_value`, and the currency null comes first.
 """
@@ -152,6 +155,7 @@ SELECT
     arg_min_null(load_latency, place) FILTER (opens_page) AS load_latency,
     bool_or(list_contains(flags, 'clock_skew')) AS is_skewed,
     bool_or(list_has_any(flags, ['late', 'sent_late'])) AS is_late,
+    bool_or(client_time <> event_ms * 1000) AS is_replaced,
     bool_or(expects_end) AND NOT bool_or(event_type = 'end') AS lacks_end
 FROM user_events JOIN arrived USING (row)
 GROUP BY session
@@ -207,13 +211,25 @@ SELECT
     coalesce(transactions, 0) AS transactions,
     reported_row,
     list_where(
-        ['clock_skew', 'key_reused', 'late', 'no_end', 'reported_mismatch', 'value_out_of_sums', 'zero_length'],
+        [
+            'clock_skew',
+            'key_reused',
+            'late',
+            'no_end',
+            'overlong',
+            'reported_mismatch',
+            'time_replaced',
+            'value_out_of_sums',
+            'zero_length'
+        ],
         [
             coalesce(is_skewed, false),
             is_reused,
             coalesce(is_late, false),
             coalesce(lacks_end, false),
+            end_ms - start_ms > getvariable('overlong_ms'),
             coalesce(is_mismatched, false),
+            coalesce(is_replaced, false),
             coalesce(leaves_out, false),
             start_ms = end_ms
         ]

@@ -145,7 +145,8 @@ SELECT
     arg_min(locale, place) FILTER (locale <> '') AS locale,
     count(*) FILTER (event_type IN ('interaction', 'search', 'share')) AS interactions,
     bool_or(list_contains(flags, 'clock_skew')) AS is_skewed,
-    bool_or(list_has_any(flags, ['late', 'sent_late'])) AS is_late
+    bool_or(list_has_any(flags, ['late', 'sent_late'])) AS is_late,
+    bool_or(client_time <> event_ms * 1000) AS is_replaced
 FROM session_events JOIN arrived USING (row)
 GROUP BY session
 """
@@ -184,8 +185,14 @@ SELECT
     CAST([] AS STRUCT("key" VARCHAR, "value" VARCHAR)[]) AS variables,
     CAST(NULL AS BIGINT) AS reported_row,
     list_where(
-        ['clock_skew', 'late', 'zero_length'],
-        [coalesce(is_skewed, false), coalesce(is_late, false), coalesce(duration_ms = 0, false)]
+        ['clock_skew', 'late', 'overlong', 'time_replaced', 'zero_length'],
+        [
+            coalesce(is_skewed, false),
+            coalesce(is_late, false),
+            coalesce(duration_ms > getvariable('overlong_ms'), false),
+            coalesce(is_replaced, false),
+            coalesce(duration_ms = 0, false)
+        ]
     ) AS flags
 FROM session_starts
 JOIN session_totals USING (session)
