@@ -52,9 +52,10 @@ def observe(spark: SparkSession, state: NewState, landed: Iterable[Partition], q
     frames = []
     for table in CHECKED:
         touched = _touched_files(state, table.name)
-        if state.changes.get(table.name, Change()).added or touched:
-            frame = state.frame(spark, table.name, touched, *observations.columns_needed(table))
-            frames.append(observations.observe(frame, table))
+        if state.changes.get(table.name, Change()).added:
+            rows = state.own(spark, table.name, *observations.columns_needed(table))
+            beside = state.kept(spark, table.name, touched, *table.key)
+            frames.append(observations.observe(rows, beside, table))
     found: dict[tuple[str, str], int] = {}
     if frames:
         for row in reduce(lambda left, right: left.unionByName(right), frames).toArrow().to_pylist():

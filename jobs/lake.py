@@ -71,6 +71,7 @@ class Lake:
         self.root = root
         self.versions = dict(versions)
         self.state = state
+        self._opened: dict[str, DeltaTable] = {}  # reading a log takes time: once is enough for a version
 
     # Opening
 
@@ -142,12 +143,21 @@ class Lake:
     def _delta(self, name: str) -> DeltaTable:
         # The journal tells which state counts: it is read as it stands.
         version = None if name == _JOURNAL else self.versions.get(name, 0)
-        table = DeltaTable(str(self.root / name), version=version)
-        protocol = table.protocol()
-        if protocol.min_reader_version > 1:
+        if version is not None and name in self._opened and self._opened[name].version() == version:
+            return self._opened[name]
+        return self._keep(name, DeltaTable(str(self.root / name), version=version))
+
+    def _keep(self, name: str, table: DeltaTable) -> DeltaTable:
+        if table.protocol().min_reader_version > 1:
             raise LakeError(
                 f"the table {self.root / name} uses Delta features that Millrace does not write: undo the change of its properties"
             )
+        if {field.name for field in table.schema().fields} != set(TABLES[name].names):
+            raise LakeError(
+                f"the table {self.root / name} has the columns of another version of Millrace:"
+                " call `millrace rebuild` with a new folder as --lake"
+            )
+        self._opened[name] = table
         return table
 
     # Writing
@@ -173,17 +183,26 @@ class Lake:
                 (staging / name / file.path).rename(target)
         for name, change in changes.items():
             if change:
-                versions[name] = _commit(self.root / name, TABLES[name], change, self.versions.get(name, 0), run_id)
+                versions[name] = _commit(self._latest(name), TABLES[name], change, self.versions.get(name, 0), run_id)
         self._record(journal, versions, run_id)
         if not keep_staging:
             shutil.rmtree(staging, ignore_errors=True)
+
+    def _latest(self, name: str) -> DeltaTable:
+        """A table as it stands, whoever has changed it."""
+        table = self._opened.get(name)
+        if table is None:
+            return DeltaTable(str(self.root / name))
+        table.update_incremental()
+        return table
 
     def _record(self, journal: Sequence[Mapping[str, Any]], versions: Mapping[str, int], run_id: str) -> None:
         rows = [dict(row) for row in journal]
         rows[-1].update(versions=sorted(versions.items()), state=self.state + 1)
         path = self.root / _JOURNAL
         written = table_files.write_partitioned(RUNS, pa.Table.from_pylist(rows, schema=RUNS.arrow.remove_metadata()), path)
-        _commit(path, RUNS, Change(added=written), DeltaTable(str(path)).version(), run_id)
+        runs = DeltaTable(str(path))
+        _commit(runs, RUNS, Change(added=written), runs.version(), run_id)
         self.versions, self.state = dict(versions), self.state + 1
 
     def _restore(self, command: str) -> None:
@@ -198,6 +217,7 @@ class Lake:
                 table.restore(wanted)
                 table = DeltaTable(str(self.root / name))
             restored[name] = table.version()
+            self._keep(name, table)
         if restored != self.versions or self.state < 0:
             now = dt.datetime.now(dt.UTC)
             step = "create" if self.state < 0 else "restore"
@@ -241,11 +261,10 @@ def _create(root: Path, table: Table) -> None:
     )
 
 
-def _commit(path: Path, table: Table, change: Change, expected: int, run_id: str) -> int:
+def _commit(delta: DeltaTable, table: Table, change: Change, expected: int, run_id: str) -> int:
     """Add and remove these files in one commit; gives the new version."""
-    delta = DeltaTable(str(path))
     if delta.version() != expected:
-        raise LakeError(f"the table {path} was changed by someone else while this run worked: call the run again")
+        raise LakeError(f"the table {table.name} was changed by someone else while this run worked: call the run again")
     now = int(dt.datetime.now(dt.UTC).timestamp() * 1000)
     actions: list[AddAction | RemoveAction] = [
         RemoveAction(path=file.path, data_change=True, deletion_timestamp=now, size=file.size, partition_values=_logged(file.partition))

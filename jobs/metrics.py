@@ -42,11 +42,19 @@ class NewState:
 
     def frame(self, spark: SparkSession, name: str, staying: Iterable[TableFile], *columns: str) -> DataFrame:
         """The rows of the run's own files, and of these of the lake that stay."""
-        change = self.changes.get(name, Change())
-        gone = {file.path for file in change.removed}
-        own = read_parquet(spark, TABLES[name], self.folder / name, [file.path for file in change.added], *columns)
-        kept = [file for file in staying if file.path not in gone]
-        return own.unionByName(self.lake.frame(spark, name, kept, *columns)) if kept else own
+        own, kept = self.own(spark, name, *columns), self.kept(spark, name, staying, *columns)
+        return own if kept is None else own.unionByName(kept)
+
+    def own(self, spark: SparkSession, name: str, *columns: str) -> DataFrame:
+        """The rows of the run's own files."""
+        paths = [file.path for file in self.changes.get(name, Change()).added]
+        return read_parquet(spark, TABLES[name], self.folder / name, paths, *columns)
+
+    def kept(self, spark: SparkSession, name: str, files: Iterable[TableFile], *columns: str) -> DataFrame | None:
+        """The rows of those of these files of the lake that stay; None where none does."""
+        gone = {file.path for file in self.changes.get(name, Change()).removed}
+        kept = [file for file in files if file.path not in gone]
+        return self.lake.frame(spark, name, kept, *columns) if kept else None
 
 
 def compute(spark: SparkSession, state: NewState, landed: Iterable[Partition], run_id: str, *, from_nothing: bool = False) -> Change:

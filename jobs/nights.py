@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs import first_sessions, landing, survey
@@ -65,7 +66,8 @@ def rebuild(settings: Settings, gone: str | None) -> int:
 def _where(settings: Settings, outcome: Outcome) -> None:
     """Print some of the sessions that a run made, and where everything is."""
     lake = Lake.open(settings.paths.lake)
-    first_sessions.show(lake, pc.field("run_id") == outcome.run_id)
+    of_night = pc.field("session_date") == pa.scalar(outcome.night)
+    first_sessions.show(lake, of_night & (pc.field("run_id") == outcome.run_id))
     if outcome.night is not None:
         tell(f"checks: {pages_of(lake.root, outcome.night) / 'index.html'}")
         tell(f"report: millrace report --lake {lake.root} --date {outcome.night}")

@@ -22,7 +22,7 @@ from schemas.events import EVENTS
 from schemas.sessions import SESSION_CHAINS, SESSION_EVENTS, SESSIONS
 from schemas.table import Table, spark_schema
 from transforms import chains
-from transforms.sessions import INPUT, SessionRules, as_input, build
+from transforms.sessions import INPUT, USED_KEYS, SessionRules, as_input, build
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -60,22 +60,19 @@ def rebuild(spark: SparkSession, inputs: Inputs) -> dict[str, Change]:
     elif chain_files:
         removed = _events(spark, inputs.lake.root / EVENTS.name, [file.path for file in inputs.events.removed])
         spans = chains.changed_spans(added.unionByName(removed), inputs.rules)
-        folder = inputs.folder / "_sessions"
-        candidates = touched.candidates(spark, inputs.lake, SESSION_CHAINS, chain_files, spans, folder)
-        found = chains.touched(candidates, touched.written_spans(spark, folder))
-        found.write.parquet(str(folder / "touched"))
-        rows = pq.read_table(folder / "touched", columns=["source", "chain_id", "chain_date", "landing_dates", "sessions"])
-        if rows.num_rows:
-            beside = touched.events_beside(
-                spark,
-                inputs.lake,
-                inputs.events,
-                set(rows["source"].to_pylist()),
-                set(pc.list_flatten(rows["landing_dates"]).to_pylist()),
-                INPUT.names,
-            )
-            in_touched = spark.read.schema(SESSION_CHAINS.spark()).parquet(str(folder / "touched"))
-            events = added.unionByName(chains.events_of(beside, in_touched))
+        search = touched.Search(
+            spark, inputs.lake, SESSION_CHAINS, chain_files, chains.COLUMNS, chains.IDENTITY, inputs.folder / "_sessions"
+        )
+        decided_path = search.folder / "touched"
+        chains.touched(*search.candidates(spans)).write.parquet(str(decided_path))
+        decided = pq.read_table(decided_path)
+        pq.write_table(decided.filter(decided["stays"]).select(USED_KEYS.names).cast(USED_KEYS), _used_keys(inputs))
+        going = decided.filter(pc.invert(decided["stays"]))
+        if going.num_rows:
+            rows = search.whole(going)
+            dates = set(pc.list_flatten(rows["landing_dates"]).to_pylist())
+            beside = touched.events_beside(spark, inputs.lake, inputs.events, set(rows["source"].to_pylist()), dates, INPUT.names)
+            events = added.unionByName(chains.events_of(beside, spark.read.parquet(str(decided_path)).where("NOT stays")))
             touched.drop(spark, inputs.lake, inputs.folder, _going(rows), changes)
     keyed = events.where("session_input.key is not null").repartition("source", "session_input.key")
     reports = keyed.mapInArrow(_builder(inputs), spark_schema(workers.REPORT)).toArrow()
@@ -106,9 +103,15 @@ def _going(found: pa.Table) -> list[touched.Rows]:
 
 def _builder(inputs: Inputs) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """The function that a worker runs on whole keys: events in, files of the three tables out."""
-    folder, run_id, rules = inputs.folder, inputs.run_id, inputs.rules
+    folder, run_id, rules, used_keys_path = inputs.folder, inputs.run_id, inputs.rules, _used_keys(inputs)
 
     def build_and_write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return workers.write_built(build(map(as_input, batches), rules), _BUILT, folder, run_id)
+        used_keys = pq.read_table(used_keys_path) if used_keys_path.exists() else None
+        return workers.write_built(build(map(as_input, batches), rules, used_keys), _BUILT, folder, run_id)
 
     return build_and_write
+
+
+def _used_keys(inputs: Inputs) -> Path:
+    """Where the keys stand that have a session before all that changed."""
+    return inputs.folder / "_sessions" / "used_keys.parquet"

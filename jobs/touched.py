@@ -6,7 +6,7 @@ Shared by the steps that build rows from chains: sessions and workflow summaries
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,8 @@ from jobs import workers
 from jobs.lake import Change, Lake, TableFile, read_parquet
 from jobs.table_files import NO_VALUE
 from schemas.events import EVENTS
-from schemas.table import Table
+from schemas.table import BIGINT, Table, spark_schema
+from transforms.documents import short_hash
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -35,30 +36,55 @@ class Rows:
     partitions: Collection[tuple[str, ...]]  # values of the partition's columns, as text
 
 
-def places(*values: pa.Array) -> set[tuple[str, ...]]:
+def places(*values: pa.Array | pa.ChunkedArray) -> set[tuple[str, ...]]:
     """The distinct partitions that these values of the partition's columns name, row by row."""
     return set(zip(*(pc.fill_null(column.cast(pa.string()), NO_VALUE).to_pylist() for column in values), strict=True))
 
 
-def candidates(spark: SparkSession, lake: Lake, chains: Table, files: list[TableFile], spans: DataFrame, folder: Path) -> DataFrame:
-    """The chains of all keys in `spans`, whole; found by a look into the column `key` of these files.
+@dataclass(frozen=True)
+class Search:
+    """The search for the chains that a change touches."""
 
-    `spans` is written below `folder`, once, and may be read from there: see `written_spans`.
-    """
-    spans.write.mode("overwrite").parquet(str(_spans(folder)))
-    keys = pc.unique(pq.read_table(_spans(folder), columns=["key"])["key"]).drop_null()
-    probe = workers.Probe(chains, lake.root / chains.name, files, "key", tuple(chains.names))
-    found = probe.find(spark, keys, folder / "chains")
-    return spark.read.schema(chains.spark()).parquet(*map(str, found)) if found else spark.createDataFrame([], chains.spark())
+    spark: SparkSession
+    lake: Lake
+    chains: Table
+    files: Sequence[TableFile]  # those of the table in which a chain may stand
+    columns: tuple[str, ...]  # of a chain, for the decision
+    identity: tuple[str, ...]  # of a chain, what tells it from all others
+    folder: Path  # in the run's staging folder
+
+    def candidates(self, spans: DataFrame) -> tuple[DataFrame, DataFrame]:
+        """All chains of the keys that the spans bear, with the columns for the decision; and the spans, worked out once."""
+        spans.write.mode("overwrite").parquet(str(self.folder / "spans"))
+        keys = pc.unique(pq.read_table(self.folder / "spans", columns=["key"])["key"]).drop_null()
+        probe = workers.Probe(self.chains, self.lake.root / self.chains.name, self.files, "key_hash", self.columns)
+        found = probe.find(self.spark, _hashes(keys), self.folder / "candidates")
+        schema = spark_schema(pa.schema([pa.field(name, self.chains[name].type) for name in self.columns]))
+        reader = self.spark.read.schema(schema)
+        chains = reader.parquet(*map(str, found)) if found else self.spark.createDataFrame([], schema)
+        return chains, self.spark.read.parquet(str(self.folder / "spans"))
+
+    def whole(self, decided: pa.Table) -> pa.Table:
+        """These chains with all their columns, read from the partitions in which they stand."""
+        partitions = places(*(decided[name] for name in self.chains.partitioned_by))
+        files = [file for file in self.files if _place(self.chains, file) in partitions]
+        probe = workers.Probe(self.chains, self.lake.root / self.chains.name, files, "key_hash", tuple(self.chains.names))
+        found = probe.find(self.spark, _hashes(pc.unique(decided["key"])), self.folder / "whole")
+        rows = pa.concat_tables([self.chains.arrow.remove_metadata().empty_table(), *map(pq.read_table, found)])
+        return rows.filter(pc.is_in(self._names(rows), value_set=self._names(decided).combine_chunks()))
+
+    def _names(self, rows: pa.Table) -> pa.ChunkedArray:
+        """What tells each chain from all others, as one text."""
+        parts = [rows[name].cast(BIGINT) if pa.types.is_timestamp(rows[name].type) else rows[name] for name in self.identity]
+        return pc.binary_join_element_wise(*(part.cast(pa.string()) for part in parts), "\x1f")
 
 
-def written_spans(spark: SparkSession, folder: Path) -> DataFrame:
-    """The spans that `candidates` was given."""
-    return spark.read.parquet(str(_spans(folder)))
+def _hashes(keys: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return pa.array([short_hash(key) for key in keys.to_pylist()], BIGINT)
 
 
-def _spans(folder: Path) -> Path:
-    return folder / "spans"
+def _place(table: Table, file: TableFile) -> tuple[str, ...]:
+    return tuple(file.partition[name] for name in table.partitioned_by)
 
 
 def events_beside(
@@ -78,10 +104,7 @@ def drop(spark: SparkSession, lake: Lake, folder: Path, going: Iterable[Rows], c
     """Write the files that hold such rows again without them, and note that in `changes`."""
     going = list(going)
     files = [
-        (rows.table.name, file)
-        for rows in going
-        for file in lake.files(rows.table.name)
-        if tuple(file.partition[name] for name in rows.table.partitioned_by) in rows.partitions
+        (rows.table.name, file) for rows in going for file in lake.files(rows.table.name) if _place(rows.table, file) in rows.partitions
     ]
     ids = pa.concat_tables([pa.table({"table": pa.repeat(pa.scalar(rows.table.name), len(rows.ids)), "id": rows.ids}) for rows in going])
     reports = workers.write_without(spark, lake.root, folder, files, ids, {rows.table.name: rows.id_column for rows in going})

@@ -59,16 +59,24 @@ def rebuild(spark: SparkSession, inputs: Inputs) -> dict[str, Change]:
     new = _events(spark, inputs.folder / EVENTS.name, added)
     events = workflow_chains.steps(new)
     if chain_files and not inputs.from_nothing:
-        folder = inputs.folder / "_workflows"
+        search = touched.Search(
+            spark,
+            inputs.lake,
+            WORKFLOW_CHAINS,
+            chain_files,
+            workflow_chains.COLUMNS,
+            workflow_chains.IDENTITY,
+            inputs.folder / "_workflows",
+        )
         changed = new.unionByName(_events(spark, inputs.lake.root / EVENTS.name, removed))
-        spans = workflow_chains.changed_spans(changed, inputs.rules)
-        candidates = touched.candidates(spark, inputs.lake, WORKFLOW_CHAINS, chain_files, spans, folder)
-        workflow_chains.touched(candidates, touched.written_spans(spark, folder)).write.parquet(str(folder / "touched"))
-        rows = pq.read_table(folder / "touched", columns=["chain_id", "chain_date", "landing_dates", "summaries"])
-        if rows.num_rows:
+        decided_path = search.folder / "touched"
+        workflow_chains.touched(*search.candidates(workflow_chains.changed_spans(changed, inputs.rules))).write.parquet(str(decided_path))
+        decided = pq.read_table(decided_path)
+        if decided.num_rows:
+            rows = search.whole(decided)
             dates = set(pc.list_flatten(rows["landing_dates"]).to_pylist())
             beside = touched.events_beside(spark, inputs.lake, inputs.events, _SOURCES, dates, workflow_chains.EVENT_COLUMNS)
-            in_touched = spark.read.schema(WORKFLOW_CHAINS.spark()).parquet(str(folder / "touched"))
+            in_touched = spark.read.parquet(str(decided_path))
             events = events.unionByName(workflow_chains.events_of(workflow_chains.steps(beside), in_touched))
             touched.drop(spark, inputs.lake, inputs.folder, _going(rows), changes)
     reports = workflow_chains.in_order(events).mapInArrow(_builder(inputs), spark_schema(workers.REPORT)).toArrow()

@@ -124,6 +124,7 @@ SESSION_CHAINS = Table(
         column("source", STRING, "which of the landed formats", required=True),
         column("chain_id", STRING, "SHA-256 of source, key and the chain's first event", required=True),
         column("key", STRING, "session key of all its events: canonical JSON of its fields", required=True),
+        column("key_hash", BIGINT, "64-bit hash of key, by which chains are found", required=True),
         column("kind", STRING, "how sessions of this key are made", required=True, values=SESSION_KINDS),
         column("first_time", TIMESTAMP, "earliest time that the chain covers", required=True),
         column("last_time", TIMESTAMP, "latest time that the chain covers", required=True),
@@ -205,6 +206,7 @@ WORKFLOW_CHAINS = Table(
         column(
             "key", STRING, "group of all its events: canonical JSON of did, channel, pdata_id (without did, of the UTC day)", required=True
         ),
+        column("key_hash", BIGINT, "64-bit hash of key, by which chains are found", required=True),
         column("first_ets", BIGINT, "time of its first event as sent", unit="epoch ms", required=True),
         column("last_ets", BIGINT, "time of its last event as sent", unit="epoch ms", required=True),
         column("landing_dates", array_of(DATE), "landing dates of its events, sorted", required=True),

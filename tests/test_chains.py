@@ -14,7 +14,10 @@ NOON = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
 EVENT = (
     "source string, event_time timestamp, duration_ms bigint, session_input struct<key: string, kind: string, user: boolean, link: string>"
 )
-CHAIN = "chain_id string, source string, key string, kind string, first_time timestamp, last_time timestamp, links array<string>"
+CHAIN = (
+    "chain_id string, source string, key string, kind string, first_time timestamp, last_time timestamp, links array<string>,"
+    " unassigned array<struct<event_date: date, count: bigint>>"
+)
 
 
 def at(minutes: float) -> dt.datetime:
@@ -30,14 +33,15 @@ def changes(
 
 
 def chains(spark: SparkSession, *rows: tuple[str, str, str, float, float, list[str]]) -> DataFrame:
-    """Chains: id, key, kind, first and last minute, links."""
-    return spark.createDataFrame(
-        [(name, "s", key, kind, at(first), at(last), links) for name, key, kind, first, last, links in rows], CHAIN
-    )
+    """Chains: id, key, kind, first and last minute, links; one whose id says that it is loose has no session."""
+    loose = [(NOON.date(), 1)]
+    made = [(name, "s", key, kind, at(first), at(last), links, loose * ("loose" in name)) for name, key, kind, first, last, links in rows]
+    return spark.createDataFrame(made, CHAIN)
 
 
 def ids(frame: DataFrame) -> list[str]:
-    return sorted(row["chain_id"] for row in frame.toArrow().to_pylist())
+    """The chains that are touched; in brackets those that stay and tell that their key was used before."""
+    return sorted(f"({row['chain_id']})" if row["stays"] else row["chain_id"] for row in frame.toArrow().to_pylist())
 
 
 def test_a_chain_within_the_silence_is_touched_and_one_beyond_it_is_not(spark: SparkSession) -> None:
@@ -54,9 +58,28 @@ def test_a_chain_of_another_key_is_not_touched(spark: SparkSession) -> None:
     assert ids(touched(chains(spark, ("other", "l", "derived", 0, 1, [])), changes(spark, ("k", "derived", 0, None)))) == []
 
 
-def test_all_chains_of_a_key_that_its_client_gave_out_are_touched(spark: SparkSession) -> None:
-    known = chains(spark, ("long ago", "k", "keyed", -100_000, -99_000, []), ("now", "k", "keyed", -5, 5, []))
-    assert ids(touched(known, changes(spark, ("k", "keyed", 0, None)))) == ["long ago", "now"]
+def test_a_key_that_its_client_gave_out_is_touched_whole_when_its_first_session_may_change(spark: SparkSession) -> None:
+    known = chains(spark, ("first", "k", "keyed", -5, 5, []), ("later", "k", "keyed", 99_000, 100_000, []))
+    assert ids(touched(known, changes(spark, ("k", "keyed", 0, None)))) == ["first", "later"]
+    assert ids(touched(known, changes(spark, ("k", "keyed", -90_000, None)))) == ["first", "later"]
+    assert ids(touched(known, changes(spark, ("k", "keyed", 1445, None)))) == ["first", "later"]
+
+
+def test_of_a_key_whose_first_session_lies_before_all_changes_the_later_chains_alone_are_touched(spark: SparkSession) -> None:
+    known = chains(
+        spark,
+        ("loose", "k", "keyed", -300_000, -299_000, []),
+        ("first", "k", "keyed", -200_000, -199_000, []),
+        ("second", "k", "keyed", -100_000, -99_000, []),
+        ("now", "k", "keyed", -5, 5, []),
+    )
+    assert ids(touched(known, changes(spark, ("k", "keyed", 0, None)))) == ["(first)", "now"]
+    assert ids(touched(known, changes(spark, ("k", "keyed", 1446, None)))) == ["(first)"]
+
+
+def test_chains_without_a_session_do_not_make_a_key_used(spark: SparkSession) -> None:
+    known = chains(spark, ("loose", "k", "keyed", -200_000, -199_000, []), ("now", "k", "keyed", -5, 5, []))
+    assert ids(touched(known, changes(spark, ("k", "keyed", 1440 + 5, None)))) == ["loose", "now"]
 
 
 def test_a_session_ping_touches_what_it_spans(spark: SparkSession) -> None:

@@ -17,8 +17,8 @@ from transforms.documents import (
     InvalidJsonError,
     canonical,
     content_hash,
-    event_hash,
     parse,
+    short_hash,
     with_batch,
     without_secrets,
 )
@@ -152,10 +152,10 @@ def test_a_content_hash_knows_neither_the_order_of_keys_nor_the_secrets() -> Non
 
 
 def test_an_event_hash_is_a_signed_64_bit_number_that_never_changes() -> None:
-    assert event_hash("INTERACT:54a90de8646416c1cf8b21b8d4c3128a") == int.from_bytes(
+    assert short_hash("INTERACT:54a90de8646416c1cf8b21b8d4c3128a") == int.from_bytes(
         hashlib.blake2b(b"INTERACT:54a90de8646416c1cf8b21b8d4c3128a", digest_size=8).digest(), "little", signed=True
     )
-    hashes = [event_hash(str(number)) for number in range(1000)]
+    hashes = [short_hash(str(number)) for number in range(1000)]
     assert len(set(hashes)) == 1000
     assert min(hashes) < 0 < max(hashes)
     assert all(-(2**63) <= hashed < 2**63 for hashed in hashes)

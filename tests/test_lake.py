@@ -14,9 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, Field
 
 from jobs import lake as lakes
+from jobs import workers
 from jobs.errors import LakeBusyError, LakeError
 from jobs.lake import Change, Lake
 from jobs.table_files import write_partitioned
@@ -188,3 +189,33 @@ def test_statistics_never_hide_a_row(tmp_path: Path) -> None:
         assert lake.arrow(FILES.name, ["file"], pc.field("file") == name)["file"].to_pylist() == [name]
     assert lake.arrow(FILES.name, ["file"], pc.field("error").is_null()).num_rows == 3
     assert lake.arrow(RUNS.name, ["step"], pc.field("step") == "publish").num_rows == 1
+
+
+def test_a_row_without_a_partition_date_comes_back_and_can_be_removed(tmp_path: Path) -> None:
+    table = TABLES["workflow_chains"]
+    row = {
+        "chain_id": "c",
+        "key": '["d"]',
+        "key_hash": 1,
+        "first_ets": 10**17,
+        "last_ets": 10**17,
+        "landing_dates": [NIGHT],
+        "summaries": [],
+    }
+    rows = pa.Table.from_pylist([row | {"run_id": "one"}], schema=table.arrow.remove_metadata())
+    with Lake.writing(tmp_path, "test") as lake:
+        lake.publish({table.name: Change(added=write_partitioned(table, rows, lake.staging("one") / table.name))}, journal("one"), "one")
+    held = Lake.open(tmp_path).arrow(table.name).to_pylist()
+    assert [(one["chain_date"], one["first_ets"]) for one in held] == [(None, 10**17)]
+    with Lake.writing(tmp_path, "test") as lake:
+        (file,) = lake.files(table.name)
+        assert workers.read_whole(table, tmp_path / table.name, file).to_pylist() == held
+        lake.publish({table.name: Change(removed=[file])}, journal("two"), "two")
+    assert Lake.open(tmp_path).arrow(table.name).num_rows == 0
+
+
+def test_a_lake_of_another_version_is_left_alone(tmp_path: Path) -> None:
+    publish(tmp_path, "one", "a")
+    DeltaTable(str(tmp_path / FILES.name)).alter.add_columns([Field("since", "string", nullable=True)])
+    with pytest.raises(LakeError, match="another version of Millrace: call `millrace rebuild`"), Lake.writing(tmp_path, "test"):
+        pass

@@ -26,7 +26,7 @@ TABLE = Table(
 
 def found(spark: SparkSession, *rows: tuple[str | None, str | None, int | None, str | None, str | None]) -> dict[str, int]:
     frame = spark.createDataFrame(list(rows), "id string, part string, size bigint, kind string, note string")
-    return {row["rule"]: row["observed"] for row in observe(frame, TABLE).toArrow().to_pylist()}
+    return {row["rule"]: row["observed"] for row in observe(frame, None, TABLE).toArrow().to_pylist()}
 
 
 GOOD = ("x", "p", 3, "a", None)
@@ -59,3 +59,11 @@ def test_a_required_column_that_no_partition_holds_is_counted_when_it_is_written
 
 def test_columns_that_no_rule_looks_at_are_not_read() -> None:
     assert columns_needed(TABLE) == ("id", "part", "size", "kind")
+
+
+def test_rows_that_stand_beside_the_new_ones_count_for_the_key_alone(spark: SparkSession) -> None:
+    columns = "id string, part string, size bigint, kind string"
+    rows = spark.createDataFrame([("x", "p", 3, "a"), ("y", "p", 12, "b")], columns)
+    beside = spark.createDataFrame([("x", "p", 99, "?"), ("z", "p", 99, "?")], columns)
+    counted = {row["rule"]: row["observed"] for row in observe(rows, beside, TABLE).toArrow().to_pylist()}
+    assert {rule: count for rule, count in counted.items() if count} == {"id, part is unique": 1, "size is at most 10": 1}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from schemas.events import EVENTS, REJECTED_EVENTS
 from transforms import sunbird
-from transforms.documents import canonical, content_hash, event_hash
+from transforms.documents import canonical, content_hash, short_hash
 from transforms.lines import split_lines
 from transforms.records import RECORDS, Counts, Place, TimeRules, to_records
 from transforms.source import Source
@@ -85,7 +85,7 @@ def test_an_accepted_record_tells_where_it_landed() -> None:
         PLACE.file,
     )
     assert (record["event_id"], record["record"], record["position"]) == ("m3", 2, 1)
-    assert record["event_hash"] == event_hash("m3")
+    assert record["event_hash"] == short_hash("m3")
     assert record["raw"] is record["reason"] is None
 
 

@@ -133,6 +133,6 @@ def content_hash(source: str, document: Any) -> str:
     return hashlib.sha256(source.encode() + b"\n" + canonical(without_secrets(document))).hexdigest()
 
 
-def event_hash(event_id: str) -> int:
-    """A signed 64-bit hash of an event_id, by which copies are found."""
-    return int.from_bytes(hashlib.blake2b(event_id.encode(), digest_size=8).digest(), "little", signed=True)
+def short_hash(text: str) -> int:
+    """A signed 64-bit hash of an event_id or a key, by which those that may be equal are found."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)

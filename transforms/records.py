@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from schemas.events import EVENTS, REJECTED_EVENTS, STORED_SESSION_INPUT, WORKFLOW_INPUT
 from schemas.table import STRING, TIMESTAMP
-from transforms.documents import SECRET_FIELD, InvalidJsonError, canonical, content_hash, event_hash, parse, without_secrets
+from transforms.documents import SECRET_FIELD, InvalidJsonError, canonical, content_hash, parse, short_hash, without_secrets
 from transforms.lines import Line
 from transforms.source import Columns, Record, Refusal, Source
 from transforms.times import DAY_MS, landing_ms
@@ -204,7 +204,7 @@ def _accepted(source: Source, found: _Found, place: Place, rules: TimeRules) -> 
         "status": _repeated("accepted", STRING, size),
         "source": _repeated(source.name, STRING, size),
         "event_id": pa.array(event_ids, STRING),
-        "event_hash": pa.array([event_hash(event_id) for event_id in event_ids], pa.int64()),
+        "event_hash": pa.array([short_hash(event_id) for event_id in event_ids], pa.int64()),
         "event_time": _times(event_ms),
         "event_date": pa.array([event // DAY_MS for event in event_ms], pa.int32()).cast(pa.date32()),
         "client_time": _times(mapped["client_ms"]),

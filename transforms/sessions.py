@@ -20,11 +20,12 @@ import pyarrow.compute as pc
 from schemas.events import EVENTS, REPORTED, SESSION_INPUT
 from schemas.sessions import SESSION_CHAINS, SESSION_EVENTS, SESSIONS
 from schemas.table import BIGINT, STRING, Table
+from transforms.documents import short_hash
 from transforms.session_rules import SessionQueries, SessionRules
 from transforms.sessions_from_events import FROM_EVENTS
 from transforms.sessions_from_pings import FROM_PINGS
 
-__all__ = ["BUILT", "INPUT", "SessionRules", "as_input", "build"]
+__all__ = ["BUILT", "INPUT", "USED_KEYS", "SessionRules", "as_input", "build"]
 
 _READ = (
     "source",
@@ -60,6 +61,9 @@ BUILT = pa.schema(
     [pa.field("session", _row_type(SESSIONS)), pa.field("member", _row_type(SESSION_EVENTS)), pa.field("chain", _row_type(SESSION_CHAINS))]
 )
 
+# Keys that were used before.
+USED_KEYS = pa.schema([("source", STRING), ("key", STRING)])
+
 _ROWS_PER_BATCH = 10_000
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,  # the worker is one of many
@@ -84,11 +88,12 @@ def as_input(events: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=INPUT)
 
 
-def build(batches: Iterable[pa.RecordBatch], rules: SessionRules) -> Iterator[pa.RecordBatch]:
+def build(batches: Iterable[pa.RecordBatch], rules: SessionRules, used_keys: pa.Table | None = None) -> Iterator[pa.RecordBatch]:
     """The sessions of these events, their events and their chains.
 
     In: batches of INPUT, rows in any order, that together hold all events of each chain of which they hold one, and of
-    keyed keys all chains. Times are whole milliseconds. Events without a key belong to no session.
+    keyed keys all chains, but for those named in `used_keys` (USED_KEYS): these have a session before all events given.
+    Times are whole milliseconds. Events without a key belong to no session.
     Out: batches of BUILT, of bounded size. The same events give the same rows, in whatever order they come.
     """
     events = list(batches)
@@ -98,6 +103,7 @@ def build(batches: Iterable[pa.RecordBatch], rules: SessionRules) -> Iterator[pa
     kinds = set(pc.unique(arrived["kind"]).to_pylist())
     with duckdb.connect(":memory:", config=_CONFIG) as database:
         database.register("arrived", arrived.drop_columns(["reported"]))
+        database.register("used_keys", USED_KEYS.empty_table() if used_keys is None else used_keys)
         database.execute(_MACROS)
         for name, number in dataclasses.asdict(rules).items():
             database.execute(f"SET VARIABLE {name} = {int(number)}")
@@ -144,7 +150,9 @@ def _built(database: duckdb.DuckDBPyConnection, queries: SessionQueries, reporte
     sessions = _with_lists(database, "session", queries.sessions, queries.session_lists)
     yield from _filling("session", sessions.append_column("reported", reported.take(sessions["reported_row"])))
     yield from _filling("member", database.sql(queries.members).to_arrow_table())
-    yield from _filling("chain", _with_lists(database, "chain", queries.chains, queries.chain_lists))
+    chains = _with_lists(database, "chain", queries.chains, queries.chain_lists)
+    hashes = pa.array([short_hash(key) for key in chains["key"].to_pylist()], BIGINT)
+    yield from _filling("chain", chains.append_column("key_hash", hashes))
 
 
 def _identify(database: duckdb.DuckDBPyConnection, what: str, *prefix: str) -> None:

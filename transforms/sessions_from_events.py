@@ -11,7 +11,8 @@ The rules (session rules, section 1), as the queries below follow them:
 - The gap from one user event to the next belongs to the event that opens it: to its environment, and to the page that is
   open then. It counts 0 when it is idle (longer than `idle_ms`) or when the event pauses.
 - A page_view opens its page, in its environment; without a page id it closes the open page and opens none.
-- `key_reused`: an earlier chain of the same keyed key is a session too. So all chains of such a key must arrive together.
+- `key_reused`: an earlier chain of the same keyed key is a session too. So all chains of such a key must arrive together, or
+  be known to come after one that is a session.
 
 - Two flags more than the rules name: `overlong`, and `time_replaced` where the client's time of one of its user events is not
   believed and the server's stands in its place.
@@ -78,8 +79,11 @@ SELECT
     key,
     event_id,
     landing_date,
-    kind = 'keyed' AND row_number() OVER (PARTITION BY key_number ORDER BY chain) > 1 AS is_reused
-FROM chain_totals JOIN arrived ON arrived.row = first_user_row
+    kind = 'keyed'
+        AND (used_keys.key IS NOT NULL OR row_number() OVER (PARTITION BY key_number ORDER BY chain) > 1) AS is_reused
+FROM chain_totals
+JOIN arrived ON arrived.row = first_user_row
+LEFT JOIN used_keys USING (source, key)
 """
 
 # One row per event of a session, of any kind.

@@ -57,6 +57,11 @@ def changed_spans(events: DataFrame, rules: WorkflowRules) -> DataFrame:
     )
 
 
+# What `touched` reads of a chain, and what tells one from all others.
+COLUMNS = ("key", "first_ets", "last_ets", "chain_date")
+IDENTITY = ("key", "first_ets")
+
+
 def touched(chains: DataFrame, spans: DataFrame) -> DataFrame:
     """The chains that a change touches: one row each, with all their columns."""
     from pyspark.sql import functions as F

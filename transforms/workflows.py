@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from schemas.sessions import WORKFLOW_CHAINS, WORKFLOW_SUMMARIES
 from schemas.table import BIGINT, DATE, STRING, Table
+from transforms.documents import short_hash
 from transforms.times import DAY_MS, MINUTE_MS, representable
 from transforms.workflow_tallies import Event, Tally
 
@@ -131,6 +132,7 @@ class _Chain:
             {
                 "chain_id": _hash("workflow", *self._key, self._first.event_id, self._first.ets),
                 "key": self._first.key,
+                "key_hash": short_hash(self._first.key),
                 "first_ets": self._first.ets,
                 "last_ets": self._previous_ms,
                 "landing_dates": sorted(self._landing_dates),
