@@ -1,21 +1,26 @@
-"""What is made of landed lines, without Spark: the rows of `events`, and of the tables of sessions; and a lake of them."""
+"""What is made of landed lines, without Spark: events, sessions and workflow summaries as rows; and a lake of them."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import tiny_lake
-from session_rows import Sessions, rows_of
+from session_rows import rows_of
 
+from schemas.events import SESSION_KINDS
 from transforms.lines import split_lines
 from transforms.records import Place, TimeRules, to_records
+from transforms.session_rules import SessionQueries
 from transforms.sessions import SessionRules, as_input, build
 from transforms.sources import SOURCES
+from transforms.workflows import INPUT, WorkflowRules, summarise
 
 Row = dict[str, Any]
 
@@ -25,32 +30,74 @@ class Made(NamedTuple):
 
     events: list[Row]
     rejected: list[Row]
-    built: Sessions
+    sessions: list[Row]  # by their start
+    members: list[Row]  # of `session_events`: session by session, in order
+    chains: list[Row]
+
+    def events_of(self, session: Row) -> list[Row]:
+        """The events of a session, in order."""
+        key = itemgetter("source", "event_id", "landing_date")
+        by_key = {key(event): event for event in self.events}
+        return [by_key[key(member)] for member in self.members if member["session_id"] == session["session_id"]]
+
+    def unassigned(self, kinds: Sequence[str] = SESSION_KINDS) -> int:
+        """How many events with a key of these kinds are in no session."""
+        return sum(day["count"] for chain in self.chains if chain["kind"] in kinds for day in chain["unassigned"])
 
 
-def place(file: str) -> Place:
-    """Where a file of this path below the landing root landed."""
+def records_of(file: str, content: bytes) -> pa.RecordBatch:
+    """The records of a file, which is named by its path below the landing root."""
     source, date, *hour, _ = file.split("/")
-    return Place(source, dt.date.fromisoformat(date.removeprefix("date=")), int(hour[0].removeprefix("hour=")) if hour else None, file)
+    landing_hour = int(hour[0].removeprefix("hour=")) if hour else None
+    place = Place(source, dt.date.fromisoformat(date.removeprefix("date=")), landing_hour, file)
+    records, _ = to_records(SOURCES[source], list(split_lines([content])), place, TimeRules())
+    return records
 
 
-def made_of(landed: Iterable[tuple[str, bytes]]) -> Made:
-    """The rows that files make, given as path and content; of an event that came twice the first is kept."""
-    batches = []
-    for file, content in landed:
-        where = place(file)
-        records, _ = to_records(SOURCES[where.source], list(split_lines([content])), where, TimeRules())
-        batches.append(records)
-    rows = pa.Table.from_batches(batches)
-    accepted = rows.filter(pc.equal(rows["status"], "accepted")).to_pylist()
-    events = list({(row["source"], row["event_id"]): row for row in reversed(accepted)}.values())[::-1]
-    read = as_input(pa.RecordBatch.from_pylist(events, schema=rows.schema))
-    built = rows_of(list(build([read], SessionRules())))
-    built.members.sort(key=lambda row: (row["session_id"], row["sequence"]))
-    return Made(events, rows.filter(pc.equal(rows["status"], "rejected")).to_pylist(), built)
+def without_copies(files: Iterable[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """The same records; of an event that came twice, the first."""
+    records = pa.Table.from_batches(files)
+    firsts: dict[tuple[str, str] | int, int] = {}
+    for number, (source, event_id) in enumerate(zip(records["source"].to_pylist(), records["event_id"].to_pylist(), strict=True)):
+        firsts.setdefault(number if event_id is None else (source, event_id), number)
+    kept: list[pa.RecordBatch] = records.take(list(firsts.values())).to_batches()
+    return kept
+
+
+def made_of(files: Sequence[pa.RecordBatch]) -> Made:
+    """The rows that the records of files make, copies of events too."""
+    accepted, rejected = ([records.filter(pc.equal(records["status"], status)) for records in files] for status in ("accepted", "rejected"))
+    built = rows_of(list(build(map(as_input, accepted), SessionRules())))
+    return Made(
+        [event for records in accepted for event in records.to_pylist()],
+        [record for records in rejected for record in records.to_pylist()],
+        sorted(built.sessions, key=lambda row: (row["start_time"], row["session_id"])),
+        sorted(built.members, key=lambda row: (row["session_id"], row["sequence"])),
+        built.chains,
+    )
+
+
+def workflows_of(made: Made) -> list[Row]:
+    """The rows of `workflow_summaries`, by their start; of those that start together the outer ones first."""
+    parts = [event | event["workflow_input"] for event in made.events if event["workflow_input"] is not None]
+    parts.sort(key=lambda row: (row["key"], row["ets"], *_landing_order(row)))
+    steps = pa.RecordBatch.from_pylist([{name: row[name] for name in INPUT.names} for row in parts], schema=INPUT)
+    built = [row["summary"] for batch in summarise([steps], WorkflowRules()) for row in batch.to_pylist()]
+    summaries = [row for row in built if row is not None]
+    return sorted(summaries, key=lambda row: (row["start_time"], row["parent_type"] is not None, -row["time_diff"]))
+
+
+def _landing_order(event: Row) -> tuple[Any, ...]:
+    """Of transforms.workflow_chains, which sorts with Spark."""
+    hour = event["landing_hour"]
+    return event["landing_date"], -1 if hour is None else hour, event["file"], event["record"], event["position"]
+
+
+def flags_of(queries: SessionQueries) -> list[str]:
+    """The flags that the sessions of these queries can have."""
+    return re.findall(r"'(\w+)'", queries.sessions.split("list_where(")[1].split("]")[0])
 
 
 def publish(root: Path, made: Made) -> None:
     """A lake that holds these rows."""
-    tables = {"events": made.events, "sessions": made.built.sessions, "session_events": made.built.members}
-    tiny_lake.publish(root, tables)
+    tiny_lake.publish(root, {"events": made.events, "sessions": made.sessions, "session_events": made.members})

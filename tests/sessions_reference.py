@@ -15,6 +15,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from itertools import combinations, pairwise
 from typing import Any, NamedTuple
 
+from transforms.documents import short_hash
 from transforms.sessions import SessionRules
 
 Row = dict[str, Any]
@@ -118,6 +119,7 @@ def chain(events: Sequence[Row], span: tuple[int, int], sessions: Sequence[Row],
         "source": source,
         "chain_id": digest("chain", source, *json.loads(key), beginning["event_id"], beginning["landing_date"].isoformat()),
         "key": key,
+        "key_hash": short_hash(key),
         "kind": kind,
         "first_time": moment(span[0]),
         "last_time": moment(span[1]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from deltalake import DeltaTable, Field
+from deltalake import DeltaTable
 
 from jobs import lake as lakes
 from jobs import workers
@@ -215,7 +216,10 @@ def test_a_row_without_a_partition_date_comes_back_and_can_be_removed(tmp_path: 
 
 
 def test_a_lake_of_another_version_is_left_alone(tmp_path: Path) -> None:
-    publish(tmp_path, "one", "a")
-    DeltaTable(str(tmp_path / FILES.name)).alter.add_columns([Field("since", "string", nullable=True)])
+    with Lake.writing(tmp_path, "test"):
+        pass
+    shutil.rmtree(tmp_path / FILES.name)
+    columns = FILES.arrow.remove(FILES.names.index("sha256"))
+    DeltaTable.create(str(tmp_path / FILES.name), schema=columns, partition_by=list(FILES.partitioned_by))
     with pytest.raises(LakeError, match="another version of Millrace: call `millrace rebuild`"), Lake.writing(tmp_path, "test"):
         pass

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import tiny_lake
-from landed_lines import Made, made_of, publish
-from session_rows import members_of
+from landed_lines import Made, flags_of, made_of, publish, records_of, without_copies
+from session_rows import HOUR, built, event, members_of
 
 from jobs import cli, session_sheet
 from jobs.errors import LakeError, UsageError
@@ -20,8 +20,10 @@ from jobs.generator.generate import generate
 from jobs.landing import chunks, dates, landed
 from jobs.settings import Settings
 from transforms import sheet_from_events, sheet_from_pings
-from transforms.session_rules import SessionRules
-from transforms.session_sheet import Sheet, Step, numbered
+from transforms.session_rules import SessionQueries, SessionRules
+from transforms.session_sheet import Figure, Sheet, Step, numbered
+from transforms.sessions_from_events import FROM_EVENTS
+from transforms.sessions_from_pings import FROM_PINGS
 from transforms.sources import SOURCES
 
 Row = dict[str, Any]
@@ -54,20 +56,22 @@ def ping(action: str, seconds: float, **said: Any) -> Row:
 
 def made(*documents: Row, file: str = FILE) -> Made:
     """What these documents make, landed as one file."""
-    return made_of([(file, b"\n".join(json.dumps(document).encode() for document in documents))])
+    return made_of([records_of(file, b"\n".join(json.dumps(document).encode() for document in documents))])
+
+
+def sheet(session: Row, events: Sequence[Row]) -> Sheet:
+    module = sheet_from_pings if session["session_kind"] == "reported" else sheet_from_events
+    return module.sheet(session, events, RULES)
 
 
 def sheet_of(rows: Made, session: Row, **other: Any) -> Sheet:
     """The sheet of a session, of whose row some columns may say other things."""
-    by_id = {event["event_id"]: event for event in rows.events if event["source"] == session["source"]}
-    events = [by_id[event_id] for event_id in members_of(rows.built, session["session_id"])]
-    module = sheet_from_pings if session["session_kind"] == "reported" else sheet_from_events
-    return module.sheet(session | other, events, RULES)
+    return sheet(session | other, rows.events_of(session))
 
 
 def steps(*documents: Row, file: str = FILE) -> Sequence[Step]:
     rows = made(*documents, file=file)
-    (session,) = rows.built.sessions
+    (session,) = rows.sessions
     return sheet_of(rows, session).steps
 
 
@@ -78,7 +82,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Made:
     for night in (NIGHT - dt.timedelta(days=1), NIGHT):
         generate(root, night, events=1_500, seed=3, workers=1)
     files = [file for date in dates(root, SOURCES) for source in SOURCES for file in landed(root, source, date)]
-    return made_of((file.file, b"".join(chunks(root, file, hashlib.sha256()))) for file in files)
+    return made_of(without_copies(records_of(file.file, b"".join(chunks(root, file, hashlib.sha256()))) for file in files))
 
 
 @pytest.fixture(scope="module")
@@ -93,17 +97,17 @@ def lake(generated: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_number_of_every_generated_session_is_what_its_events_give(generated: Made) -> None:
     flags = set()
-    for session in generated.built.sessions:
+    for session in generated.sessions:
         assert sheet_of(generated, session).disagreeing == []
         flags |= set(session["flags"])
-    assert {session["session_kind"] for session in generated.built.sessions} == {"derived", "keyed", "reported"}
-    assert flags >= {"clock_skew", "late", "no_end", "reported_mismatch", "zero_length"}
+    assert {session["session_kind"] for session in generated.sessions} == {"derived", "keyed", "reported"}
+    assert flags >= {"clock_skew", "late", "no_end", "reported_mismatch", "time_replaced", "zero_length"}
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real events are not here")
 def test_every_number_of_real_sessions_is_what_their_events_give() -> None:
-    rows = made_of([("sunbird/date=2019-08-20/hour=00/telemetry.jsonl", REAL.read_bytes())])
-    assert [sheet_of(rows, session).disagreeing for session in rows.built.sessions] == [[]] * 24
+    rows = made_of(without_copies([records_of("sunbird/date=2019-08-20/hour=00/telemetry.jsonl", REAL.read_bytes())]))
+    assert [sheet_of(rows, session).disagreeing for session in rows.sessions] == [[]] * 24
 
 
 def test_a_gap_of_exactly_ten_minutes_counts_and_a_longer_one_is_idle() -> None:
@@ -157,11 +161,87 @@ def test_a_ping_says_how_it_joined() -> None:
 def test_a_ping_that_the_rules_do_not_join_is_told() -> None:
     session_ping = ping("session", 60, tab_id="1", load_reason="a", unload_reason="b")
     rows = made(session_ping, ping("event", 60, tab_id="1", event="click"), file=PINGS)
-    (session,) = rows.built.sessions
+    (session,) = rows.sessions
     rows.events[1]["session_input"]["tab"] = "2"
     shown = sheet_of(rows, session)
     assert [step.note for step in shown.steps].count("does not belong to it") == 1
     assert [figure.name for figure in shown.disagreeing] == ["interactions", "events"]
+
+
+# --- why a session is flagged
+
+YEARS_AGO = dt.datetime(2023, 11, 20, 12, tzinfo=dt.UTC)
+REPORTED = {"timespent": 9.0} | dict.fromkeys(("pageviews", "interactions", "start_time", "end_time"))
+REPORTED |= {"envsummary": [], "eventssummary": [], "pagesummary": []}
+
+
+def session_ping(duration_ms: int = 1, **said: Any) -> Row:
+    return event("session", kind="reported", duration_ms=duration_ms, **said)
+
+
+def as_stored(row: Row) -> Row:
+    """The same in `events`, where what a client reported is JSON."""
+    facts = row["session_input"]
+    return row | {"session_input": facts | {"reported": facts["reported"] and json.dumps(facts["reported"])}}
+
+
+# Events that make a session with this flag, and what its sheet says to it.
+FLAGGED: dict[str, tuple[list[Row], str]] = {
+    "clock_skew": ([event("interaction", flags=["clock_skew"])], "event 1: the clock of the phone is wrong"),
+    "key_reused": (
+        [event("interaction", seconds, kind="keyed") for seconds in (0, 25 * HOUR)],
+        "an earlier session has the same key; these events alone do not tell",
+    ),
+    "late": ([event("interaction", flags=[flag]) for flag in ("late", "sent_late")], "events 1–2: landed or sent too late"),
+    "no_end": ([event("start", expects_end=True)], "no event of type end"),
+    "overlong": ([event("interaction", HOUR * hours, kind="keyed") for hours in (0, 20, 40)], "longer than 86,400,000 ms"),
+    "reported_mismatch": (
+        [event("start"), event("session", 1, user=False, reported=REPORTED, reported_rank=0)],
+        "timespent differs from the computed",
+    ),
+    "time_replaced": (
+        [event("start"), event("end", 5, client_time=YEARS_AGO)],
+        "event 2: the client's time is not believed, the server's stands in its place",
+    ),
+    "value_out_of_sums": ([event("transaction", value=1e18)], "event 1: 10^18 or more"),
+    "zero_length": ([event("start")], "it ends when it starts"),
+}
+FLAGGED_PINGS: dict[str, tuple[list[Row], str]] = {
+    "clock_skew": ([session_ping(flags=["clock_skew"])], "event 1: the clock of the phone is wrong"),
+    "late": ([session_ping(flags=["late"])], "event 1: landed or sent too late"),
+    "overlong": ([session_ping(86_400_001)], "longer than 86,400,000 ms"),
+    "time_replaced": (
+        [session_ping(client_time=YEARS_AGO)],
+        "event 1: the client's time is not believed, the server's stands in its place",
+    ),
+    "zero_length": ([session_ping(0)], "its session_duration is 0"),
+}
+
+
+def flag_figures(sheet: Sheet) -> dict[str, Figure]:
+    return {figure.name.removeprefix("flag "): figure for figure in sheet.figures if figure.name.startswith("flag ")}
+
+
+@pytest.mark.parametrize(("flagged", "queries"), [(FLAGGED, FROM_EVENTS), (FLAGGED_PINGS, FROM_PINGS)], ids=["events", "pings"])
+def test_every_flag_that_a_row_can_have_is_explained(flagged: dict[str, tuple[list[Row], str]], queries: SessionQueries) -> None:
+    assert list(flagged) == flags_of(queries)
+    for flag, (events, why) in flagged.items():
+        named = [row | {"event_id": f"{number}"} for number, row in enumerate(events, 1)]
+        rows = built(*named)
+        session = rows.sessions[-1]
+        inside = members_of(rows, session["session_id"])
+        figures = flag_figures(sheet(session, [as_stored(row) for row in named if row["event_id"] in inside]))
+        assert list(figures) == session["flags"]
+        assert figures[flag] == Figure(f"flag {flag}", "yes", "yes", why, True)
+
+
+@pytest.mark.parametrize(("duration", "overlong"), [(86_400_000, False), (86_400_001, True)])
+def test_a_day_is_not_overlong_and_a_millisecond_more_is(duration: int, overlong: bool) -> None:
+    keyed = [event("interaction", seconds, kind="keyed") for seconds in (0, 12 * HOUR, duration / 1000)]
+    for events in (keyed, [session_ping(duration)]):
+        (session,) = built(*events).sessions
+        shown = sheet(session, events)
+        assert ("overlong" in flag_figures(shown), shown.disagreeing) == (overlong, [])
 
 
 # --- a row that says something else
@@ -193,6 +273,8 @@ SUMMARY = {"type": "session", "starttime": 1.7637e12, "endtime": 1.7637e12, "tim
         ("variables", [{"key": "k", "value": "v"}], "variables k"),
         ("reported", None, "reported"),
         ("flags", ["late", "no_end", "reported_mismatch"], "flag late"),
+        ("flags", ["no_end", "overlong", "reported_mismatch"], "flag overlong"),
+        ("flags", ["no_end", "reported_mismatch", "time_replaced"], "flag time_replaced"),
         ("flags", ["reported_mismatch"], "flag no_end"),
         ("flags", ["no_end"], "flag reported_mismatch"),
     ],
@@ -204,7 +286,7 @@ def test_what_a_row_says_otherwise_is_shown(column: str, wrong: object, shown: s
         sunbird("INTERACT", 3),
         sunbird("SUMMARY", 4, **SUMMARY),
     )
-    (session,) = rows.built.sessions
+    (session,) = rows.sessions
     assert sheet_of(rows, session).disagreeing == []
     disagreeing = sheet_of(rows, session, **{column: wrong}).disagreeing
     assert shown in [figure.name for figure in disagreeing]
@@ -214,7 +296,7 @@ def test_what_a_row_says_otherwise_is_shown(column: str, wrong: object, shown: s
 @pytest.mark.parametrize("name", ["timespent", "pageviews", "interactions", "start_time", "envsummary"])
 def test_what_a_row_reports_otherwise_than_the_summary_is_shown(name: str) -> None:
     rows = made(sunbird("START", 0), sunbird("SUMMARY", 4, **SUMMARY, envsummary=[{"env": "app", "timespent": 9, "visits": 1}]))
-    (session,) = rows.built.sessions
+    (session,) = rows.sessions
     wrong = {"timespent": 8.0, "pageviews": 7, "interactions": 7, "start_time": LATER, "envsummary": []}[name]
     (figure,) = sheet_of(rows, session, reported=session["reported"] | {name: wrong}).disagreeing
     assert figure.name.startswith("reported")
@@ -227,7 +309,7 @@ def test_money_and_variables_are_added_up_as_the_row_has_them() -> None:
     events += [{"ea": 18, "k": "plan", "v": "a"}, {"ea": 18, "k": "plan", "v": "b"}]
     batch = [event | {"euid": f"e{number}", "sn": 1, "t": 1_795_168_800_000 + number} for number, event in enumerate(events)]
     rows = made({"pid": 1, "uid": "u", "pl": batch}, file="contentsquare/date=2026-11-20/part.jsonl")
-    (session,) = rows.built.sessions
+    (session,) = rows.sessions
     shown = sheet_of(rows, session)
     assert shown.disagreeing == []
     told = {figure.name: (figure.said, figure.how) for figure in shown.figures}
@@ -244,7 +326,7 @@ def test_neighbours_are_drawn_together() -> None:
 
 def test_a_long_sum_is_told_by_how_many_terms_it_has() -> None:
     rows = made(*(sunbird("INTERACT", seconds) for seconds in range(30)))
-    (session,) = rows.built.sessions
+    (session,) = rows.sessions
     (told,) = (figure.how for figure in sheet_of(rows, session).figures if figure.name == "timespent")
     assert told == "29 gaps added up, the gaps that count"
 
@@ -255,7 +337,7 @@ def test_a_long_sum_is_told_by_how_many_terms_it_has() -> None:
 def printed(settings: Settings, capsys: pytest.CaptureFixture[str], rows: Made, asked: str | None = None) -> str:
     """What is printed of the one session, or the one asked for, of a lake of these rows."""
     publish(settings.paths.lake, rows)
-    assert session_sheet.show(settings, asked or rows.built.sessions[0]["session_id"]) == 0
+    assert session_sheet.show(settings, asked or rows.sessions[0]["session_id"]) == 0
     return capsys.readouterr().out
 
 
@@ -263,7 +345,7 @@ def test_each_event_has_a_line_that_says_where_it_landed(settings: Settings, cap
     batch = {"events": [sunbird("START", 0), sunbird("INTERACT", 12.5)]}
     later = [sunbird("IMPRESSION", 50_400, pageid="home"), sunbird("END", 50_401)]
     files = [(FILE, json.dumps(batch).encode()), (FILE.replace("20/hour=10", "21/hour=00"), b"\n" + json.dumps(later).encode())]
-    out = printed(settings, capsys, made_of(files)).splitlines()
+    out = printed(settings, capsys, made_of([records_of(*file) for file in files])).splitlines()
     lines = [line.split() for line in out if line[:3].strip().isdigit()]
     assert lines == [
         ["1", "2026-11-20", "10:00:00.000", "START", "start", "app", "12,500", "12,500", "A:1:0"],
@@ -281,7 +363,7 @@ def test_each_event_has_a_line_that_says_where_it_landed(settings: Settings, cap
 
 def test_a_number_that_does_not_follow_is_said_on_the_sheet(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     rows = made(sunbird("START", 0), sunbird("END", 3))
-    rows.built.sessions[0]["timespent"] = 2.0
+    rows.sessions[0]["timespent"] = 2.0
     out = printed(settings, capsys, rows)
     assert "NOT SO, the events give 3.000 s: 3,000 ms" in out
     assert "NOT what the events give: timespent\n" in out
@@ -290,7 +372,7 @@ def test_a_number_that_does_not_follow_is_said_on_the_sheet(settings: Settings, 
 
 def test_files_beyond_the_alphabet_have_two_letters(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     files = [(f"sunbird/date=2026-11-20/{number:02}.json", json.dumps(sunbird("START", number)).encode()) for number in range(28)]
-    out = printed(settings, capsys, made_of(files))
+    out = printed(settings, capsys, made_of([records_of(*file) for file in files]))
     assert "Z = sunbird/date=2026-11-20/25.json\nAA = sunbird/date=2026-11-20/26.json\nAB = " in out
     assert "AB:1:0" in out
 
@@ -305,7 +387,7 @@ def test_nothing_that_was_landed_steers_the_terminal(settings: Settings, capsys:
 def test_the_beginning_of_an_id_is_enough_in_either_case(
     lake: Path, settings: Settings, generated: Made, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    session_id = generated.built.sessions[0]["session_id"]
+    session_id = generated.sessions[0]["session_id"]
     session_sheet.show(settings.at(None, lake), session_id[:20].upper())
     assert f"session {session_id}" in capsys.readouterr().out
 
@@ -325,9 +407,9 @@ def test_an_id_that_names_no_session_or_several_is_one_clear_line(
 
 def test_a_session_whose_events_are_gone_is_said(settings: Settings) -> None:
     rows = made(sunbird("START", 0))
-    tiny_lake.publish(settings.paths.lake, {"sessions": rows.built.sessions, "session_events": rows.built.members})
+    tiny_lake.publish(settings.paths.lake, {"sessions": rows.sessions, "session_events": rows.members})
     with pytest.raises(LakeError, match="does not hold the events"):
-        session_sheet.show(settings, rows.built.sessions[0]["session_id"])
+        session_sheet.show(settings, rows.sessions[0]["session_id"])
 
 
 def test_no_session_is_found_in_an_empty_lake(settings: Settings) -> None:

@@ -1,18 +1,17 @@
-"""docs/sessions.md is executed: what it says of a session is what the landed lines on it make."""
+"""docs/sessions.md is executed: what it says of a session or a workflow is what the landed lines on it make."""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from landed_lines import Made, made_of, publish
-from session_rows import members_of
+from landed_lines import Made, flags_of, made_of, publish, records_of, workflows_of
 
 from jobs import settings as configuration
 from jobs.lake import Lake
@@ -32,6 +31,7 @@ LANDED = re.compile(r"[Ll]anded as `([^`]+)`:\n\n```(jsonl|json)\n(.*?)\n```", r
 ROWS = re.compile(r"```yaml\n(.*?)\n```", re.DOTALL)
 TIME = re.compile(r"\d\d:\d\d:\d\d\.\d{3}")
 SUM = re.compile(r"((?:[\d,]+ \+ )+[\d,]+) = ([\d,]+) ms")
+SESSION_COLUMNS = {"start_time", "end_time", "session_duration", "timespent", "flags", "envsummary", "pagesummary"}
 ONE_MS = dt.timedelta(milliseconds=1)
 NONE = "—"
 
@@ -50,8 +50,8 @@ class Example(NamedTuple):
         return self.file.split("/")[0]
 
 
-def examples(page: str = PAGE) -> list[Example]:
-    worked = page.split("## Worked examples")[1].split("\n## ", maxsplit=1)[0]
+def examples(chapter: str) -> list[Example]:
+    worked = PAGE.split(f"## {chapter}")[1].split("\n## ", maxsplit=1)[0]
     return [example(section) for section in worked.split("\n### ")[1:]]
 
 
@@ -67,38 +67,30 @@ def ms(cell: str) -> int | None:
     return None if cell == NONE else int(cell.replace(",", "").replace("−", "-"))
 
 
+def hundredths(cell: str) -> int:
+    return 0 if cell == NONE else round(float(cell) * 100)
+
+
 def clock(time: dt.datetime) -> str:
     return f"{time:%H:%M:%S}.{time.microsecond // 1000:03}"
 
 
-def in_order(made: Made) -> list[Row]:
-    return sorted(made.built.sessions, key=lambda row: row["start_time"])
+def made_by(*told: Example) -> Made:
+    return made_of([records_of(each.file, each.content) for each in told])
 
 
-def events_of(made: Made, session: Row) -> list[Row]:
-    by_id = {event["event_id"]: event for event in made.events}
-    return [by_id[event_id] for event_id in members_of(made.built, session["session_id"])]
+def check_rows(stated: list[Row], rows: list[Row]) -> None:
+    """The rows are those that the page states, in every column that it states."""
+    assert [{name: row[name] for name in told} for told, row in zip(stated, rows, strict=True)] == stated
 
 
-def unassigned(made: Made, *, pings: bool) -> int:
-    return sum(day["count"] for chain in made.built.chains if (chain["kind"] == "reported") == pings for day in chain["unassigned"])
-
-
-def check_rows(told: Example, made: Made) -> None:
-    """The sessions are those that the page states, in every column that it states."""
+def check_sessions(told: Example, made: Made) -> None:
     expected = yaml.safe_load(told.expected)
-    assert made.rejected == []
-    assert len(made.built.sessions) == len(expected["sessions"])
-    for stated, row in zip(expected["sessions"], in_order(made), strict=True):
-        assert stated.keys() >= {"start_time", "end_time", "session_duration", "timespent", "flags", "envsummary", "pagesummary"}
-        assert {name: row[name] for name in stated} == stated
-    assert unassigned(made, pings=True) == expected["orphan_events"]
-    assert unassigned(made, pings=False) == expected["sessionless_events"]
-
-
-def check_numbers(told: Example, made: Made) -> None:
-    check_rows(told, made)
-    if in_order(made)[0]["session_kind"] == "reported":
+    assert all(stated.keys() >= SESSION_COLUMNS for stated in expected["sessions"])
+    check_rows(expected["sessions"], made.sessions)
+    assert made.unassigned(["reported"]) == expected["orphan_events"]
+    assert made.unassigned(["keyed", "derived"]) == expected["sessionless_events"]
+    if made.sessions[0]["session_kind"] == "reported":
         check_pings(told, made)
     else:
         check_gaps(told, made)
@@ -107,8 +99,8 @@ def check_numbers(told: Example, made: Made) -> None:
 def check_gaps(told: Example, made: Made) -> None:
     """The table has every event in its order, its gap and what of it counts, and their sums."""
     rows = iter(told.table)
-    for session in in_order(made):
-        for step in steps_of(events_of(made, session), SessionRules()):
+    for session in made.sessions:
+        for step in steps_of(made.events_of(session), SessionRules()):
             number, name, time, gap, counted, _ = next(rows)
             assert (int(number), name, time) == (step.number, step.event["event_name"], clock(step.event["event_time"]))
             assert (ms(gap), ms(counted)) == (step.gap_ms, step.counted_ms)
@@ -119,8 +111,8 @@ def check_gaps(told: Example, made: Made) -> None:
 
 def check_pings(told: Example, made: Made) -> None:
     """The table has every ping, how long before the end it came, and whether it joined."""
-    (session,) = made.built.sessions
-    taken = members_of(made.built, session["session_id"])
+    (session,) = made.sessions
+    taken = [ping["event_id"] for ping in made.events_of(session)]
     pings = sorted(made.events, key=lambda event: event["event_time"])
     for (number, name, time, before, joins, _), ping in zip(told.table, pings, strict=True):
         sequence = taken.index(ping["event_id"]) + 1 if ping["event_id"] in taken else None
@@ -128,31 +120,66 @@ def check_pings(told: Example, made: Made) -> None:
         assert (ms(before), joins) == ((session["end_time"] - ping["event_time"]) // ONE_MS, "yes" if sequence else "no")
 
 
+def check_workflows(told: Example, made: Made) -> None:
+    """The rows, and a table that has every event and gap; what counts of them adds up to the time of the outermost workflow."""
+    rows = workflows_of(made)
+    check_rows(yaml.safe_load(told.expected)["workflow_summaries"], rows)
+    lines = iter(told.table)
+    for root in (row for row in rows if row["parent_type"] is None):
+        inside = [event for event in made.events if root["start_time"] <= event["workflow_input"]["ets"] <= root["end_time"]]
+        gaps = [(after["event_time"] - before["event_time"]) // ONE_MS for before, after in pairwise(inside)]
+        counted = 0
+        for event, gap in zip(inside, [*gaps, None], strict=True):
+            number, name, time, told_gap, counts, _ = next(lines)
+            assert (int(number), name, time) == (event["record"], event["event_name"], clock(event["event_time"]))
+            assert ms(told_gap) == gap
+            counted += hundredths(counts)
+        sign, _, _, whole, counts, _ = next(lines)
+        assert (sign, ms(whole), hundredths(counts)) == ("Σ", root["end_time"] - root["start_time"], counted)
+        assert counted == round(root["time_spent"] * 100)
+    assert list(lines) == []
+
+
 def check_words(told: Example, made: Made) -> None:
     """Times and sums in the words around them are those of the events and rows too."""
-    sessions = made.built.sessions
-    times = {event["event_time"] for event in made.events} | {row[name] for row in sessions for name in ("start_time", "end_time")}
+    times = {event["event_time"] for event in made.events} | {row[name] for row in made.sessions for name in ("start_time", "end_time")}
     assert set(TIME.findall(told.text)) <= set(map(clock, times))
-    entries = [part for row in sessions for part in (row, row["reported"] or {}, *row["envsummary"], *row["pagesummary"])]
+    entries = [part for row in made.sessions for part in (row, row["reported"] or {}, *row["envsummary"], *row["pagesummary"])]
     lengths = {round(part["timespent"] * 1000) for part in entries if "timespent" in part}
-    lengths |= {row["session_duration"] for row in sessions}
+    lengths |= {row["session_duration"] for row in made.sessions}
     lengths |= {(after - before) // ONE_MS for before, after in pairwise(sorted(event["event_time"] for event in made.events))}
     assert {ms(length) for length in re.findall(r"(\d[\d,]*) ms\b", told.text)} <= lengths
     for terms, total in SUM.findall(told.text):
         assert sum(ms(term) or 0 for term in terms.split(" + ")) == ms(total)
 
 
-@pytest.mark.parametrize("told", examples(), ids=lambda told: told.source)
-def test_an_example_is_what_its_lines_make(told: Example) -> None:
-    made = made_of([(told.file, told.content)])
-    check_numbers(told, made)
+SESSIONS_TOLD = examples("Worked examples")
+WORKFLOWS_TOLD = examples("Workflow summaries")
+EXAMPLES = [pytest.param(told, check_sessions, id=told.source) for told in SESSIONS_TOLD]
+EXAMPLES += [pytest.param(told, check_workflows, id="workflows") for told in WORKFLOWS_TOLD]
+Check = Callable[[Example, Made], None]
+
+
+@pytest.mark.parametrize(("told", "check"), EXAMPLES)
+def test_an_example_is_what_its_lines_make(told: Example, check: Check) -> None:
+    made = made_by(told)
+    assert made.rejected == []
+    check(told, made)
     check_words(told, made)
 
 
-def test_every_source_has_one_example_and_no_landed_line_is_left_out() -> None:
-    assert sorted(told.source for told in examples()) == sorted(SOURCES)
-    assert len(re.findall(r"^```jsonl?$", PAGE, re.MULTILINE)) == len(SOURCES)
-    assert len(re.findall(r"^```yaml$", PAGE, re.MULTILINE)) == len(SOURCES)
+def test_every_source_and_the_workflows_have_one_example_and_no_landed_line_is_left_out() -> None:
+    assert sorted(told.source for told in SESSIONS_TOLD) == sorted(SOURCES)
+    assert [told.source for told in WORKFLOWS_TOLD] == ["sunbird"]
+    assert len(re.findall(r"^```jsonl?$", PAGE, re.MULTILINE)) == len(EXAMPLES)
+    assert len(re.findall(r"^```yaml$", PAGE, re.MULTILINE)) == len(EXAMPLES)
+
+
+def test_no_column_and_no_id_of_a_workflow_depends_on_where_its_lines_landed() -> None:
+    (told,) = WORKFLOWS_TOLD
+    backwards = enumerate(reversed(told.content.splitlines()), 1)
+    made = made_of([records_of(f"sunbird/date=2026-12-{day:02}/part.jsonl", line) for day, line in backwards])
+    assert workflows_of(made) == workflows_of(made_by(told))
 
 
 def with_one_number_changed(told: Example) -> Iterator[Example]:
@@ -171,15 +198,15 @@ def changed(text: str, place: int) -> str:
     return text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :]
 
 
-@pytest.mark.parametrize("told", examples(), ids=lambda told: told.source)
-def test_no_digit_of_a_row_or_table_can_be_wrong(told: Example) -> None:
-    made = made_of([(told.file, told.content)])
+@pytest.mark.parametrize(("told", "check"), EXAMPLES)
+def test_no_digit_of_a_row_or_table_can_be_wrong(told: Example, check: Check) -> None:
+    made = made_by(told)
     wrong = list(with_one_number_changed(told))
     assert len(wrong) > 50
     for other in wrong:
         # A date may have become none that there is.
         with pytest.raises((AssertionError, ValueError)):
-            check_numbers(other, made)
+            check(other, made)
 
 
 def test_the_page_explains_every_column() -> None:
@@ -189,8 +216,7 @@ def test_the_page_explains_every_column() -> None:
 
 def test_the_page_explains_every_flag_and_no_other() -> None:
     explained = re.findall(r"^\| `(\w+)` \|", PAGE.split("## Flags")[1].split("\n## ")[0], re.MULTILINE)
-    given = [re.findall(r"'(\w+)'", queries.sessions.split("list_where(")[1].split("]")[0]) for queries in (FROM_EVENTS, FROM_PINGS)]
-    assert sorted(explained) == sorted({name for names in given for name in names})
+    assert sorted(explained) == sorted({*flags_of(FROM_EVENTS), *flags_of(FROM_PINGS)})
 
 
 def test_the_defaults_on_the_page_are_those_of_the_settings() -> None:
@@ -199,8 +225,7 @@ def test_the_defaults_on_the_page_are_those_of_the_settings() -> None:
 
 
 def test_the_queries_on_the_page_run(tmp_path: Path) -> None:
-    made = made_of((told.file, told.content) for told in examples())
-    publish(tmp_path / "lake", made)
+    publish(tmp_path / "lake", made_by(*SESSIONS_TOLD))
     tables = connect(Lake.open(tmp_path / "lake"))
     queries = re.findall(r"```sql\n(.*?)\n```", PAGE, re.DOTALL)
     answers = [tables.sql(query).fetchall() for query in queries]

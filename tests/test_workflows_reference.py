@@ -449,7 +449,7 @@ def test_a_child_s_pages_are_those_opened_in_it(summaries: Side) -> None:
 
 # Both sides of every limit in the rules, the limits themselves, and no gap at all.
 SHORT = [0, 0, 0, 1, 4, 5, 6, 14, 15, SECOND, SECOND, 7 * SECOND, 31 * SECOND, 10 * MINUTE, 10 * MINUTE + 1]
-GAPS = [*SHORT, *SHORT, 30 * MINUTE, 30 * MINUTE + 1, 30 * MINUTE, 30 * MINUTE + 1, DAY_MS, DAY_MS + 1]
+GAPS = [*SHORT, *SHORT, *SHORT, 30 * MINUTE, 30 * MINUTE + 1, 30 * MINUTE, 30 * MINUTE + 1, DAY_MS, DAY_MS + 1]
 # Seconds in the place of milliseconds, both ends of the calendar, and far beyond.
 TIMES = [epoch_ms(NOON)] * 6 + [epoch_ms(NOON) + 12 * HOUR - 5, 1_700_000_000, 0, -1, -DAY_MS - 3, 1_515_764_448_000_000]
 TIMES += [253_402_300_800_000 - 5, -62_135_596_800_000 - 5, -(10**15)]
@@ -457,11 +457,11 @@ TYPES = st.sampled_from(["App", "app", "", None, "Course", "Course", "course", "
 MODES = st.sampled_from([None, "", "", "play", "play", "Play"])
 ACTIONS = st.sampled_from(["touch", "TOUCH", "Click", "removed", "other", "app", "", None])
 PAGE_TYPES = st.sampled_from([None, None, None, "", "app", "view", "Edit"])
-ENVIRONMENTS = st.sampled_from([None, "", *["a"] * 5, "b", "\uffff", "\U0001d538"])
-PAGES = st.sampled_from([None, "", *["p"] * 4, "q", "é"])
+ENVIRONMENTS = st.sampled_from([None, "", *["a"] * 10, "b", "\uffff", "\U0001d538"])
+PAGES = st.sampled_from([None, "", *["p"] * 8, "q", "é"])
 ITEMS = st.sampled_from([None, "{}", '{"itemId":"é","score":1}', '{"qtitle":"\\"],["}'])
 TEXTS = st.sampled_from([None, "", "x", "é"])
-NAMES = st.sampled_from(["START"] * 5 + ["END"] * 4 + ["IMPRESSION"] * 3 + ["INTERACT"] * 3 + ["ASSESS", "SHARE", "\U0001d538", "\uffff"])
+NAMES = st.sampled_from(["START"] * 5 + ["END"] * 4 + ["IMPRESSION"] * 6 + ["INTERACT"] * 3 + ["ASSESS", "SHARE", "\U0001d538", "\uffff"])
 GROUPS = st.sampled_from([("d", "c", "p"), ("d", "c", ""), ("é", "c", "p"), ("", "c", "p"), ("", "c", ""), ('"', "\\", "\U0001d538")])
 
 

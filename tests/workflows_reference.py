@@ -16,6 +16,7 @@ from itertools import pairwise
 from math import floor
 from typing import Any
 
+from transforms.documents import short_hash
 from transforms.workflows import WorkflowRules
 
 Row = dict[str, Any]
@@ -69,6 +70,7 @@ def chain(run: Sequence[Row], made: Sequence[Row]) -> Row:
     return {
         "chain_id": digest("workflow", *json.loads(first["key"]), first["event_id"], first["ets"]),
         "key": first["key"],
+        "key_hash": short_hash(first["key"]),
         "first_ets": first["ets"],
         "last_ets": run[-1]["ets"],
         "landing_dates": sorted({event["landing_date"] for event in run}),
