@@ -111,15 +111,18 @@ class Run:
         with self._step("account"):
             told_of = account.Inputs(self.lake, self.folder, self.run_id, rulesets, found.replaced)
             changes[FILES.name] = account.write(told_of, found.files, accounts, settled.counts, settled.moved)
+        tasks = self.settings.sessions.tasks
         with self._step("sessions"):
             changes |= sessions.rebuild(
                 self.spark,
-                sessions.Inputs(self.lake, self.folder, self.run_id, session_rules(self.settings), changes["events"], from_nothing),
+                sessions.Inputs(self.lake, self.folder, self.run_id, session_rules(self.settings), changes["events"], tasks, from_nothing),
             )
         with self._step("workflows"):
             changes |= workflows.rebuild(
                 self.spark,
-                workflows.Inputs(self.lake, self.folder, self.run_id, workflow_rules(self.settings), changes["events"], from_nothing),
+                workflows.Inputs(
+                    self.lake, self.folder, self.run_id, workflow_rules(self.settings), changes["events"], tasks, from_nothing
+                ),
             )
         landed = found.replaced | {partition for partition, _ in settled.moved}
         state = metrics.NewState(self.lake, self.folder, changes)
@@ -152,7 +155,7 @@ class Run:
         night = self.night or max(partition.landing_date for partition in landed)
         with self._step("checks"):
             observed = checks.observe(self.spark, state, landed, self.settings.quality, night)
-            pages = quality_gate.pages_of(self.lake.root, night)
+            pages = quality_gate.pages_of(self.lake.root, night) if self.settings.quality.pages else None
             findings = quality_gate.judge(observed, self.run_id, pages)
             results = checks.results(findings, self.folder, self.run_id, night)
         critical = [finding for finding in findings if not finding.passed and finding.severity == "critical"]
@@ -163,7 +166,7 @@ class Run:
             raise CheckFailedError(
                 f"nothing was published: {first.table}: {first.label} does not hold"
                 f" ({first.observed:g} found, allowed is {first.threshold}){more};"
-                f" see {pages / 'index.html'} and the staged tables in {self.folder}"
+                f" see `millrace quality --lake {self.lake.root} --date {night}` and the staged tables in {self.folder}"
             )
         changes[QUALITY_RESULTS.name] = results
         return findings

@@ -69,7 +69,8 @@ def _where(settings: Settings, outcome: Outcome) -> None:
     of_night = pc.field("session_date") == pa.scalar(outcome.night)
     first_sessions.show(lake, of_night & (pc.field("run_id") == outcome.run_id))
     if outcome.night is not None:
-        tell(f"checks: {pages_of(lake.root, outcome.night) / 'index.html'}")
+        if settings.quality.pages:
+            tell(f"checks: {pages_of(lake.root, outcome.night) / 'index.html'}")
         tell(f"report: millrace report --lake {lake.root} --date {outcome.night}")
     tell(f'tables: {lake.root}; millrace sql --lake {lake.root} "SELECT * FROM sessions LIMIT 5"')
 

@@ -57,7 +57,9 @@ def show(settings: Settings, date: dt.date | None) -> int:
     if failed:
         table("Do not hold", ["severity", "table", "source", "expectation", "found", "allowed"], failed)
     _refusals(lake, date)
-    tell(f"pages: {pages_of(lake.root, date) / 'index.html'}")
+    index = pages_of(lake.root, date) / "index.html"
+    if index.exists():
+        tell(f"pages: {index}")
     return 0
 
 

@@ -57,10 +57,10 @@ def warm_up() -> None:
     threading.Thread(target=_import, daemon=True).start()
 
 
-def judge(findings: Iterable[Finding], name: str, pages: Path) -> list[Finding]:
+def judge(findings: Iterable[Finding], name: str, pages: Path | None) -> list[Finding]:
     """Run one suite per table over its observed values; gives the findings with the verdict, and writes the pages.
 
-    `name` names the run in the pages; `pages` is the folder they are written to.
+    `name` names the run in the pages; `pages` is the folder they are written to, None for none.
     """
     gx = _import()
     import pandas as pd
@@ -73,7 +73,8 @@ def judge(findings: Iterable[Finding], name: str, pages: Path) -> list[Finding]:
         warnings.simplefilter("ignore")
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = {"globally": False}
-        context.add_data_docs_site(site_name="millrace", site_config=_site(pages))
+        if pages is not None:
+            context.add_data_docs_site(site_name="millrace", site_config=_site(pages))
         staged = context.data_sources.add_pandas("staged")
         judged: list[Finding] = []
         for table, asked in by_table.items():
@@ -83,8 +84,9 @@ def judge(findings: Iterable[Finding], name: str, pages: Path) -> list[Finding]:
             observed = pd.DataFrame([{finding.label: finding.observed for finding in asked}], dtype="float64")
             result = definition.run(batch_parameters={"dataframe": observed}, result_format="BASIC", run_id=RunIdentifier(run_name=name))
             judged += _verdicts(asked, result.results)
-        context.build_data_docs()
-        _list_pages(pages, by_table)
+        if pages is not None:
+            context.build_data_docs()
+            _list_pages(pages, by_table)
     return judged
 
 

@@ -67,7 +67,7 @@ def render(facts: Facts, lake: Lake, settings: Settings) -> str:
         facts=facts,
         state=lake.state,
         late_hours=settings.time.late_after_hours,
-        pages=(pages_of(Path(), facts.night) / "index.html").as_posix(),
+        pages=(pages_of(Path(), facts.night) / "index.html").as_posix() if settings.quality.pages else None,
         staging=f"{STAGING}/{facts.run.run_id}",
         tables=[name for name in TABLES if name in facts.checks],
         metrics=METRICS,

@@ -8,7 +8,6 @@ Chains that nothing came to and nothing left stay as they are, in whatever night
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs import touched, workers
-from jobs.lake import Change, Lake, read_parquet
+from jobs.lake import Change, read_parquet
+from jobs.touched import Changed
 from schemas.events import EVENTS
 from schemas.sessions import SESSION_CHAINS, SESSION_EVENTS, SESSIONS
 from schemas.table import Table, spark_schema
@@ -31,19 +31,7 @@ if TYPE_CHECKING:
 _BUILT: Mapping[str, Table] = {"session": SESSIONS, "member": SESSION_EVENTS, "chain": SESSION_CHAINS}
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """What the step works on."""
-
-    lake: Lake
-    folder: Path  # the run's staging folder
-    run_id: str
-    rules: SessionRules
-    events: Change
-    from_nothing: bool = False  # nothing of the lake stays, whatever it holds
-
-
-def rebuild(spark: SparkSession, inputs: Inputs) -> dict[str, Change]:
+def rebuild(spark: SparkSession, inputs: Changed, rules: SessionRules) -> dict[str, Change]:
     """Write the sessions, their events and their chains for what the change of `events` touches."""
     changes = {table.name: Change() for table in _BUILT.values()}
     if not inputs.events and not inputs.from_nothing:
@@ -59,7 +47,7 @@ def rebuild(spark: SparkSession, inputs: Inputs) -> dict[str, Change]:
             change.removed = inputs.lake.files(name)
     elif chain_files:
         removed = _events(spark, inputs.lake.root / EVENTS.name, [file.path for file in inputs.events.removed])
-        spans = chains.changed_spans(added.unionByName(removed), inputs.rules)
+        spans = chains.changed_spans(added.unionByName(removed), rules)
         search = touched.Search(
             spark, inputs.lake, SESSION_CHAINS, chain_files, chains.COLUMNS, chains.IDENTITY, inputs.folder / "_sessions"
         )
@@ -74,8 +62,8 @@ def rebuild(spark: SparkSession, inputs: Inputs) -> dict[str, Change]:
             beside = touched.events_beside(spark, inputs.lake, inputs.events, set(rows["source"].to_pylist()), dates, INPUT.names)
             events = added.unionByName(chains.events_of(beside, spark.read.parquet(str(decided_path)).where("NOT stays")))
             touched.drop(spark, inputs.lake, inputs.folder, _going(rows), changes)
-    keyed = events.where("session_input.key is not null").repartition("source", "session_input.key")
-    reports = keyed.mapInArrow(_builder(inputs), spark_schema(workers.REPORT)).toArrow()
+    keyed = events.where("session_input.key is not null").repartition(inputs.tasks, "source", "session_input.key")
+    reports = keyed.mapInArrow(_builder(inputs, rules), spark_schema(workers.REPORT)).toArrow()
     for file in workers.written_files(reports):
         changes[file.table].added.append(file)
     return changes
@@ -101,9 +89,9 @@ def _going(found: pa.Table) -> list[touched.Rows]:
     ]
 
 
-def _builder(inputs: Inputs) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _builder(inputs: Changed, rules: SessionRules) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """The function that a worker runs on whole keys: events in, files of the three tables out."""
-    folder, run_id, rules, used_keys_path = inputs.folder, inputs.run_id, inputs.rules, _used_keys(inputs)
+    folder, run_id, used_keys_path = inputs.folder, inputs.run_id, _used_keys(inputs)
 
     def build_and_write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         used_keys = pq.read_table(used_keys_path) if used_keys_path.exists() else None
@@ -112,6 +100,6 @@ def _builder(inputs: Inputs) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa
     return build_and_write
 
 
-def _used_keys(inputs: Inputs) -> Path:
+def _used_keys(inputs: Changed) -> Path:
     """Where the keys stand that have a session before all that changed."""
     return inputs.folder / "_sessions" / "used_keys.parquet"

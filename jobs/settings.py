@@ -61,6 +61,7 @@ class Sessions(Section):
     idle_seconds: float = Field(gt=0)
     overlong_hours: float = Field(gt=0)
     tab_tolerance_seconds: float = Field(ge=0)
+    tasks: int = Field(gt=0)
 
 
 class Workflows(Section):
@@ -82,6 +83,7 @@ class Bound(Section):
 class Quality(Section):
     """The bounds of the checks that compare a night with what is usual."""
 
+    pages: bool
     acceptance_rate: Bound
     duplicate_rate: Bound
     late_rate: Bound

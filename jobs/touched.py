@@ -26,14 +26,27 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Rows of a table that are to go: their ids, and the partitions in which they stand."""
+# How many events are worth a task of their own, and how many are too many for the memory of one.
+_WORTH_A_TASK = 10_000
+_TOO_MANY_FOR_A_TASK = 500_000
 
-    table: Table
-    id_column: str
-    ids: pa.Array
-    partitions: Collection[tuple[str, ...]]  # values of the partition's columns, as text
+
+@dataclass(frozen=True)
+class Changed:
+    """What the steps work on that build rows from chains."""
+
+    lake: Lake
+    folder: Path  # the run's staging folder
+    run_id: str
+    events: Change
+    tasks_wanted: int
+    from_nothing: bool = False  # nothing of the lake stays, whatever it holds
+
+    @property
+    def tasks(self) -> int:
+        """Into how many tasks the keys of the night are divided."""
+        rows = sum(file.rows for file in self.events.added)
+        return max(1, min(self.tasks_wanted, rows // _WORTH_A_TASK), rows // _TOO_MANY_FOR_A_TASK)
 
 
 def places(*values: pa.Array | pa.ChunkedArray) -> set[tuple[str, ...]]:

@@ -8,7 +8,6 @@ A late event recomputes its group from the last cut before it to the next one, n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs import touched, workers
-from jobs.lake import Change, Lake, read_parquet
+from jobs.lake import Change, read_parquet
+from jobs.touched import Changed
 from schemas.events import EVENTS
 from schemas.sessions import WORKFLOW_CHAINS, WORKFLOW_SUMMARIES
 from schemas.table import Table, spark_schema
@@ -33,19 +33,7 @@ _BUILT: Mapping[str, Table] = {"summary": WORKFLOW_SUMMARIES, "chain": WORKFLOW_
 _SOURCES = frozenset(name for name, source in SOURCES.items() if source.has_workflows)
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """What the step works on."""
-
-    lake: Lake
-    folder: Path  # the run's staging folder
-    run_id: str
-    rules: WorkflowRules
-    events: Change
-    from_nothing: bool = False  # nothing of the lake stays, whatever it holds
-
-
-def rebuild(spark: SparkSession, inputs: Inputs) -> dict[str, Change]:
+def rebuild(spark: SparkSession, inputs: Changed, rules: WorkflowRules) -> dict[str, Change]:
     """Write the workflow summaries and their chains for what the change of `events` touches."""
     changes = {table.name: Change() for table in _BUILT.values()}
     added = [file.path for file in inputs.events.added if file.partition_values["source"] in _SOURCES]
@@ -70,7 +58,7 @@ def rebuild(spark: SparkSession, inputs: Inputs) -> dict[str, Change]:
         )
         changed = new.unionByName(_events(spark, inputs.lake.root / EVENTS.name, removed))
         decided_path = search.folder / "touched"
-        workflow_chains.touched(*search.candidates(workflow_chains.changed_spans(changed, inputs.rules))).write.parquet(str(decided_path))
+        workflow_chains.touched(*search.candidates(workflow_chains.changed_spans(changed, rules))).write.parquet(str(decided_path))
         decided = pq.read_table(decided_path)
         if decided.num_rows:
             rows = search.whole(decided)
@@ -79,7 +67,8 @@ def rebuild(spark: SparkSession, inputs: Inputs) -> dict[str, Change]:
             in_touched = spark.read.parquet(str(decided_path))
             events = events.unionByName(workflow_chains.events_of(workflow_chains.steps(beside), in_touched))
             touched.drop(spark, inputs.lake, inputs.folder, _going(rows), changes)
-    reports = workflow_chains.in_order(events).mapInArrow(_builder(inputs), spark_schema(workers.REPORT)).toArrow()
+    grouped = workflow_chains.in_order(events, inputs.tasks)
+    reports = grouped.mapInArrow(_builder(inputs, rules), spark_schema(workers.REPORT)).toArrow()
     for file in workers.written_files(reports):
         changes[file.table].added.append(file)
     return changes
@@ -99,9 +88,9 @@ def _going(found: pa.Table) -> list[touched.Rows]:
     ]
 
 
-def _builder(inputs: Inputs) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _builder(inputs: Changed, rules: WorkflowRules) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """The function that a worker runs on whole groups in order: events in, files of the two tables out."""
-    folder, run_id, rules = inputs.folder, inputs.run_id, inputs.rules
+    folder, run_id = inputs.folder, inputs.run_id
 
     def build_and_write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         steps = (batch.select(INPUT.names).cast(INPUT) for batch in batches)

@@ -12,6 +12,7 @@ import pytest
 import random_nights
 import sessions_reference
 import workflows_reference
+from conftest import without_pages
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -35,7 +36,7 @@ PEOPLE = 40
 def in_lake(seed: int, root: Path) -> Settings:
     """A lake of four nights. Some files come only after their night was run, some go again, some are replaced by others."""
     random = Random(seed)
-    settings = configuration.load().at(root / "landing", root / "lake")
+    settings = without_pages(configuration.load()).at(root / "landing", root / "lake")
     files = random_nights.landed_files(random, PEOPLE)
     waiting = dict(files)
     with Engine(settings, Progress(quiet=True)) as engine:

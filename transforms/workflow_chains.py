@@ -26,12 +26,12 @@ def steps(events: DataFrame) -> DataFrame:
     return events.where("workflow_input.key IS NOT NULL").selectExpr(*opened, *_PLACE[1:])
 
 
-def in_order(steps: DataFrame) -> DataFrame:
+def in_order(steps: DataFrame, tasks: int) -> DataFrame:
     """The same rows, whole groups together, each in the order of its rules."""
     from pyspark.sql import functions as F
 
     landed = [F.col(name).asc_nulls_first() for name in _PLACE]
-    return steps.repartition("key").sortWithinPartitions("key", "ets", *landed)
+    return steps.repartition(tasks, "key").sortWithinPartitions("key", "ets", *landed)
 
 
 def changed_spans(events: DataFrame, rules: WorkflowRules) -> DataFrame:
