@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs import account, checks, deduplicate, ingest, metrics, quality_gate, sessions, survey, workflows
+from jobs import account, checks, deduplicate, ingest, metrics, quality_gate, sessions, survey, touched, workflows
 from jobs.errors import CheckFailedError, LandingError, UsageError
 from jobs.lake import Change, Lake
 from jobs.landing import Partition, check_root
@@ -111,19 +111,11 @@ class Run:
         with self._step("account"):
             told_of = account.Inputs(self.lake, self.folder, self.run_id, rulesets, found.replaced)
             changes[FILES.name] = account.write(told_of, found.files, accounts, settled.counts, settled.moved)
-        tasks = self.settings.sessions.tasks
+        change = touched.Changed(self.lake, self.folder, self.run_id, changes["events"], self.settings.sessions.tasks, from_nothing)
         with self._step("sessions"):
-            changes |= sessions.rebuild(
-                self.spark,
-                sessions.Inputs(self.lake, self.folder, self.run_id, session_rules(self.settings), changes["events"], tasks, from_nothing),
-            )
+            changes |= sessions.rebuild(self.spark, change, session_rules(self.settings))
         with self._step("workflows"):
-            changes |= workflows.rebuild(
-                self.spark,
-                workflows.Inputs(
-                    self.lake, self.folder, self.run_id, workflow_rules(self.settings), changes["events"], tasks, from_nothing
-                ),
-            )
+            changes |= workflows.rebuild(self.spark, change, workflow_rules(self.settings))
         landed = found.replaced | {partition for partition, _ in settled.moved}
         state = metrics.NewState(self.lake, self.folder, changes)
         with self._step("metrics"):

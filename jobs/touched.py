@@ -49,6 +49,16 @@ class Changed:
         return max(1, min(self.tasks_wanted, rows // _WORTH_A_TASK), rows // _TOO_MANY_FOR_A_TASK)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a table that are to go: their ids, and the partitions in which they stand."""
+
+    table: Table
+    id_column: str
+    ids: pa.Array
+    partitions: Collection[tuple[str, ...]]  # values of the partition's columns, as text
+
+
 def places(*values: pa.Array | pa.ChunkedArray) -> set[tuple[str, ...]]:
     """The distinct partitions that these values of the partition's columns name, row by row."""
     return set(zip(*(pc.fill_null(column.cast(pa.string()), NO_VALUE).to_pylist() for column in values), strict=True))
