@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from jobs.errors import MillraceError, UsageError
+from jobs.errors import MillraceError, UsageError, fault_of_the_machine
 
 if TYPE_CHECKING:
     from jobs.settings import Settings
@@ -254,10 +254,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Whoever read the output has seen enough.
         sys.stderr.close()
         code = 0
-    except Exception:  # noqa: BLE001 - 1 would say that a check failed
-        traceback.print_exc()
-        _fault("this is a fault of Millrace itself, the tables are whole as before: call again, and report the lines above if it stays")
-        code = 70
+    except Exception as error:  # noqa: BLE001 - 1 would say that a check failed
+        known = fault_of_the_machine(error)
+        if known is None:
+            traceback.print_exc()
+            _fault("this is a fault of Millrace itself, the tables are whole as before: call again, and report the lines above if it stays")
+        else:
+            _fault(str(known))
+        code = 70 if known is None else known.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -51,16 +51,14 @@ def rebuild(spark: SparkSession, inputs: Changed, rules: SessionRules) -> dict[s
         search = touched.Search(
             spark, inputs.lake, SESSION_CHAINS, chain_files, chains.COLUMNS, chains.IDENTITY, inputs.folder / "_sessions"
         )
-        decided_path = search.folder / "touched"
-        chains.touched(*search.candidates(spans)).write.parquet(str(decided_path))
-        decided = pq.read_table(decided_path)
+        decided = search.decide(spans, chains.touched)
         pq.write_table(decided.filter(decided["stays"]).select(USED_KEYS.names).cast(USED_KEYS), _used_keys(inputs))
         going = decided.filter(pc.invert(decided["stays"]))
         if going.num_rows:
             rows = search.whole(going)
             dates = set(pc.list_flatten(rows["landing_dates"]).to_pylist())
             beside = touched.events_beside(spark, inputs.lake, inputs.events, set(rows["source"].to_pylist()), dates, INPUT.names)
-            events = added.unionByName(chains.events_of(beside, spark.read.parquet(str(decided_path)).where("NOT stays")))
+            events = added.unionByName(chains.events_of(beside, spark.read.parquet(str(search.decided)).where("NOT stays")))
             touched.drop(spark, inputs.lake, inputs.folder, _going(rows), changes)
     keyed = events.where("session_input.key is not null").repartition(inputs.tasks, "source", "session_input.key")
     reports = keyed.mapInArrow(_builder(inputs, rules), spark_schema(workers.REPORT)).toArrow()

@@ -6,7 +6,7 @@ Shared by the steps that build rows from chains: sessions and workflow summaries
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from jobs import workers
 from jobs.lake import Change, Lake, TableFile, read_parquet
 from jobs.table_files import NO_VALUE
 from schemas.events import EVENTS
-from schemas.table import BIGINT, Table, spark_schema
+from schemas.table import BIGINT, Table
 from transforms.documents import short_hash
 
 if TYPE_CHECKING:
@@ -76,16 +76,21 @@ class Search:
     identity: tuple[str, ...]  # of a chain, what tells it from all others
     folder: Path  # in the run's staging folder
 
-    def candidates(self, spans: DataFrame) -> tuple[DataFrame, DataFrame]:
-        """All chains of the keys that the spans bear, with the columns for the decision; and the spans, worked out once."""
-        spans.write.mode("overwrite").parquet(str(self.folder / "spans"))
-        keys = pc.unique(pq.read_table(self.folder / "spans", columns=["key"])["key"]).drop_null()
+    def decide(self, spans: DataFrame, touched: Callable[[pa.Table, pa.Table], pa.Table]) -> pa.Table:
+        """What `touched` gives of all chains of the keys that the spans bear, and of the spans; also as `decided`."""
+        spans.write.parquet(str(self.folder / "spans"))
+        changed = pq.read_table(self.folder / "spans")
         probe = workers.Probe(self.chains, self.lake.root / self.chains.name, self.files, "key_hash", self.columns)
-        found = probe.find(self.spark, _hashes(keys), self.folder / "candidates")
-        schema = spark_schema(pa.schema([pa.field(name, self.chains[name].type) for name in self.columns]))
-        reader = self.spark.read.schema(schema)
-        chains = reader.parquet(*map(str, found)) if found else self.spark.createDataFrame([], schema)
-        return chains, self.spark.read.parquet(str(self.folder / "spans"))
+        found = probe.find(self.spark, _hashes(pc.unique(changed["key"])), self.folder / "candidates")
+        nothing = pa.schema([pa.field(name, self.chains[name].type) for name in self.columns]).empty_table()
+        decided = touched(pa.concat_tables([nothing, *map(pq.read_table, found)]), changed)
+        pq.write_table(decided, self.decided)
+        return decided
+
+    @property
+    def decided(self) -> Path:
+        """Where what was decided is written, for the executors."""
+        return self.folder / "decided.parquet"
 
     def whole(self, decided: pa.Table) -> pa.Table:
         """These chains with all their columns, read from the partitions in which they stand."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from jobs import touched, workers
 from jobs.lake import Change, read_parquet
@@ -57,14 +56,12 @@ def rebuild(spark: SparkSession, inputs: Changed, rules: WorkflowRules) -> dict[
             inputs.folder / "_workflows",
         )
         changed = new.unionByName(_events(spark, inputs.lake.root / EVENTS.name, removed))
-        decided_path = search.folder / "touched"
-        workflow_chains.touched(*search.candidates(workflow_chains.changed_spans(changed, rules))).write.parquet(str(decided_path))
-        decided = pq.read_table(decided_path)
+        decided = search.decide(workflow_chains.changed_spans(changed, rules), workflow_chains.touched)
         if decided.num_rows:
             rows = search.whole(decided)
             dates = set(pc.list_flatten(rows["landing_dates"]).to_pylist())
             beside = touched.events_beside(spark, inputs.lake, inputs.events, _SOURCES, dates, workflow_chains.EVENT_COLUMNS)
-            in_touched = spark.read.parquet(str(decided_path))
+            in_touched = spark.read.parquet(str(search.decided))
             events = events.unionByName(workflow_chains.events_of(workflow_chains.steps(beside), in_touched))
             touched.drop(spark, inputs.lake, inputs.folder, _going(rows), changes)
     grouped = workflow_chains.in_order(events, inputs.tasks)

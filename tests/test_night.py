@@ -229,6 +229,19 @@ def test_refused_records_keep_their_bytes(spark: SparkSession, settings: Setting
     assert (file["records"], file["accepted"], file["rejected"], file["blank"]) == (3, 1, 2, 1)
 
 
+def test_what_was_refused_comes_back_once_the_rules_allow_it(spark: SparkSession, settings: Settings) -> None:
+    strict = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"max_document_bytes": 400})})
+    land(settings, "a.jsonl", event("m1", 0), event("m2", 1, text="x" * 400))
+    run(strict, FIRST)
+    lake = Lake.open(settings.paths.lake)
+    assert lake.arrow("rejected_events", ["record", "reason"]).to_pylist() == [{"record": 2, "reason": "too_large"}]
+    assert ids(settings, "events") == ["m1"]
+    run(settings, FIRST)
+    assert ids(settings, "events") == ["m1", "m2"]
+    assert Lake.open(settings.paths.lake).arrow("rejected_events").num_rows == 0
+    assert [row["events"] for row in Lake.open(settings.paths.lake).arrow("sessions").to_pylist()] == [2]
+
+
 # A night is audited, then published
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
+from transforms.in_memory import query
 from transforms.sessions import SessionRules
 
 if TYPE_CHECKING:
@@ -49,7 +52,7 @@ def changed_spans(events: DataFrame, rules: SessionRules) -> DataFrame:
     return spans.groupBy("source", "key", "kind", "link", "part").agg(F.min("lo").alias("lo"), F.max("hi").alias("hi")).drop("part")
 
 
-def touched(chains: DataFrame, spans: DataFrame) -> DataFrame:
+def touched(chains: pa.Table, spans: pa.Table) -> pa.Table:
     """The chains that a change touches, and those that tell that a key was used before.
 
     In: chains with COLUMNS, all of each key that they hold; the spans of `changed_spans`.
@@ -57,28 +60,36 @@ def touched(chains: DataFrame, spans: DataFrame) -> DataFrame:
     come after it. It stays, but it makes every later session of the key one of a key that is used again. Where something
     changes before it or in it, the key is touched whole, since then another session may be the first.
     """
-    from pyspark.sql import functions as F
+    return query(_TOUCHED, chains=chains, spans=spans)
 
-    first, last = F.unix_millis("first_time"), F.unix_millis("last_time")
-    known = chains.select("source", "key", first.alias("first"), last.alias("last"), F.explode("links").alias("link"))
-    linked = spans.join(known, on=["source", "key", "link"], how="inner").select(
-        "source", "key", "kind", F.least("lo", "first").alias("lo"), F.greatest("hi", "last").alias("hi")
-    )
-    wide = spans.select("source", "key", "kind", "lo", "hi").unionByName(linked)
-    is_session = (F.col("kind") == "keyed") & (F.size("unassigned") == 0)
-    beginnings = (
-        chains.where(is_session).groupBy("source", "key").agg(F.min("first_time").alias("beginning"), F.min_by(last, first).alias("until"))
-    )
-    changes = spans.where(F.col("kind") == "keyed").groupBy("source", "key").agg(F.min("lo").alias("earliest"))
-    used = beginnings.join(changes, on=["source", "key"], how="inner")
-    whole = used.where(F.col("until") >= F.col("earliest")).select("source", "key", F.lit(True).alias("is_whole"))
-    wide = wide.join(whole, on=["source", "key"], how="left").alias("wide")
-    meets = (F.unix_millis("chains.first_time") <= F.col("wide.hi")) & (F.unix_millis("chains.last_time") >= F.col("wide.lo"))
-    same_key = (F.col("chains.source") == F.col("wide.source")) & (F.col("chains.key") == F.col("wide.key"))
-    going = chains.alias("chains").join(wide, on=same_key & (meets | F.coalesce("wide.is_whole", F.lit(False))), how="left_semi")
-    markers = used.where(F.col("until") < F.col("earliest")).select("source", "key", F.col("beginning").alias("first_time"))
-    staying = chains.join(markers, on=["source", "key", "first_time"], how="left_semi")
-    return going.withColumn("stays", F.lit(False)).unionByName(staying.withColumn("stays", F.lit(True)))
+
+_TOUCHED = """
+WITH known AS (
+    SELECT row_number() OVER () AS chain, *, epoch_ms(first_time) AS first_ms, epoch_ms(last_time) AS last_ms
+    FROM chains
+), linked AS (
+    -- a ping touches what bears its session id, and all that lies between
+    SELECT source, key, least(lo, first_ms) AS lo, greatest(hi, last_ms) AS hi
+    FROM spans JOIN (SELECT source, key, first_ms, last_ms, unnest(links) AS link FROM known) USING (source, key, link)
+), wide AS (
+    SELECT source, key, lo, hi FROM spans UNION ALL FROM linked
+), first_sessions AS (
+    SELECT source, key, arg_min(chain, first_ms) AS chain, arg_min(last_ms, first_ms) AS until
+    FROM known
+    WHERE kind = 'keyed' AND len(unassigned) = 0
+    GROUP BY source, key
+), used AS (
+    SELECT source, key, chain, until >= earliest AS may_change
+    FROM first_sessions JOIN (SELECT source, key, min(lo) AS earliest FROM spans GROUP BY source, key) USING (source, key)
+), going AS (
+    SELECT known.chain FROM known JOIN wide USING (source, key) WHERE first_ms <= hi AND last_ms >= lo
+    UNION
+    SELECT known.chain FROM known JOIN used USING (source, key) WHERE may_change
+)
+SELECT * EXCLUDE (chain, first_ms, last_ms), false AS stays FROM known SEMI JOIN going USING (chain)
+UNION ALL
+SELECT * EXCLUDE (chain, first_ms, last_ms), true AS stays FROM known SEMI JOIN (FROM used WHERE NOT may_change) USING (chain)
+"""
 
 
 def events_of(events: DataFrame, chains: DataFrame) -> DataFrame:

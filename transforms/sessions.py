@@ -21,6 +21,7 @@ from schemas.events import EVENTS, REPORTED, SESSION_INPUT
 from schemas.sessions import SESSION_CHAINS, SESSION_EVENTS, SESSIONS
 from schemas.table import BIGINT, STRING, Table
 from transforms.documents import short_hash
+from transforms.in_memory import CONFIG
 from transforms.session_rules import SessionQueries, SessionRules
 from transforms.sessions_from_events import FROM_EVENTS
 from transforms.sessions_from_pings import FROM_PINGS
@@ -65,11 +66,6 @@ BUILT = pa.schema(
 USED_KEYS = pa.schema([("source", STRING), ("key", STRING)])
 
 _ROWS_PER_BATCH = 10_000
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "threads": 1,  # the worker is one of many
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-}
 _MACROS = """
 CREATE MACRO seconds(ms) AS CAST(ms AS DOUBLE) / 1000;
 CREATE MACRO date_of(ms) AS CAST(epoch_ms(ms) AS DATE);
@@ -101,7 +97,7 @@ def build(batches: Iterable[pa.RecordBatch], rules: SessionRules, used_keys: pa.
         return
     arrived = _arrived(pa.Table.from_batches(events).select(INPUT.names).cast(INPUT))
     kinds = set(pc.unique(arrived["kind"]).to_pylist())
-    with duckdb.connect(":memory:", config=_CONFIG) as database:
+    with duckdb.connect(":memory:", config=CONFIG) as database:
         database.register("arrived", arrived.drop_columns(["reported"]))
         database.register("used_keys", USED_KEYS.empty_table() if used_keys is None else used_keys)
         database.execute(_MACROS)

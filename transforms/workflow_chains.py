@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
+from transforms.in_memory import query
 from transforms.times import DAY_MS
 from transforms.workflows import INPUT, WorkflowRules
 
@@ -62,13 +65,23 @@ COLUMNS = ("key", "first_ets", "last_ets", "chain_date")
 IDENTITY = ("key", "first_ets")
 
 
-def touched(chains: DataFrame, spans: DataFrame) -> DataFrame:
-    """The chains that a change touches: one row each, with all their columns."""
-    from pyspark.sql import functions as F
+def touched(chains: pa.Table, spans: pa.Table) -> pa.Table:
+    """The chains that a change touches, with all their columns.
 
-    same_group = F.col("chains.key") == F.col("spans.key")
-    meets = (F.col("chains.first_ets") <= F.col("spans.hi")) & (F.col("chains.last_ets") >= F.col("spans.lo"))
-    return chains.alias("chains").join(spans.alias("spans"), on=same_group & meets, how="left_semi")
+    In: chains with COLUMNS, the spans of `changed_spans`.
+    """
+    return query(_TOUCHED, chains=chains, spans=spans)
+
+
+_TOUCHED = """
+WITH known AS (
+    SELECT row_number() OVER () AS chain, * FROM chains
+)
+SELECT * EXCLUDE (chain)
+FROM known SEMI JOIN (
+    SELECT chain FROM known JOIN spans USING (key) WHERE first_ets <= hi AND last_ets >= lo
+) USING (chain)
+"""
 
 
 def events_of(steps: DataFrame, chains: DataFrame) -> DataFrame:
