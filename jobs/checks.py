@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jobs import history
 from jobs.lake import Change, TableFile
 from jobs.landing import Partition
 from jobs.metrics import NewState
 from jobs.quality_gate import Finding
-from jobs.settings import Bound, Quality
+from jobs.settings import Bound, Quality, SourceQuality
 from jobs.table_files import write_partitioned
 from schemas.account import DAILY_METRICS, FILES, QUALITY_RESULTS
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
@@ -47,8 +48,10 @@ CHECKED = (
 _ACCOUNT = {EVENTS.name: "accepted", DUPLICATE_EVENTS.name: "duplicates", REJECTED_EVENTS.name: "rejected"}
 
 
-def observe(spark: SparkSession, state: NewState, landed: Iterable[Partition], quality: Quality, night: dt.date) -> list[Finding]:
-    """What every rule finds in the partitions that the run touches, not judged yet."""
+def observe(
+    spark: SparkSession, state: NewState, landed: Iterable[Partition], quality: Quality, night: dt.date, sources: Collection[str]
+) -> list[Finding]:
+    """What every rule finds in the partitions that the run touches, and in the night beside those before it; not judged yet."""
     frames = []
     for table in CHECKED:
         touched = _touched_files(state, table.name)
@@ -66,7 +69,8 @@ def observe(spark: SparkSession, state: NewState, landed: Iterable[Partition], q
         for rule in suite(table):
             observed = nulls.get(rule.column or "", 0) if rule.kind == "filled" else found.get((table.name, rule.name), 0)
             findings.append(Finding(table.name, rule.name, rule.severity, observed, 0, 0, rule.column))
-    return [*findings, *_account(state, frozenset(landed)), _membership(state), *_rates(state, quality, night)]
+    findings += [*_account(state, frozenset(landed)), _membership(state)]
+    return [*findings, *_rates(state, quality, night), *history.findings(state, sources, quality, night)]
 
 
 def results(findings: Iterable[Finding], folder: Path, run_id: str, night: dt.date) -> Change:
@@ -153,24 +157,28 @@ def _membership(state: NewState) -> Finding:
 
 def _rates(state: NewState, quality: Quality, night: dt.date) -> Iterable[Finding]:
     """Per source: the night's rates against the bounds of the configuration."""
-    bounds: Mapping[str, Bound] = {
-        "accepted_rate": quality.acceptance_rate,
-        "duplicate_rate": quality.duplicate_rate,
-        "late_rate": quality.late_rate,
-        "reported_mismatch_rate": quality.reported_mismatch_rate,
-    }
     for file in state.changes.get(DAILY_METRICS.name, Change()).added:
         if file.partition_values["metric_date"] != night.isoformat():
             continue
         rows = pq.ParquetFile(state.folder / DAILY_METRICS.name / file.path).read(columns=["source", "metric", "dimension", "value"])
         for row in rows.to_pylist():
-            bound = bounds.get(row["metric"])
-            if bound is not None and row["dimension"] == "all":
+            bound = _bounds(quality.of(row["source"])).get(row["metric"])
+            if bound is not None and bound.is_asked and row["dimension"] == "all":
                 yield Finding(
                     DAILY_METRICS.name, row["metric"], bound.severity, row["value"], bound.minimum, bound.maximum, source=row["source"]
                 )
             if row["metric"] == "unreadable_files":
                 yield Finding(FILES.name, "every landed file can be read", "warning", row["value"], 0, 0, source=row["source"])
+
+
+def _bounds(asked: SourceQuality) -> Mapping[str, Bound]:
+    """The bounds of a source's metrics."""
+    return {
+        "accepted_rate": asked.acceptance_rate,
+        "duplicate_rate": asked.duplicate_rate,
+        "late_rate": asked.late_rate,
+        "reported_mismatch_rate": asked.reported_mismatch_rate,
+    }
 
 
 def _partition(values: Mapping[str, str]) -> Partition:

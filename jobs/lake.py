@@ -51,6 +51,7 @@ class TableFile:
     rows: int
     least: Mapping[str, Any] = field(default_factory=dict)
     most: Mapping[str, Any] = field(default_factory=dict)
+    nulls: Mapping[str, int] = field(default_factory=dict)  # per column that is not nested
 
 
 @dataclass
@@ -123,6 +124,7 @@ class Lake:
                 rows=row["num_records"] or 0,
                 least=row.get("min") or {},
                 most=row.get("max") or {},
+                nulls={column: nulls for column, nulls in (row.get("null_count") or {}).items() if nulls is not None},
             )
             for row in rows
         ]

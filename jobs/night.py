@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs import account, checks, deduplicate, ingest, metrics, quality_gate, sessions, survey, touched, workflows
+from jobs import account, checks, deduplicate, history, ingest, metrics, quality_gate, sessions, survey, touched, workflows
 from jobs.errors import CheckFailedError, LandingError, UsageError
 from jobs.lake import Change, Lake
 from jobs.landing import Partition, check_root
@@ -94,8 +94,7 @@ class Run:
         Raises CheckFailedError when a critical check fails: then only `runs` and `quality_results` are written.
         """
         if not found.replaced:
-            self._publish({}, sources)
-            return Outcome(self.run_id, self.night, found.landed)
+            return self._nothing_new(found, sources)
         quality_gate.warm_up()
         rulesets = rulesets_of(self.settings, sources)
         accounts, staged = self._read(found)
@@ -141,12 +140,31 @@ class Run:
             task_bytes = max(rules.task_bytes_minimum, min(rules.task_bytes_maximum, size // rules.tasks))
             return ingest.read(self.spark, self.settings.paths.landing, found.files, self.folder / "_records", read_rules, task_bytes)
 
+    def _nothing_new(self, found: Survey, sources: Collection[str]) -> Outcome:
+        """A run that has nothing to read. A night without a file is still held against its past: every source may have stopped."""
+        changes: dict[str, Change] = {}
+        findings: list[Finding] = []
+        night = self.night
+        if night is not None and night not in {partition.landing_date for partition in survey.partitions(self.lake, sources)}:
+            state = metrics.NewState(self.lake, self.folder, changes)
+            observed = list(history.findings(state, sources, self.settings.quality, night))
+            findings = self._judge(lambda: observed, night, changes, sources) if observed else []
+        self._publish(changes, sources)
+        failed = [finding for finding in findings if not finding.passed]
+        return Outcome(self.run_id, night, found.landed, failed=failed, checks=len(findings))
+
     def _check(
         self, state: metrics.NewState, landed: Collection[Partition], changes: dict[str, Change], sources: Collection[str]
     ) -> list[Finding]:
         night = self.night or max(partition.landing_date for partition in landed)
+        asked = self.settings.quality
+        return self._judge(lambda: checks.observe(self.spark, state, landed, asked, night, sources), night, changes, sources)
+
+    def _judge(
+        self, observe: Callable[[], list[Finding]], night: dt.date, changes: dict[str, Change], sources: Collection[str]
+    ) -> list[Finding]:
         with self._step("checks"):
-            observed = checks.observe(self.spark, state, landed, self.settings.quality, night)
+            observed = observe()
             pages = quality_gate.pages_of(self.lake.root, night) if self.settings.quality.pages else None
             findings = quality_gate.judge(observed, self.run_id, pages)
             results = checks.results(findings, self.folder, self.run_id, night)

@@ -80,11 +80,16 @@ def show(outcome: Outcome) -> None:
     name = outcome.night.isoformat() if outcome.night else "the lake"
     if not outcome.published:
         tell(f"{name}: nothing has landed" if not outcome.landed else f"{name}: nothing has changed since it was run")
+        _warn(outcome)
         return
     rows = [[source, t.files, t.records, t.accepted, t.duplicates, t.rejected, t.unreadable] for source, t in outcome.tallies.items()]
     table(f"Night {name}", ["source", "files", "records", "accepted", "repeated", "refused", "unreadable"], rows, total=True)
     for file, why in outcome.unreadable:
         tell(f"unreadable: {file}: {why}")
+    _warn(outcome)
+    tell(f"{outcome.checks} checks, {outcome.checks - len(outcome.failed)} hold; run {outcome.run_id}")
+
+
+def _warn(outcome: Outcome) -> None:
     for finding in outcome.failed:
         tell(f"warning: {finding.table}: {finding.label}: {finding.observed:g} found, allowed is {finding.threshold}")
-    tell(f"{outcome.checks} checks, {outcome.checks - len(outcome.failed)} hold; run {outcome.run_id}")

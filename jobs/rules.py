@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from jobs.settings import Settings
+from jobs.settings import Past, Settings
+from transforms.history import PastRules
 from transforms.records import TimeRules
 from transforms.sessions import SessionRules
 from transforms.sources import SOURCES, ruleset
@@ -42,6 +43,11 @@ def workflow_rules(settings: Settings) -> WorkflowRules:
         break_ms=int(asked.break_minutes * 60_000),
         cut_ms=int(asked.cut_hours * 3_600_000),
     )
+
+
+def past_rules(asked: Past) -> PastRules:
+    """The rules that the settings ask for of what a source's night is compared with."""
+    return PastRules(**asked.model_dump())
 
 
 def rulesets_of(settings: Settings, sources: Collection[str]) -> dict[str, str]:

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from jobs.errors import SettingsError
+from schemas.events import EVENTS
 
 ENVIRONMENTS = ("local", "cluster")
 
@@ -73,21 +76,100 @@ class Workflows(Section):
 
 
 class Bound(Section):
-    """What a share may be, and what happens when it is not."""
+    """What a number may be, and what happens when it is not; with neither end, it is not asked for."""
 
     minimum: float | None = None
     maximum: float | None = None
     severity: Literal["critical", "warning"] = "warning"
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether there is anything to keep to."""
+        return self.minimum is not None or self.maximum is not None
 
-class Quality(Section):
-    """The bounds of the checks that compare a night with what is usual."""
 
-    pages: bool
+class HourBound(Bound):
+    """What the records of an hour may be, and how many hours may be otherwise."""
+
+    hours: int = Field(ge=0)
+
+
+class NullRates(Section):
+    """Columns of `events` that should not lose their values, and by how much the share of nulls may rise."""
+
+    columns: tuple[str, ...]
+    rise: float = Field(ge=0, le=1)
+    severity: Literal["critical", "warning"] = "warning"
+
+    @field_validator("columns")
+    @classmethod
+    def _nulls_are_counted(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        for column in columns:
+            if column not in EVENTS.names or column in EVENTS.partitioned_by or pa.types.is_nested(EVENTS[column].type):
+                raise PydanticCustomError("column", "{column} is no column of events whose nulls are counted", {"column": column})
+        return columns
+
+
+class Past(Section):
+    """Which nights a night is compared with."""
+
+    weeks: int = Field(ge=0)
+    weekdays_minimum: int = Field(ge=1)
+    nights: int = Field(ge=1)
+    nights_minimum: int = Field(ge=1)
+    records_minimum: int = Field(ge=0)
+
+
+class SourceQuality(Section):
+    """What a night of a source is asked for."""
+
+    # against bounds
     acceptance_rate: Bound
     duplicate_rate: Bound
     late_rate: Bound
     reported_mismatch_rate: Bound
+    # against its own past
+    past: Past
+    landed_files: Bound
+    missing_hours: Bound
+    night_volume: Bound
+    hour_volume: HourBound
+    silent_hours: Bound
+    null_rates: NullRates
+
+
+class Quality(SourceQuality):
+    """What a night is asked for, of every source and of those that are asked for something else."""
+
+    pages: bool
+    sources: dict[str, SourceQuality]
+
+    def of(self, source: str) -> SourceQuality:
+        """What a night of this source is asked for."""
+        return self.sources.get(source, self)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_the_defaults(cls, given: Any) -> Any:
+        """A source's section says only what differs."""
+        if not isinstance(given, dict) or not isinstance(given.get("sources"), dict):
+            return given
+        common = {key: given[key] for key in SourceQuality.model_fields if key in given}
+        sources = {name: _over(common, own) if isinstance(own, dict) else own for name, own in given["sources"].items()}
+        return given | {"sources": sources}
+
+    @field_validator("sources")
+    @classmethod
+    def _are_known(cls, sources: dict[str, SourceQuality]) -> dict[str, SourceQuality]:
+        # Imports every source's mapping: only who names a source pays.
+        from transforms.sources import SOURCES
+
+        for name in sources:
+            if name not in SOURCES:
+                raise PydanticCustomError(
+                    "source", "no source is called {name}, there are {known}", {"name": name, "known": ", ".join(sorted(SOURCES))}
+                )
+        return sources
 
 
 class Spark(Section):

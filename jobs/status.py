@@ -6,21 +6,19 @@ millrace status --lake lake
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs import landing
+from jobs import landing, survey
 from jobs.lake import Lake
 from jobs.landing import LandedFile, Partition
 from jobs.printing import table, tell
-from jobs.rules import rulesets_of
+from jobs.rules import past_rules, rulesets_of
 from jobs.settings import Settings
 from schemas.account import FILES, QUALITY_RESULTS
+from transforms import history
 from transforms.sources import SOURCES
-
-# A source that had files in an hour on this many of the other dates usually has them.
-_USUALLY = 0.5
 
 
 @dataclass
@@ -34,7 +32,7 @@ class _Line:
     accepted: int = 0
     duplicates: int = 0
     rejected: int = 0
-    hours: set[int] = field(default_factory=set)
+    hours: dict[int, int] = field(default_factory=dict)  # records per landing hour that has a file
 
 
 def show(settings: Settings) -> int:
@@ -42,13 +40,26 @@ def show(settings: Settings) -> int:
     lake = Lake.open(settings.paths.lake)
     rows = lake.arrow(
         FILES.name,
-        ["source", "landing_date", "landing_hour", "file", "size", "modified", "ruleset", "status", "accepted", "duplicates", "rejected"],
+        [
+            "source",
+            "landing_date",
+            "landing_hour",
+            "file",
+            "size",
+            "modified",
+            "ruleset",
+            "status",
+            "records",
+            "accepted",
+            "duplicates",
+            "rejected",
+        ],
     )
     rows = rows.set_column(rows.schema.get_field_index("modified"), "modified", rows["modified"].cast("int64"))
     known = {row["file"]: row for row in rows.to_pylist()}
     landed = _landed(settings)
     lines = _lines(known, landed, rulesets_of(settings, SOURCES))
-    missing = _missing_hours(lines)
+    missing = _missing_hours(lines, survey.nights_run(lake), settings)
     failed = _failed_checks(lake)
     names = [
         "date",
@@ -64,7 +75,8 @@ def show(settings: Settings) -> int:
         "checks that failed",
     ]
     shown = []
-    for partition, line in sorted(lines.items()):
+    for partition in sorted(lines.keys() | missing.keys()):
+        line = lines.get(partition, _Line())
         hours = " ".join(f"{hour:02}" for hour in missing.get(partition, []))
         counts = [line.landed, line.done, line.unreadable, line.changed, line.accepted, line.duplicates, line.rejected]
         shown.append([partition.landing_date.isoformat(), partition.source, *counts, hours, failed.get(partition.landing_date, "")])
@@ -92,7 +104,7 @@ def _lines(known: Mapping[str, dict[str, Any]], landed: Sequence[LandedFile], ru
         line = lines.setdefault(file.partition, _Line())
         line.landed += 1
         if file.landing_hour is not None:
-            line.hours.add(file.landing_hour)
+            line.hours.setdefault(file.landing_hour, 0)
         row = known.get(file.file)
         line.changed += row is None or (row["size"], row["modified"], row["ruleset"]) != (
             file.size,
@@ -104,18 +116,25 @@ def _lines(known: Mapping[str, dict[str, Any]], landed: Sequence[LandedFile], ru
         line.done += row["status"] == "done"
         line.unreadable += row["status"] == "unreadable"
         line.changed += name not in here
+        if row["landing_hour"] is not None:
+            line.hours[row["landing_hour"]] = line.hours.get(row["landing_hour"], 0) + (row["records"] or 0)
         for count in ("accepted", "duplicates", "rejected"):
             setattr(line, count, getattr(line, count) + (row[count] or 0))
     return lines
 
 
-def _missing_hours(lines: Mapping[Partition, _Line]) -> dict[Partition, list[int]]:
-    """Hours without a file in which the source has files on most other dates."""
+def _missing_hours(lines: Mapping[Partition, _Line], nights_run: Collection[dt.date], settings: Settings) -> dict[Partition, list[int]]:
+    """Hours without a file which the source usually has, told from the nights before; also of nights on which it landed nothing."""
+    known = {partition.landing_date for partition in lines} | set(nights_run)
     missing = {}
-    for partition, line in lines.items():
-        others = [other.hours for place, other in lines.items() if place.source == partition.source and place != partition and other.hours]
-        usual = [hour for hour in range(24) if others and sum(hour in hours for hours in others) > _USUALLY * len(others)]
-        missing[partition] = [hour for hour in usual if hour not in line.hours]
+    for source in SOURCES:
+        past = settings.quality.of(source).past
+        own = {partition.landing_date: line.hours for partition, line in lines.items() if partition.source == source}
+        for night in known:
+            before = [own.get(date, {}) for date in history.compared(night, own, known, past_rules(past))]
+            hours = history.missing_hours(own.get(night, {}), history.usual_hours(before, past.records_minimum))
+            if hours:
+                missing[Partition(night, source)] = hours
     return missing
 
 
