@@ -76,6 +76,6 @@ def fault_of_the_machine(error: BaseException) -> MillraceError | None:
     if any(words in said for words in _LOST):
         return WorkerLostError(
             "a worker process was lost, by a signal or for want of memory: nothing was published;"
-            " call again, and lower sessions.tasks or raise the machine's memory if it happens again"
+            " call again, and raise spark.key_tasks in the configuration if it happens again"
         )
     return None

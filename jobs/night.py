@@ -110,7 +110,7 @@ class Run:
         with self._step("account"):
             told_of = account.Inputs(self.lake, self.folder, self.run_id, rulesets, found.replaced)
             changes[FILES.name] = account.write(told_of, found.files, accounts, settled.counts, settled.moved)
-        change = touched.Changed(self.lake, self.folder, self.run_id, changes["events"], self.settings.sessions.tasks, from_nothing)
+        change = touched.Changed(self.lake, self.folder, self.run_id, changes["events"], self.settings.spark.key_tasks, from_nothing)
         with self._step("sessions"):
             changes |= sessions.rebuild(self.spark, change, session_rules(self.settings))
         with self._step("workflows"):

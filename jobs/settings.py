@@ -64,7 +64,6 @@ class Sessions(Section):
     idle_seconds: float = Field(gt=0)
     overlong_hours: float = Field(gt=0)
     tab_tolerance_seconds: float = Field(ge=0)
-    tasks: int = Field(gt=0)
 
 
 class Workflows(Section):
@@ -178,6 +177,7 @@ class Spark(Section):
     master: str | None
     driver_memory: str
     java_options: str
+    key_tasks: int = Field(gt=0)
     options: dict[str, str | int | float | bool]
 
 
