@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from jobs import landing
 from jobs.landing import LandedFile, Partition, UnreadableError
 from transforms.lines import Line, split_lines
-from transforms.records import RECORDS, Counts, Place, TimeRules, to_records
+from transforms.records import RECORDS, Counts, Place, TimeRules, record_batches
 from transforms.sources import SOURCES
 
 if TYPE_CHECKING:
@@ -145,9 +145,9 @@ def _read_file(
         lines = split_lines(landing.chunks(root, file, digest), rules.max_document_bytes)
         with _no_cyclic_gc():
             for chunk in _chunks(lines, rules):
-                batch, counts = to_records(source, chunk, place, rules.times)
-                total += counts
-                staged += writer.add(batch)
+                for batch, counts in record_batches(source, chunk, place, rules.times):
+                    total += counts
+                    staged += writer.add(batch)
     except UnreadableError as error:
         # Rows of it that are staged already are left out by whoever reads the stage: this account names the file.
         return FileAccount(index, error=str(error)), staged

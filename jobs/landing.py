@@ -163,8 +163,40 @@ def _decompressed(name: str, raw: io.RawIOBase) -> IO[bytes]:
     if name.endswith(".gz"):
         return cast(IO[bytes], gzip.GzipFile(fileobj=buffered, mode="rb"))
     if name.endswith(".bz2"):
-        return cast(IO[bytes], bz2.BZ2File(buffered, "rb"))
+        return io.BufferedReader(_Bzip2(cast(IO[bytes], buffered)), CHUNK_BYTES)
     return buffered
+
+
+class _Bzip2(io.RawIOBase):
+    """The content of bzip2 streams that follow each other.
+
+    Not bz2.BZ2File: that takes whatever follows a stream and is none for the end, so that a second stream which is damaged
+    would be lost in silence.
+    """
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        super().__init__()
+        self._packed = packed
+        self._stream = bz2.BZ2Decompressor()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        content = b""
+        while not content:
+            piece = self._stream.unused_data
+            if not piece and (self._stream.eof or self._stream.needs_input):
+                piece = self._packed.read(io.DEFAULT_BUFFER_SIZE)
+                if not piece and self._stream.eof:
+                    return 0
+                if not piece:
+                    raise EOFError
+            if self._stream.eof:
+                self._stream = bz2.BZ2Decompressor()
+            content = self._stream.decompress(piece, len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import html
+import logging
 import os
 import threading
 import warnings
@@ -63,6 +64,8 @@ def judge(findings: Iterable[Finding], name: str, pages: Path | None) -> list[Fi
     `name` names the run in the pages; `pages` is the folder they are written to, None for none.
     """
     gx = _import()
+    # It tells twice what it raises.
+    logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
     import pandas as pd
     from great_expectations.core.run_identifier import RunIdentifier
 

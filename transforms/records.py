@@ -1,9 +1,9 @@
-"""Lines in, one Arrow batch of records out: each record accepted, with its columns of `events`, or rejected with why."""
+"""Lines in, Arrow batches of records out: each record accepted, with its columns of `events`, or rejected with why."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 from schemas.events import EVENTS, REJECTED_EVENTS, STORED_SESSION_INPUT, WORKFLOW_INPUT
 from schemas.table import STRING, TIMESTAMP
 from transforms.documents import SECRET_FIELD, InvalidJsonError, canonical, content_hash, parse, short_hash, without_secrets
-from transforms.lines import Line
-from transforms.source import Columns, Record, Refusal, Source
+from transforms.lines import KEPT_OF_TOO_LARGE, Line
+from transforms.source import Columns, Document, Record, Refusal, Source
 from transforms.times import DAY_MS, landing_ms
 
 # Raised whenever what this module makes of a line changes, so that landed files are read again.
-INGEST_VERSION = 1
+INGEST_VERSION = 2
 
 # The columns of `events` and those that `rejected_events` has beside them; a row has either the ones or the others,
 # and those that tell where it landed.
@@ -34,6 +34,14 @@ _TIME_MS = pa.timestamp("ms", tz="UTC")
 _LEFT_OUT_OF_SUMS = 1e18
 _NOT_AN_OBJECT = Refusal("not_an_object", "", "type: must be object")
 _TOO_LARGE = Refusal("too_large", "", "the line is longer than the limit")
+# Every event of a batch bears the whole header: one of megabytes with a million items would come to terabytes. A batch
+# of no more than so many events never does, nor one whose header is no more than so many times as long as an event.
+_MOST_REPEATED = 100
+_REPEATED_TOO_OFTEN = Refusal("too_large", "", f"the header, repeated for each event, is longer than {_MOST_REPEATED} times the line")
+# A batch of records is closed where it reaches either.
+_PART_RECORDS = 20_000
+_PART_BYTES = 16 << 20
+_NO_RECORDS = pa.RecordBatch.from_arrays([pa.nulls(0, kind.type) for kind in RECORDS], schema=RECORDS)
 
 
 @dataclass(frozen=True)
@@ -94,13 +102,20 @@ class _Found:
     rejected: list[_Rejected] = field(default_factory=list)
     blank: int = 0
     empty: int = 0
+    added: int = 0  # bytes that the records come to beyond what their lines hold
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.valid) + len(self.rejected) >= _PART_RECORDS or self.added >= _PART_BYTES
 
     def reject_line(self, line: Line, refusal: Refusal) -> None:
         sha256 = line.sha256 or hashlib.sha256(line.content).hexdigest()
-        self.rejected.append(_Rejected(line.number, 0, refusal, line.content, line.length, sha256))
+        raw = line.content[:KEPT_OF_TOO_LARGE] if refusal.reason == "too_large" else line.content
+        self.rejected.append(_Rejected(line.number, 0, refusal, raw, line.length, sha256))
 
     def reject_item(self, line: Line, position: int, refusal: Refusal, raw: bytes) -> None:
         self.rejected.append(_Rejected(line.number, position, refusal, raw, len(raw), hashlib.sha256(raw).hexdigest()))
+        self.added += len(raw)
 
     def accept(self, line: Line, position: int, record: Record) -> None:
         self.valid.append(record)
@@ -108,79 +123,99 @@ class _Found:
         self.positions.append(position)
 
 
+class _Envelope(NamedTuple):
+    """A line that is JSON, opened: the source's own batch, an array, or one event."""
+
+    items: Sequence[Any]
+    header: Document | None = None  # of a batch
+    header_length: int = 0  # as canonical JSON, bytes
+    list_name: str = ""
+    is_event: bool = False  # the line is the only item
+
+    def raw(self, item: Any) -> bytes:
+        """One item such that it can be landed again."""
+        return canonical(item if self.header is None else {**self.header, self.list_name: [item]})
+
+
 def to_records(source: Source, lines: Sequence[Line], place: Place, rules: TimeRules) -> tuple[pa.RecordBatch, Counts]:
+    """All of `record_batches` as one: for lines of which it is known that they hold few records."""
+    parts = list(record_batches(source, lines, place, rules))
+    return pa.concat_batches([batch for batch, _ in parts]), sum((counts for _, counts in parts), Counts())
+
+
+def record_batches(source: Source, lines: Sequence[Line], place: Place, rules: TimeRules) -> Iterator[tuple[pa.RecordBatch, Counts]]:
     """The records that these lines of one file hold, one row each, with the columns of `RECORDS`, and their counts.
 
-    Accepted rows come first; both kinds are in landed order. Whatever the lines hold, nothing is raised and no other
-    record suffers: one that cannot be read is a rejected row. The caller holds the lines to a few hundred.
+    At least one batch, and as many as keep each of them small: a line of some megabytes may hold millions of records. In
+    each the accepted rows come first; both kinds are in landed order. Whatever the lines hold, nothing is raised and no
+    other record suffers: one that cannot be read is a rejected row. The caller holds the lines to a few hundred.
     """
-    found = _read(source, lines, landing_ms(place.landing_date, place.landing_hour))
-    counts = Counts(len(found.valid) + len(found.rejected), len(found.rejected), found.blank, found.empty)
-    if not found.rejected:
-        return _accepted(source, found, place, rules), counts
-    if not found.valid:
-        return _rejected(found.rejected, place), counts
-    return pa.concat_batches([_accepted(source, found, place, rules), _rejected(found.rejected, place)]), counts
+    for found in _read(source, lines, landing_ms(place.landing_date, place.landing_hour)):
+        counts = Counts(len(found.valid) + len(found.rejected), len(found.rejected), found.blank, found.empty)
+        if not counts.records:
+            yield _NO_RECORDS, counts
+        elif not found.rejected:
+            yield _accepted(source, found, place, rules), counts
+        elif not found.valid:
+            yield _rejected(found.rejected, place), counts
+        else:
+            yield pa.concat_batches([_accepted(source, found, place, rules), _rejected(found.rejected, place)]), counts
 
 
-def _read(source: Source, lines: Sequence[Line], arrival_ms: int) -> _Found:
+def _read(source: Source, lines: Sequence[Line], arrival_ms: int) -> Iterator[_Found]:
     found = _Found()
     for line in lines:
         if line.blank:
             found.blank += 1
             continue
-        if line.too_large:
-            found.reject_line(line, _TOO_LARGE)
+        envelope = _open(source, line)
+        if isinstance(envelope, Refusal):
+            found.reject_line(line, envelope)
             continue
-        try:
-            document = parse(line.document)
-        except InvalidJsonError as error:
-            found.reject_line(line, Refusal("invalid_json", "", str(error)))
-            continue
-        if type(document) is dict:
-            _read_object(source, line, document, arrival_ms, found)
-        elif type(document) is list:
-            _read_array(source, line, document, arrival_ms, found)
-        else:
-            found.reject_line(line, _NOT_AN_OBJECT)
-    return found
+        found.empty += not envelope.items
+        for position, item in enumerate(envelope.items):
+            if found.is_full:
+                yield found
+                found = _Found()
+            _read_item(source, line, envelope, position, item, arrival_ms, found)
+    yield found
 
 
-def _read_object(source: Source, line: Line, document: dict[str, Any], arrival_ms: int, found: _Found) -> None:
-    """Take a line that is one event, or the source's own batch."""
+def _open(source: Source, line: Line) -> _Envelope | Refusal:
+    """What a line holds, or why it is refused as a whole."""
+    if line.too_large:
+        return _TOO_LARGE
+    try:
+        document = parse(line.document)
+    except InvalidJsonError as error:
+        return Refusal("invalid_json", "", str(error))
+    if type(document) is list:
+        return _Envelope(document)
+    if type(document) is not dict:
+        return _NOT_AN_OBJECT
     batch = source.open_batch(document)
-    if isinstance(batch, Refusal):
-        found.reject_line(line, batch)
-        return
     if batch is None:
-        record = Record(document, document, None, arrival_ms)
-        refusal = source.refusal(record)
-        if refusal is None:
-            found.accept(line, 0, record)
-        else:
-            found.reject_line(line, refusal)
-        return
-    found.empty += not batch.items
-    for position, item in enumerate(batch.items):
-        is_object = type(item) is dict
-        record = Record(source.join_header(batch.header, item) if is_object else {}, item, batch.header, arrival_ms)
-        refusal = source.refusal(record) if is_object else _NOT_AN_OBJECT
-        if refusal is None:
-            found.accept(line, position, record)
-        else:
-            found.reject_item(line, position, refusal, canonical({**batch.header, batch.list_name: [item]}))
+        return _Envelope((document,), is_event=True)
+    if isinstance(batch, Refusal):
+        return batch
+    header_length = len(canonical(batch.header))
+    if header_length * len(batch.items) > _MOST_REPEATED * line.length:
+        return _REPEATED_TOO_OFTEN
+    return _Envelope(batch.items, batch.header, header_length, batch.list_name)
 
 
-def _read_array(source: Source, line: Line, items: list[Any], arrival_ms: int, found: _Found) -> None:
-    """Take a line that is an array of events."""
-    found.empty += not items
-    for position, item in enumerate(items):
-        record = Record(item, item, None, arrival_ms)
-        refusal = source.refusal(record) if type(item) is dict else _NOT_AN_OBJECT
-        if refusal is None:
-            found.accept(line, position, record)
-        else:
-            found.reject_item(line, position, refusal, canonical(item))
+def _read_item(source: Source, line: Line, envelope: _Envelope, position: int, item: Any, arrival_ms: int, found: _Found) -> None:
+    is_object = type(item) is dict
+    document = source.join_header(envelope.header, item) if is_object and envelope.header is not None else item
+    record = Record(document, item, envelope.header, arrival_ms)
+    refusal = source.refusal(record) if is_object else _NOT_AN_OBJECT
+    if refusal is None:
+        found.accept(line, position, record)
+        found.added += envelope.header_length
+    elif envelope.is_event:
+        found.reject_line(line, refusal)
+    else:
+        found.reject_item(line, position, refusal, envelope.raw(item))
 
 
 def _accepted(source: Source, found: _Found, place: Place, rules: TimeRules) -> pa.RecordBatch:
