@@ -69,6 +69,8 @@ def judge(findings: Iterable[Finding], name: str, pages: Path | None) -> list[Fi
     import pandas as pd
     from great_expectations.core.run_identifier import RunIdentifier
 
+    # With a time of its own: left to itself it asks for the machine's time zone, which has failed.
+    identifier = RunIdentifier(run_name=name, run_time=dt.datetime.now(dt.UTC))
     by_table: dict[str, list[Finding]] = {}
     for finding in findings:
         by_table.setdefault(finding.table, []).append(finding)
@@ -85,7 +87,7 @@ def judge(findings: Iterable[Finding], name: str, pages: Path | None) -> list[Fi
             suite = context.suites.add(gx.ExpectationSuite(name=table, expectations=[_expectation(gx, finding) for finding in asked]))
             definition = context.validation_definitions.add(gx.ValidationDefinition(name=table, data=batch, suite=suite))
             observed = pd.DataFrame([{finding.label: finding.observed for finding in asked}], dtype="float64")
-            result = definition.run(batch_parameters={"dataframe": observed}, result_format="BASIC", run_id=RunIdentifier(run_name=name))
+            result = definition.run(batch_parameters={"dataframe": observed}, result_format="BASIC", run_id=identifier)
             judged += _verdicts(asked, result.results)
         if pages is not None:
             context.build_data_docs()
