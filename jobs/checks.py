@@ -23,27 +23,18 @@ from jobs.metrics import NewState
 from jobs.quality_gate import Finding
 from jobs.settings import Bound, Quality, SourceQuality
 from jobs.table_files import write_partitioned
-from schemas.account import DAILY_METRICS, FILES, QUALITY_RESULTS
+from schemas.account import DAILY_METRICS, FILES, QUALITY_RESULTS, RUNS
+from schemas.catalog import TABLES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
-from schemas.sessions import SESSION_CHAINS, SESSION_EVENTS, SESSIONS, WORKFLOW_CHAINS, WORKFLOW_SUMMARIES
+from schemas.sessions import SESSION_EVENTS, SESSIONS
 from schemas.suite import suite
 from transforms import observations
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-CHECKED = (
-    EVENTS,
-    DUPLICATE_EVENTS,
-    REJECTED_EVENTS,
-    SESSIONS,
-    SESSION_EVENTS,
-    SESSION_CHAINS,
-    WORKFLOW_SUMMARIES,
-    WORKFLOW_CHAINS,
-    DAILY_METRICS,
-    FILES,
-)
+# All tables but those that tell of the runs themselves.
+CHECKED = tuple(table for table in TABLES.values() if table not in (RUNS, QUALITY_RESULTS))
 # How the account of a file names what stands in each table.
 _ACCOUNT = {EVENTS.name: "accepted", DUPLICATE_EVENTS.name: "duplicates", REJECTED_EVENTS.name: "rejected"}
 
