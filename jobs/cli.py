@@ -166,6 +166,15 @@ def rebuild(landing: Path | None, lake: Path | None, environment: str, file: Pat
     return nights.rebuild(_settings(environment, file, landing, lake), gone)
 
 
+@cli.command(epilog="Example: millrace maintain --lake lake")
+@_paths
+def maintain(landing: Path | None, lake: Path | None, environment: str, file: Path | None) -> int:
+    """Make small files large, and delete what has outlived its retention."""
+    from jobs import maintain as job
+
+    return job.run(_settings(environment, file, landing, lake))
+
+
 @cli.command(epilog="Example: millrace status --lake lake")
 @_paths
 def status(landing: Path | None, lake: Path | None, environment: str, file: Path | None) -> int:

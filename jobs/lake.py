@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from deltalake import CommitProperties, DeltaTable
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
 from deltalake.transaction import AddAction, RemoveAction
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
@@ -56,10 +56,14 @@ class TableFile:
 
 @dataclass
 class Change:
-    """What a run does to one table: files that come, and files that go."""
+    """What a run does to one table: files that come, and files that go.
+
+    `is_rearrangement` says that the rows are the same as before, so that whoever follows the table's changes sees none.
+    """
 
     added: list[WrittenFile] = field(default_factory=list)
     removed: list[TableFile] = field(default_factory=list)
+    is_rearrangement: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed)
@@ -184,11 +188,34 @@ class Lake:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 (staging / name / file.path).rename(target)
         for name, change in changes.items():
-            if change:
+            if change and name != _JOURNAL:
                 versions[name] = _commit(self._latest(name), TABLES[name], change, self.versions.get(name, 0), run_id)
-        self._record(journal, versions, run_id)
+        self._record(journal, versions, run_id, changes.get(_JOURNAL, Change()))
         if not keep_staging:
             shutil.rmtree(staging, ignore_errors=True)
+
+    def vacuum(self, days: int) -> dict[str, list[int]]:
+        """Delete the files that no state of these last days refers to; gives their sizes in bytes, per table.
+
+        The new versions, which hold the same rows, count once a set of them is recorded.
+        """
+        freed = {}
+        for name in TABLES:
+            table = self._latest(name)
+            going = table.vacuum(days * 24, full=True)
+            freed[name] = [path.stat().st_size for path in (self.root / name / file for file in going) if path.is_file()]
+            if going:
+                table.vacuum(days * 24, dry_run=False, full=True)
+                if name != _JOURNAL:
+                    self.versions[name] = table.version()
+        return freed
+
+    def trim_logs(self) -> None:
+        """Put a checkpoint on every table's log, and delete what of the log is past its retention."""
+        for name in TABLES:
+            table = self._latest(name)
+            table.create_checkpoint()
+            table.cleanup_metadata()
 
     def _latest(self, name: str) -> DeltaTable:
         """A table as it stands, whoever has changed it."""
@@ -198,13 +225,17 @@ class Lake:
         table.update_incremental()
         return table
 
-    def _record(self, journal: Sequence[Mapping[str, Any]], versions: Mapping[str, int], run_id: str) -> None:
+    def _record(
+        self, journal: Sequence[Mapping[str, Any]], versions: Mapping[str, int], run_id: str, besides: Change | None = None
+    ) -> None:
+        """Add the run's rows to the journal, with the versions in the last one; `besides` is what else happens to the journal."""
+        besides = besides or Change()
         rows = [dict(row) for row in journal]
         rows[-1].update(versions=sorted(versions.items()), state=self.state + 1)
         path = self.root / _JOURNAL
         written = table_files.write_partitioned(RUNS, pa.Table.from_pylist(rows, schema=RUNS.arrow.remove_metadata()), path)
         runs = DeltaTable(str(path))
-        _commit(runs, RUNS, Change(added=written), runs.version(), run_id)
+        _commit(runs, RUNS, Change([*written, *besides.added], besides.removed), runs.version(), run_id)
         self.versions, self.state = dict(versions), self.state + 1
 
     def _restore(self, command: str) -> None:
@@ -269,7 +300,13 @@ def _commit(delta: DeltaTable, table: Table, change: Change, expected: int, run_
         raise LakeError(f"the table {table.name} was changed by someone else while this run worked: call the run again")
     now = int(dt.datetime.now(dt.UTC).timestamp() * 1000)
     actions: list[AddAction | RemoveAction] = [
-        RemoveAction(path=file.path, data_change=True, deletion_timestamp=now, size=file.size, partition_values=_logged(file.partition))
+        RemoveAction(
+            path=file.path,
+            data_change=not change.is_rearrangement,
+            deletion_timestamp=now,
+            size=file.size,
+            partition_values=_logged(file.partition),
+        )
         for file in change.removed
     ]
     actions += [
@@ -278,13 +315,17 @@ def _commit(delta: DeltaTable, table: Table, change: Change, expected: int, run_
             size=file.size,
             partition_values=_logged(file.partition_values),
             modification_time=now,
-            data_change=True,
+            data_change=not change.is_rearrangement,
             stats=file.stats,
         )
         for file in change.added
     ]
     properties = CommitProperties(custom_metadata={"run_id": run_id}, max_commit_retries=0)
-    delta.create_write_transaction(actions, "append", delta.schema(), list(table.partitioned_by), commit_properties=properties)
+    # Until the new versions are recorded, the old ones must be there to go back to, however old they are.
+    hooks = PostCommitHookProperties(cleanup_expired_logs=False)
+    delta.create_write_transaction(
+        actions, "append", delta.schema(), list(table.partitioned_by), commit_properties=properties, post_commithook_properties=hooks
+    )
     return expected + 1
 
 

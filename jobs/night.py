@@ -9,15 +9,14 @@ The steps: survey, ingest, deduplicate, account, sessions, workflows, metrics, c
 from __future__ import annotations
 
 import datetime as dt
-import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobs import account, checks, deduplicate, history, ingest, metrics, quality_gate, sessions, survey, touched, workflows
 from jobs.errors import CheckFailedError, LandingError, UsageError
+from jobs.journal import Journal
 from jobs.lake import Change, Lake
 from jobs.landing import Partition, check_root
 from jobs.progress import Progress
@@ -68,15 +67,16 @@ class Run:
     """One run of the lake: its identity, its journal, and the steps in their order."""
 
     def __init__(self, engine: Engine, lake: Lake, settings: Settings, command: str, progress: Progress, night: dt.date | None) -> None:
-        now = dt.datetime.now(dt.UTC)
         self._engine = engine
         self.lake = lake
         self.settings = settings
-        self.run_id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
         self.night = night
-        self._command = command
-        self._progress = progress
-        self._journal: list[dict[str, Any]] = []
+        self._journal = Journal(command, progress, night)
+
+    @property
+    def run_id(self) -> str:
+        """What this run is called in every table."""
+        return self._journal.run_id
 
     @property
     def spark(self) -> SparkSession:
@@ -99,7 +99,7 @@ class Run:
         rulesets = rulesets_of(self.settings, sources)
         accounts, staged = self._read(found)
         unreadable = frozenset(file.file for file, told in zip(found.files, accounts, strict=True) if told.error is not None)
-        with self._step("deduplicate"):
+        with self._journal.step("deduplicate"):
             settled = deduplicate.deduplicate(
                 self.spark,
                 deduplicate.Inputs(
@@ -107,17 +107,17 @@ class Run:
                 ),
             )
         changes: dict[str, Change] = dict(settled.changes)
-        with self._step("account"):
+        with self._journal.step("account"):
             told_of = account.Inputs(self.lake, self.folder, self.run_id, rulesets, found.replaced)
             changes[FILES.name] = account.write(told_of, found.files, accounts, settled.counts, settled.moved)
         change = touched.Changed(self.lake, self.folder, self.run_id, changes["events"], self.settings.spark.key_tasks, from_nothing)
-        with self._step("sessions"):
+        with self._journal.step("sessions"):
             changes |= sessions.rebuild(self.spark, change, session_rules(self.settings))
-        with self._step("workflows"):
+        with self._journal.step("workflows"):
             changes |= workflows.rebuild(self.spark, change, workflow_rules(self.settings))
         landed = found.replaced | {partition for partition, _ in settled.moved}
         state = metrics.NewState(self.lake, self.folder, changes)
-        with self._step("metrics"):
+        with self._journal.step("metrics"):
             changes["daily_metrics"] = metrics.compute(self.spark, state, landed, self.run_id, from_nothing=from_nothing)
         findings = self._check(state, landed, changes, sources)
         self._publish(changes, sources)
@@ -136,7 +136,7 @@ class Run:
         rules = self.settings.ingest
         read_rules = ingest.ReadRules(time_rules(self.settings), rules.max_document_bytes, rules.chunk_lines)
         size = sum(file.size for file in found.files)
-        with self._step("ingest", rows=len(found.files), size=size):
+        with self._journal.step("ingest", rows=len(found.files), size=size):
             task_bytes = max(rules.task_bytes_minimum, min(rules.task_bytes_maximum, size // rules.tasks))
             return ingest.read(self.spark, self.settings.paths.landing, found.files, self.folder / "_records", read_rules, task_bytes)
 
@@ -163,7 +163,7 @@ class Run:
     def _judge(
         self, observe: Callable[[], list[Finding]], night: dt.date, changes: dict[str, Change], sources: Collection[str]
     ) -> list[Finding]:
-        with self._step("checks"):
+        with self._journal.step("checks"):
             observed = observe()
             pages = quality_gate.pages_of(self.lake.root, night) if self.settings.quality.pages else None
             findings = quality_gate.judge(observed, self.run_id, pages)
@@ -182,41 +182,9 @@ class Run:
         return findings
 
     def _publish(self, changes: Mapping[str, Change], sources: Collection[str], *, failed: bool = False) -> None:
-        started = dt.datetime.now(dt.UTC)
-        with self._progress.step("publish"):
-            last = self._entry(survey.NIGHT_DONE, started, status="failed" if failed else "done", sources=sources)
-            self.lake.publish(changes, [*self._journal, last], self.run_id, keep_staging=failed)
-
-    @contextmanager
-    def _step(self, name: str, rows: int | None = None, size: int | None = None) -> Iterator[None]:
-        started = dt.datetime.now(dt.UTC)
-        with self._progress.step(name):
-            yield
-        self._journal.append(self._entry(name, started, rows=rows, size=size))
-
-    def _entry(
-        self,
-        step: str,
-        started: dt.datetime,
-        *,
-        status: str = "done",
-        rows: int | None = None,
-        size: int | None = None,
-        sources: Collection[str] | None = None,
-    ) -> dict[str, Any]:
-        limited = None if sources is None or set(sources) == set(SOURCES) else ",".join(sorted(sources))
-        return {
-            "run_id": self.run_id,
-            "command": self._command,
-            "step": step,
-            "night": self.night,
-            "started": started,
-            "ended": dt.datetime.now(dt.UTC),
-            "status": status,
-            "rows": rows,
-            "bytes": size,
-            "sources": limited,
-        }
+        limited = None if set(sources) == set(SOURCES) else ",".join(sorted(sources))
+        with self._journal.last_step(survey.NIGHT_DONE, failed=failed, sources=limited) as rows:
+            self.lake.publish(changes, rows, self.run_id, keep_staging=failed)
 
 
 def run_night(

@@ -20,6 +20,8 @@ from typing import Any
 # Great Expectations reads this when it is imported; a nightly job does not call home.
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
+PAGES = "_quality"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -50,7 +52,7 @@ class Finding:
 
 def pages_of(lake: Path, night: dt.date) -> Path:
     """The folder of the pages of a night."""
-    return lake / "_quality" / night.isoformat()
+    return lake / PAGES / night.isoformat()
 
 
 def warm_up() -> None:

@@ -171,6 +171,17 @@ class Quality(SourceQuality):
         return sources
 
 
+class Maintain(Section):
+    """What is kept for how long, and how large files should be."""
+
+    # States of the lake that are younger than a week can always be read.
+    history_days: int = Field(ge=7)
+    raw_days: int = Field(ge=0)
+    failed_runs_days: int = Field(ge=0)
+    pages_days: int = Field(ge=0)
+    target_bytes: int = Field(gt=0)
+
+
 class Spark(Section):
     """The Spark session; a null master is left to spark-submit."""
 
@@ -191,6 +202,7 @@ class Settings(Section):
     sessions: Sessions
     workflows: Workflows
     quality: Quality
+    maintain: Maintain
     spark: Spark
 
     def at(self, landing: Path | None = None, lake: Path | None = None) -> Settings:

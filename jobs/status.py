@@ -20,6 +20,9 @@ from schemas.account import FILES, QUALITY_RESULTS
 from transforms import history
 from transforms.sources import SOURCES
 
+# The account of a file: the first is the sum of the others.
+COUNTS = ("records", "accepted", "duplicates", "rejected", "erased")
+
 
 @dataclass
 class _Line:
@@ -29,9 +32,11 @@ class _Line:
     done: int = 0
     unreadable: int = 0
     changed: int = 0
+    records: int = 0
     accepted: int = 0
     duplicates: int = 0
     rejected: int = 0
+    erased: int = 0
     hours: dict[int, int] = field(default_factory=dict)  # records per landing hour that has a file
 
 
@@ -49,10 +54,12 @@ def show(settings: Settings) -> int:
             "modified",
             "ruleset",
             "status",
+            "error",
             "records",
             "accepted",
             "duplicates",
             "rejected",
+            "erased",
         ],
     )
     rows = rows.set_column(rows.schema.get_field_index("modified"), "modified", rows["modified"].cast("int64"))
@@ -68,9 +75,11 @@ def show(settings: Settings) -> int:
         "done",
         "unreadable",
         "changed since",
+        "records",
         "accepted",
         "repeated",
         "refused",
+        "erased",
         "missing hours",
         "checks that failed",
     ]
@@ -78,7 +87,7 @@ def show(settings: Settings) -> int:
     for partition in sorted(lines.keys() | missing.keys()):
         line = lines.get(partition, _Line())
         hours = " ".join(f"{hour:02}" for hour in missing.get(partition, []))
-        counts = [line.landed, line.done, line.unreadable, line.changed, line.accepted, line.duplicates, line.rejected]
+        counts = [getattr(line, name) for name in ("landed", "done", "unreadable", "changed", *COUNTS)]
         shown.append([partition.landing_date.isoformat(), partition.source, *counts, hours, failed.get(partition.landing_date, "")])
     if not shown:
         tell(f"nothing has landed in {settings.paths.landing}, and the lake is empty")
@@ -86,7 +95,7 @@ def show(settings: Settings) -> int:
     table(f"Lake {settings.paths.lake}, state {lake.state}", names, shown, total=True)
     for row in known.values():
         if row["status"] == "unreadable":
-            tell(f"unreadable: {row['file']}: see `millrace sql \"SELECT file, error FROM files WHERE status = 'unreadable'\"`")
+            tell(f"unreadable: {row['file']}: {row['error']}")
     return 0
 
 
@@ -118,7 +127,7 @@ def _lines(known: Mapping[str, dict[str, Any]], landed: Sequence[LandedFile], ru
         line.changed += name not in here
         if row["landing_hour"] is not None:
             line.hours[row["landing_hour"]] = line.hours.get(row["landing_hour"], 0) + (row["records"] or 0)
-        for count in ("accepted", "duplicates", "rejected"):
+        for count in COUNTS:
             setattr(line, count, getattr(line, count) + (row[count] or 0))
     return lines
 

@@ -197,12 +197,16 @@ REJECTED_EVENTS = Table(
         column(
             "raw",
             BINARY,
-            "the record byte for byte (of a batch or array: that element, canonical; of a too large one its first 64 KiB)",
-            required=True,
+            "the record byte for byte (of a batch or array: that element, canonical; of a too large one its first 64 KiB);"
+            " null once it is older than maintain.raw_days",
         ),
         column("raw_length", BIGINT, "length of the record before any cut", unit="bytes", required=True, minimum=0),
         column("raw_sha256", STRING, "SHA-256 of the record before any cut, hexadecimal", required=True),
         RUN_ID,
     ),
-    checks=(Check("raw is whole unless too large", "length(raw) = raw_length OR reason = 'too_large'"),),
+    checks=(
+        # Of what a night writes; retention takes it away later.
+        Check("a refused record is kept", "raw IS NOT NULL"),
+        Check("raw is whole unless too large", "length(raw) = raw_length OR reason = 'too_large'"),
+    ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,7 +21,7 @@ from lakes import assert_same
 from pyspark.sql import SparkSession
 from random_nights import NIGHTS, Row
 
-from jobs import nights
+from jobs import maintain, nights
 from jobs import settings as configuration
 from jobs.lake import Lake
 from jobs.night import run_night
@@ -47,19 +48,28 @@ def in_lake(seed: int, root: Path) -> Settings:
                 random_nights.write(settings.paths.landing, path, waiting.pop(path))
             disturb(random, settings.paths.landing)
             run_night(engine, settings, night, progress=Progress(quiet=True))
+            if random.random() < 0.5:
+                maintain.run(settings)
     return settings
 
 
 def disturb(random: Random, landing: Path) -> None:
-    """Take a file away, cut another one short, move a third one to another hour."""
-    gone, cut, moved = random.sample(sorted(landing.rglob("*.jsonl")), 3)
+    """Take a file away, cut another one short, move a third one to another hour, split a fourth, and empty a partition."""
+    gone, cut, moved, split = random.sample(sorted(landing.rglob("*.jsonl")), 4)
     gone.unlink()
     lines = cut.read_text().splitlines(keepends=True)
     cut.write_text("".join(lines[: len(lines) // 2]))
+    lines = split.read_text().splitlines(keepends=True)
+    split.write_text("".join(lines[::2]))
+    rest = split.parent.parent / "hour=22" / f"rest-{random.random()}.jsonl"
+    rest.parent.mkdir(exist_ok=True)
+    rest.write_text("".join(lines[1::2]))
     target = moved.parent.parent / "hour=23" / moved.name
     if not target.exists():
         target.parent.mkdir(exist_ok=True)
         moved.rename(target)
+    if random.random() < 0.2:
+        shutil.rmtree(random.choice(sorted(landing.glob("*/date=*"))))
 
 
 def landing_date(path: Path) -> dt.date:
@@ -129,7 +139,7 @@ def test_random_nights_make_the_sessions_and_workflows_of_the_references(spark: 
 def test_many_random_nights_make_the_sessions_and_workflows_of_the_references(
     spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    @few(10)
+    @few(5)
     @given(st.integers(0, 2**32))
     def holds(seed: int) -> None:
         assert_right(seed, tmp_path_factory.mktemp("nights"))

@@ -1,17 +1,21 @@
-"""The nightly DAG in a real Airflow: in its own environment, with its own database, without the network."""
+"""The DAGs in a real Airflow: in its own environment, with its own database, without the network."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import tiny_lake
 from deltalake import DeltaTable
+
+from jobs.lake import Lake
 
 ROOT = Path(__file__).parents[1]
 MILLRACE = Path(sys.executable).with_name("millrace")
@@ -22,6 +26,7 @@ import json, sys
 from datetime import UTC, datetime, timedelta
 from airflow.dag_processing.dagbag import DagBag
 
+sys.path.append(sys.argv[1])  # as the DAG processor does
 bag = DagBag(sys.argv[1])
 assert not bag.import_errors, bag.import_errors
 nightly = bag.dags["millrace_nightly"]
@@ -83,8 +88,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
 def endings(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, object]]:
     """How the runs of 1 to 5 November ended: state of the run and its tasks, and the calls that were made."""
     folder = tmp_path_factory.mktemp("endings")
-    (folder / "dags").mkdir()
-    (folder / "dags" / "millrace_nightly.py").write_bytes((ROOT / "dags" / "millrace_nightly.py").read_bytes())
+    shutil.copytree(ROOT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
     stand_in = folder / "millrace"
     stand_in.write_text(ENDS, encoding="utf-8")
     stand_in.chmod(0o755)
@@ -144,3 +148,13 @@ def test_airflow_runs_a_landed_night_into_the_lake(airflow: Airflow, tmp_path: P
     assert files.num_rows > 0
     assert set(files["landing_date"].to_pylist()) == {dt.date(2026, 11, 20)}
     assert sum(files["accepted"].to_pylist()) == DeltaTable(lake / "events").to_pyarrow_table(columns=["event_id"]).num_rows > 0
+
+
+def test_airflow_maintains_the_lake(airflow: Airflow, tmp_path: Path) -> None:
+    for number in range(3):
+        tiny_lake.publish(tmp_path, {"quality_results": [{"table": "events"}]}, run_id=f"run-{number}")
+    parameters = json.dumps({"lake": str(tmp_path)})
+    airflow.run(
+        "airflow", "dags", "test", "millrace_maintenance", "--conf", parameters, variables={"AIRFLOW_VAR_MILLRACE_BIN": str(MILLRACE)}
+    )
+    assert len(Lake.open(tmp_path).files("quality_results")) == 1

@@ -45,6 +45,8 @@ def no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
         (["backfill", "--from", "2026-11-19", "--to", "2026-11-18"], "2026-11-18", "--from"),
         (["status", "--lake", "{tmp}/none"], "no lake at", "millrace run"),
         (["quality", "--lake", "{tmp}/none"], "no lake at", "millrace run"),
+        (["maintain", "--lake", "{tmp}/none"], "no lake at", "millrace run"),
+        (["maintain", "--conf", "{tmp}/short.yaml"], "maintain.history_days", "conf/base.yaml"),
         (["sql", "--lake", "{tmp}/none", "SELECT 1"], "no lake at", "millrace run"),
         (["report", "--lake", "{tmp}/none", "--date", "2026-11-18"], "no lake at", "millrace run"),
         (["describe", "evnets"], "evnets", "sessions"),
@@ -65,6 +67,7 @@ def test_a_wrong_call_is_one_line_that_names_it_and_the_remedy(
     landed.touch()
     (tmp_path / "key.yaml").write_text("sessions: {idle: 10}\n")
     (tmp_path / "value.yaml").write_text("deduplication: {window_days: a month}\n")
+    (tmp_path / "short.yaml").write_text("maintain: {history_days: 3}\n")
     (tmp_path / "broken.yaml").write_text("sessions: [\n")
     code, out, err = call(capfd, *(argument.replace("{tmp}", str(tmp_path)) for argument in arguments))
     faults = [line for line in err.splitlines() if line.startswith("millrace: ")]
@@ -119,6 +122,9 @@ def test_status_and_quality_show_the_lake(capfd: pytest.CaptureFixture[str], dem
     assert code == 0
     for source in ("activity_stream", "contentsquare", "homepagevisit", "sunbird"):
         assert out.count(source) == 2
+    lines = [line.replace(",", "").split() for line in out.splitlines() if line.startswith("2026-")]
+    for records, accepted, duplicates, rejected, erased in ([int(count) for count in line[6:11]] for line in lines):
+        assert records == accepted + duplicates + rejected + erased > 0
     code, out, _ = call(capfd, "quality", "--lake", demo.lake)
     assert code == 0
     assert "Refused" in out

@@ -399,7 +399,7 @@ def missing_hours(capfd: pytest.CaptureFixture[str], given: Settings) -> dict[st
     capfd.readouterr()
     assert status.show(given) == 0
     rows = [line.split() for line in capfd.readouterr().out.splitlines() if " sunbird " in line]
-    return {row[0]: " ".join(row[9:]) for row in rows}
+    return {row[0]: " ".join(row[11:]) for row in rows}
 
 
 def test_status_names_the_hours_that_are_missing_and_the_nights_that_a_source_did_not_send(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 import pickle
 import shutil
@@ -25,6 +26,7 @@ from lakes import contents
 from pyspark.sql import SparkSession
 from random_nights import NIGHTS
 
+from jobs import maintain
 from jobs import settings as configuration
 from jobs.lake import Lake
 from jobs.night import run_night
@@ -80,13 +82,7 @@ def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Nigh
             random_nights.write(settings.paths.landing, path, documents)
     run(settings, FIRST)
     old = contents(settings.paths.lake)
-    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(InterruptedHereError):
-
-        def interrupted(lake: Lake, *arguments: Any, **_: Any) -> None:
-            (root / "staged.pickle").write_bytes(pickle.dumps(arguments))
-            raise InterruptedHereError
-
-        patch.setattr(Lake, "publish", interrupted)
+    with published_into(root / "staged.pickle"):
         run(settings, SECOND)
     whole = root / "whole"
     shutil.copytree(settings.paths.lake, whole)
@@ -94,6 +90,30 @@ def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Nigh
     made = Night(settings, root / "staged.pickle", old, contents(whole))
     assert made.old != made.new
     return made
+
+
+@pytest.fixture(scope="module")
+def maintenance(night: Night, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    """The lake of two nights, and its maintenance staged up to the publication: it changes no row."""
+    root = tmp_path_factory.mktemp("maintenance")
+    settings = night.copy(root)
+    publish(settings.paths.lake, night.staged)
+    with published_into(root / "staged.pickle"):
+        maintain.run(settings, SECOND)
+    return Night(settings, root / "staged.pickle", night.new, night.new)
+
+
+@contextlib.contextmanager
+def published_into(path: Path) -> Iterator[None]:
+    """What the block would publish is pickled instead."""
+
+    def interrupted(lake: Lake, *arguments: Any, **_: Any) -> None:
+        path.write_bytes(pickle.dumps(arguments))
+        raise InterruptedHereError
+
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(InterruptedHereError):
+        patch.setattr(Lake, "publish", interrupted)
+        yield
 
 
 def run(settings: Settings, date: Any) -> None:
@@ -138,7 +158,7 @@ def assert_whole_after_death(night: Night, root: Path, point: tuple[str, int, st
 
 def commits_of(night: Night) -> int:
     changes, *_ = pickle.loads(night.staged.read_bytes())
-    return sum(bool(change) for change in changes.values()) + 1
+    return sum(bool(change) for name, change in changes.items() if name != "runs") + 1
 
 
 @pytest.mark.parametrize("point", QUICK, ids=str)
@@ -150,6 +170,32 @@ def test_a_publication_that_is_killed_leaves_the_old_state_or_the_new_one(night:
 @pytest.mark.parametrize("point", [*EVERY_COMMIT, *RENAMES, *SWEEPS], ids=str)
 def test_a_publication_that_is_killed_anywhere_leaves_the_old_state_or_the_new_one(night: Night, tmp_path: Path, point: Any) -> None:
     assert_whole_after_death(night, tmp_path, point)
+
+
+MAINTENANCE = [
+    ("rename", 1, "after"),
+    ("commit", 1, "after"),
+    ("commit", LAST, "before"),
+    ("commit", LAST, "after"),
+    ("sweep", 1, "before"),
+]
+
+
+def test_maintenance_that_is_to_be_killed_has_something_to_do(maintenance: Night) -> None:
+    changes, *_ = pickle.loads(maintenance.staged.read_bytes())
+    assert commits_of(maintenance) > 3
+    assert all(len(change.removed) > len(change.added) > 0 for change in changes.values())
+
+
+@pytest.mark.parametrize("point", MAINTENANCE[1:3], ids=str)
+def test_maintenance_that_is_killed_while_it_publishes_changes_no_row(maintenance: Night, tmp_path: Path, point: Any) -> None:
+    assert_whole_after_death(maintenance, tmp_path, point)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", [*EVERY_COMMIT, *MAINTENANCE], ids=str)
+def test_maintenance_that_is_killed_anywhere_changes_no_row(maintenance: Night, tmp_path: Path, point: Any) -> None:
+    assert_whole_after_death(maintenance, tmp_path, point)
 
 
 @pytest.mark.parametrize("point", CREATIONS, ids=str)
@@ -173,9 +219,9 @@ def test_a_long_reader_goes_on_with_the_state_that_it_opened(night: Night, tmp_p
 # --- killed while it works
 
 
-def call(settings: Settings, *more: str) -> list[str]:
+def call(settings: Settings, *command: str) -> list[str]:
     paths = ["--landing", str(settings.paths.landing), "--lake", str(settings.paths.lake)]
-    return [str(MILLRACE), "run", "--date", str(SECOND), *paths, *more]
+    return [str(MILLRACE), *(command or ("run", "--date", str(SECOND))), *paths]
 
 
 def lines_until(process: subprocess.Popen[str], step: str) -> Iterator[str]:
@@ -204,6 +250,21 @@ def test_a_run_that_is_killed_after_any_step_is_made_good_by_the_next_one(night:
     assert contents(settings.paths.lake) in (night.old, night.new)
     run(settings, SECOND)
     assert contents(settings.paths.lake) == night.new
+    assert not list((settings.paths.lake / "_staging").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["vacuum", "start Spark", "compact", "sweep"])
+def test_maintenance_that_is_killed_after_any_step_is_made_good_by_the_next_one(maintenance: Night, tmp_path: Path, step: str) -> None:
+    settings = maintenance.copy(tmp_path)
+    shutil.rmtree(settings.paths.lake / "_staging")
+    process = subprocess.Popen(call(settings, "maintain"), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    list(lines_until(process, step))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert contents(settings.paths.lake) == maintenance.old
+    assert maintain.run(settings, SECOND) == 0
+    assert contents(settings.paths.lake) == maintenance.new
     assert not list((settings.paths.lake / "_staging").iterdir())
 
 
@@ -254,12 +315,40 @@ def test_a_disk_that_fills_up_harms_nothing_and_the_next_run_with_room_is_whole(
 
 
 @pytest.mark.slow
-def test_of_two_runs_at_once_one_stops_with_a_line_that_names_the_other(night: Night, tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [SECOND, FIRST], ids=["of the same night", "of different nights"])
+def test_of_two_runs_at_once_one_stops_with_a_line_that_names_the_other(night: Night, tmp_path: Path, other: dt.date) -> None:
     settings = night.copy(tmp_path)
-    runs = [subprocess.Popen(call(settings), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    calls = [call(settings), call(settings, "run", "--date", str(other))]
+    runs = [subprocess.Popen(one, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for one in calls]
     said = [run.communicate(timeout=300)[1] for run in runs]
-    assert sorted(run.returncode for run in runs) == [0, 75], said
-    busy = next(text for run, text in zip(runs, said, strict=True) if run.returncode == 75)
-    assert "millrace run (process" in busy
-    assert "Traceback" not in busy
+    if other == SECOND:
+        assert sorted(run.returncode for run in runs) == [0, 75], said
+    for process, text in zip(runs, said, strict=True):
+        # A night that has not changed takes a second: it may be over before the other one begins.
+        assert process.returncode in (0, 75)
+        assert "Traceback" not in text
+        assert ("millrace run (process" in text) == (process.returncode == 75)
+    run(settings, SECOND)
     assert contents(settings.paths.lake) == night.new
+
+
+@pytest.mark.slow
+def test_maintenance_stops_with_a_line_while_a_run_is_writing_and_the_run_goes_on(night: Night, tmp_path: Path) -> None:
+    settings = night.copy(tmp_path)
+    process = subprocess.Popen(call(settings), stderr=subprocess.PIPE, text=True)
+    list(lines_until(process, "survey"))
+    refused = subprocess.run(call(settings, "maintain"), capture_output=True, text=True)
+    process.communicate(timeout=300)
+    assert refused.returncode == 75
+    assert refused.stderr.startswith("millrace: millrace run (process")
+    assert process.returncode == 0
+    assert contents(settings.paths.lake) == night.new
+
+
+def test_a_run_stops_with_a_line_while_maintenance_is_writing(night: Night, tmp_path: Path) -> None:
+    settings = night.copy(tmp_path)
+    with Lake.writing(settings.paths.lake, "millrace maintain"):
+        refused = subprocess.run(call(settings), capture_output=True, text=True)
+    assert refused.returncode == 75
+    assert "millrace: millrace maintain (process" in refused.stderr
+    assert contents(settings.paths.lake) == night.old

@@ -34,7 +34,7 @@ def run(settings: Settings) -> Outcome:
         return run_night(engine, settings, NIGHT, progress=Progress(quiet=True))
 
 
-def line(mid: str) -> str:
+def line(mid: str, payload: str = "") -> str:
     event = {
         "eid": "INTERACT",
         "ets": 1795010400000,
@@ -42,7 +42,7 @@ def line(mid: str) -> str:
         "mid": mid,
         "actor": {"id": "u1", "type": "User"},
         "context": {"channel": "c1", "env": "home", "sid": mid[:3], "did": "d1"},
-        "edata": {"type": "TOUCH", "id": "button"},
+        "edata": {"type": "TOUCH", "id": "button", "extra": {"payload": payload}},
     }
     return json.dumps(event) + "\n"
 
@@ -137,9 +137,10 @@ def test_ten_thousand_tiny_files_of_one_hour_and_two_gigabytes_of_another_are_on
         land(settings, f"{number}.jsonl", f"tiny-{number}")
     big = land(settings, "big.jsonl", hour=11)
     records = 0
+    payload = "x" * 2 * KIB  # or there would be eight million events, which show no more and take ten minutes
     with big.open("w") as file:
         while file.tell() < 2 * GIB:
-            file.writelines(line(f"{number % 997:03}-{number}") for number in range(records, records + 50_000))
+            file.writelines(line(f"{number % 997:03}-{number}", payload) for number in range(records, records + 50_000))
             records += 50_000
     call = [str(MILLRACE), "run", "--date", str(NIGHT), "--landing", str(settings.paths.landing), "--lake", str(settings.paths.lake)]
     process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from jobs.lake import Change, Lake
 from jobs.table_files import write_partitioned
 from schemas.catalog import TABLES
-from schemas.table import Column
+from schemas.table import Column, Table
 
 NIGHT = dt.date(2026, 11, 20)
 RUN = "20261121T021500-abc123"
@@ -29,10 +29,14 @@ def publish(
     with Lake.writing(root, "a test") as lake:
         changes = {}
         for name, rows in tables.items():
-            whole = [{column.name: row.get(column.name, _default(column, run_id)) for column in TABLES[name].columns} for row in rows]
-            frame = pa.Table.from_pylist(whole, schema=TABLES[name].arrow.remove_metadata())
-            changes[name] = Change(added=write_partitioned(TABLES[name], frame, lake.staging(run_id) / name))
+            changes[name] = Change(added=write_partitioned(TABLES[name], frame(TABLES[name], rows, run_id), lake.staging(run_id) / name))
         lake.publish(changes, _journal(run_id, night, failed=failed, **run), run_id)
+
+
+def frame(table: Table, rows: Rows, run_id: str = RUN) -> pa.Table:
+    """Whole rows of a table, whose other columns hold what the contract allows."""
+    whole = [{column.name: row.get(column.name, _default(column, run_id)) for column in table.columns} for row in rows]
+    return pa.Table.from_pylist(whole, schema=table.arrow.remove_metadata())
 
 
 def _journal(
