@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Collection, Iterable, Mapping
-from functools import reduce
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs import history
+from jobs import history, workers
 from jobs.lake import Change, TableFile
 from jobs.landing import Partition
 from jobs.metrics import NewState
@@ -28,6 +29,7 @@ from schemas.catalog import TABLES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
 from schemas.sessions import SESSION_EVENTS, SESSIONS
 from schemas.suite import suite
+from schemas.table import Table
 from transforms import observations
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 # All tables but those that tell of the runs themselves.
 CHECKED = tuple(table for table in TABLES.values() if table not in (RUNS, QUALITY_RESULTS))
+_LARGE = 200_000  # rows of a table that are worth several tasks
+_ROWS_AT_A_TIME = 65_536
 # How the account of a file names what stands in each table.
 _ACCOUNT = {EVENTS.name: "accepted", DUPLICATE_EVENTS.name: "duplicates", REJECTED_EVENTS.name: "rejected"}
 
@@ -43,17 +47,7 @@ def observe(
     spark: SparkSession, state: NewState, landed: Iterable[Partition], quality: Quality, night: dt.date, sources: Collection[str]
 ) -> list[Finding]:
     """What every rule finds in the partitions that the run touches, and in the night beside those before it; not judged yet."""
-    frames = []
-    for table in CHECKED:
-        touched = _touched_files(state, table.name)
-        if state.changes.get(table.name, Change()).added:
-            rows = state.own(spark, table.name, *observations.columns_needed(table))
-            beside = state.kept(spark, table.name, touched, *table.key)
-            frames.append(observations.observe(rows, beside, table))
-    found: dict[tuple[str, str], int] = {}
-    if frames:
-        for row in reduce(lambda left, right: left.unionByName(right), frames).toArrow().to_pylist():
-            found[row["table"], row["rule"]] = row["observed"]
+    found = _observed(spark, state)
     findings = []
     for table in CHECKED:
         nulls = _nulls(state, table.name)
@@ -62,6 +56,62 @@ def observe(
             findings.append(Finding(table.name, rule.name, rule.severity, observed, 0, 0, rule.column))
     findings += [*_account(state, frozenset(landed)), _membership(state)]
     return [*findings, *_rates(state, quality, night), *history.findings(state, sources, quality, night)]
+
+
+@dataclass(frozen=True)
+class _Share:
+    """The rows of a table in which a key can only stand once: what the run has written of them, and what stands beside that."""
+
+    table: str
+    own: list[tuple[Path, Mapping[str, str]]] = field(default_factory=list)  # files and their partitions
+    beside: list[tuple[Path, Mapping[str, str]]] = field(default_factory=list)
+
+
+_OBSERVED = pa.schema([("table", pa.string()), ("rule", pa.string()), ("observed", pa.int64())])
+
+
+def _observed(spark: SparkSession, state: NewState) -> dict[tuple[str, str], int]:
+    """Per table and rule, how many rows break it. Each share is the work of one task."""
+    shares = _shares(state)
+
+    def look(number: int) -> Iterator[pa.RecordBatch]:
+        share = shares[number]
+        table = TABLES[share.table]
+        own, beside = _read(table, share.own, observations.columns_needed(table)), _read(table, share.beside, table.key)
+        broken = observations.observe(own, beside, table)
+        rows = [{"table": share.table, "rule": rule, "observed": observed} for rule, observed in broken.items()]
+        yield pa.RecordBatch.from_pylist(rows, schema=_OBSERVED)
+
+    found: dict[tuple[str, str], int] = {}
+    for row in workers.run(spark, len(shares), look, _OBSERVED).to_pylist():
+        found[row["table"], row["rule"]] = found.get((row["table"], row["rule"]), 0) + row["observed"]
+    return found
+
+
+def _shares(state: NewState) -> list[_Share]:
+    """Shares of all tables that the run writes, large ones first: a large table is divided by source, which every key depends on."""
+    shares: dict[tuple[str, str], _Share] = {}
+    sizes: Counter[tuple[str, str]] = Counter()
+    for table in CHECKED:
+        change = state.changes.get(table.name, Change())
+        is_large = sum(file.rows for file in change.added) > _LARGE
+        gone = {file.path for file in change.removed}
+        for file in change.added:
+            key = table.name, file.partition_values.get("source", "") if is_large else ""
+            shares.setdefault(key, _Share(table.name)).own.append((state.folder / table.name / file.path, file.partition_values))
+            sizes[key] += file.rows
+        for kept in (file for file in _touched_files(state, table.name) if file.path not in gone):
+            key = table.name, kept.partition.get("source", "") if is_large else ""
+            shares[key].beside.append((state.lake.root / table.name / kept.path, kept.partition))
+    return [shares[key] for key, _ in sizes.most_common()]
+
+
+def _read(table: Table, files: Iterable[tuple[Path, Mapping[str, str]]], columns: Sequence[str]) -> Iterator[pa.Table]:
+    """These columns of the files, some rows at a time."""
+    inside = [name for name in columns if name not in table.partitioned_by]
+    for path, partition in files:
+        for batch in pq.ParquetFile(path).iter_batches(_ROWS_AT_A_TIME, columns=inside):
+            yield workers.with_partition(table, partition, pa.Table.from_batches([batch]))
 
 
 def results(findings: Iterable[Finding], folder: Path, run_id: str, night: dt.date) -> Change:

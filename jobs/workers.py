@@ -30,17 +30,17 @@ REPORT = pa.schema(
 )
 
 
-def run(spark: SparkSession, tasks: int, work: Callable[[int], Iterator[pa.RecordBatch]]) -> pa.Table:
-    """Run a function over the numbers of so many tasks; gives all that it reports, of the schema REPORT."""
+def run(spark: SparkSession, tasks: int, work: Callable[[int], Iterator[pa.RecordBatch]], schema: pa.Schema = REPORT) -> pa.Table:
+    """Run a function over the numbers of so many tasks; gives all that it reports, of this schema."""
     if tasks == 0:
-        return REPORT.empty_table()
+        return schema.empty_table()
 
     def work_on(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for number in batch.column(0).to_pylist():
                 yield from work(number)
 
-    return spark.range(0, tasks, 1, tasks).mapInArrow(work_on, spark_schema(REPORT)).toArrow()
+    return spark.range(0, tasks, 1, tasks).mapInArrow(work_on, spark_schema(schema)).toArrow()
 
 
 def report(
@@ -83,8 +83,13 @@ def read_whole(table: Table, root: Path, file: TableFile) -> pa.Table:
 
 
 def _with_partition(table: Table, file: TableFile, rows: pa.Table) -> pa.Table:
+    return with_partition(table, file.partition, rows)
+
+
+def with_partition(table: Table, partition: Mapping[str, str], rows: pa.Table) -> pa.Table:
+    """Rows of a file with the columns of their partition."""
     for name in table.partitioned_by:
-        value = pa.scalar(None if file.partition[name] == NO_VALUE else file.partition[name], pa.string()).cast(table[name].type)
+        value = pa.scalar(None if partition[name] == NO_VALUE else partition[name], pa.string()).cast(table[name].type)
         rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
     return rows
 

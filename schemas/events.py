@@ -157,12 +157,12 @@ EVENTS = Table(
     sorted_by=("event_date",),
     columns=_EVENT_COLUMNS,
     checks=(
-        Check("event_date is the date of event_time", "event_date = to_date(event_time)"),
+        Check("event_date is the date of event_time", "event_date = CAST(event_time AS DATE)"),
         Check(
             "event_time is the time that time_source names",
             "event_time = CASE time_source WHEN 'client' THEN client_time ELSE received_time END",
         ),
-        Check("received_time is not before 2000", "received_time >= timestamp'2000-01-01 00:00:00' OR landing_date < date'2000-01-01'"),
+        Check("received_time is not before 2000", "received_time >= TIMESTAMP '2000-01-01' OR landing_date < DATE '2000-01-01'"),
     ),
 )
 
@@ -207,6 +207,6 @@ REJECTED_EVENTS = Table(
     checks=(
         # Of what a night writes; retention takes it away later.
         Check("a refused record is kept", "raw IS NOT NULL"),
-        Check("raw is whole unless too large", "length(raw) = raw_length OR reason = 'too_large'"),
+        Check("raw is whole unless too large", "octet_length(raw) = raw_length OR reason = 'too_large'"),
     ),
 )

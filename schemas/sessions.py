@@ -8,17 +8,22 @@ from schemas.table import BIGINT, DATE, DOUBLE, STRING, TIMESTAMP, Check, Table,
 
 def _ms(seconds: str) -> str:
     """Seconds as whole milliseconds, in SQL."""
-    return f"CAST(round({seconds} * 1000) AS BIGINT)"
+    return f"TRY_CAST(round({seconds} * 1000) AS BIGINT)"
 
 
 def _spent(summary: str) -> str:
     """The milliseconds that the entries of a summary add up to, in SQL."""
-    return f"aggregate({summary}, 0L, (total, entry) -> total + {_ms('coalesce(entry.timespent, 0)')})"
+    return f"coalesce(list_sum(list_transform({summary}, lambda entry: {_ms('coalesce(entry.timespent, 0)')})), 0)"
+
+
+def _hundredths(seconds: str) -> str:
+    """Seconds as whole hundredths, in SQL."""
+    return f"TRY_CAST(round({seconds} * 100) AS BIGINT)"
 
 
 def _hundredths_of(summary: str) -> str:
     """The hundredths of a second that the entries of a workflow's summary add up to, in SQL."""
-    return f"aggregate({summary}, 0L, (total, entry) -> total + CAST(round(entry.time_spent * 100) AS BIGINT))"
+    return f"coalesce(list_sum(list_transform({summary}, lambda entry: {_hundredths('entry.time_spent')})), 0)"
 
 
 SESSIONS = Table(
@@ -79,10 +84,10 @@ SESSIONS = Table(
         RUN_ID,
     ),
     checks=(
-        Check("session_date is the date of start_time", "session_date = to_date(start_time)"),
+        Check("session_date is the date of start_time", "session_date = CAST(start_time AS DATE)"),
         Check(
             "session_duration is end_time − start_time",
-            "session_duration = unix_millis(end_time) - unix_millis(start_time) OR session_kind = 'reported'",
+            "session_duration = epoch_ms(end_time) - epoch_ms(start_time) OR session_kind = 'reported'",
         ),
         Check("timespent is at most session_duration", "round(timespent * 1000) <= session_duration"),
         Check(
@@ -93,7 +98,9 @@ SESSIONS = Table(
             "time on pages is at most timespent",
             f"timespent IS NULL OR {_spent('pagesummary')} <= {_ms('timespent')}",
         ),
-        Check("eventssummary counts every event", "aggregate(eventssummary, 0L, (total, e) -> total + e.count) = events"),
+        Check(
+            "eventssummary counts every event", "coalesce(list_sum(list_transform(eventssummary, lambda entry: entry.count)), 0) = events"
+        ),
         Check("no more pageviews and interactions than events", "pageviews + interactions <= events"),
     ),
 )
@@ -185,13 +192,13 @@ WORKFLOW_SUMMARIES = Table(
         RUN_ID,
     ),
     checks=(
-        Check("summary_date is the date of start_time", "summary_date IS NULL OR summary_date = to_date(timestamp_millis(start_time))"),
+        Check("summary_date is the date of start_time", "summary_date IS NULL OR summary_date = CAST(epoch_ms(start_time) AS DATE)"),
         Check("time_spent is more than 0", "time_spent > 0"),
         Check(
             "time in environments adds up to time_spent",
-            f"{_hundredths_of('env_summary')} = CAST(round(time_spent * 100) AS BIGINT)",
+            f"{_hundredths_of('env_summary')} = {_hundredths('time_spent')}",
         ),
-        Check("time on pages is at most time_spent", f"{_hundredths_of('page_summary')} <= CAST(round(time_spent * 100) AS BIGINT)"),
+        Check("time on pages is at most time_spent", f"{_hundredths_of('page_summary')} <= {_hundredths('time_spent')}"),
     ),
 )
 

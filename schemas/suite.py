@@ -37,7 +37,7 @@ def _of_column(column: Column, is_partition: bool) -> list[Rule]:
     rules = []
     if column.required:
         counted_when_written = not is_partition and not pa.types.is_nested(column.type)
-        filled = f"`{column.name}` IS NOT NULL"
+        filled = f'"{column.name}" IS NOT NULL'
         rules.append(
             Rule(f"{column.name} is filled", "critical", "filled", column.name)
             if counted_when_written
@@ -50,7 +50,7 @@ def _of_column(column: Column, is_partition: bool) -> list[Rule]:
                 "critical",
                 "condition",
                 column.name,
-                f"`{column.name}` >= {column.minimum:g}",
+                f'"{column.name}" >= {column.minimum:g}',
             )
         )
     if column.maximum is not None:
@@ -60,10 +60,10 @@ def _of_column(column: Column, is_partition: bool) -> list[Rule]:
                 "critical",
                 "condition",
                 column.name,
-                f"`{column.name}` <= {column.maximum:g}",
+                f'"{column.name}" <= {column.maximum:g}',
             )
         )
     if column.values:
         allowed = ", ".join(f"'{value}'" for value in column.values)
-        rules.append(Rule(f"{column.name} is one of its values", "critical", "condition", column.name, f"`{column.name}` IN ({allowed})"))
+        rules.append(Rule(f"{column.name} is one of its values", "critical", "condition", column.name, f'"{column.name}" IN ({allowed})'))
     return rules

@@ -60,7 +60,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Check:
-    """A condition in SQL that every row of the table must meet; a row for which it is null meets it.
+    """A condition in DuckDB's SQL that every row of the table must meet; a row for which it is null meets it.
+
+    Times in it have no zone: they are UTC.
 
     `severity` is `critical` (a failure stops the publication) or `warning` (a failure is recorded).
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyspark.sql import SparkSession
+import pyarrow as pa
 
 from schemas.suite import suite
 from schemas.table import BIGINT, STRING, Check, Table, column
@@ -24,21 +24,28 @@ TABLE = Table(
 )
 
 
-def found(spark: SparkSession, *rows: tuple[str | None, str | None, int | None, str | None, str | None]) -> dict[str, int]:
-    frame = spark.createDataFrame(list(rows), "id string, part string, size bigint, kind string, note string")
-    return {row["rule"]: row["observed"] for row in observe(frame, None, TABLE).toArrow().to_pylist()}
+Thing = tuple[str | None, str | None, int | None, str | None]
 
 
-GOOD = ("x", "p", 3, "a", None)
+def things(*rows: Thing) -> pa.Table:
+    schema = pa.schema([("id", STRING), ("part", STRING), ("size", BIGINT), ("kind", STRING)])
+    return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema=schema)
 
 
-def test_rows_that_keep_the_contract_break_no_rule(spark: SparkSession) -> None:
-    assert set(found(spark, GOOD, ("x", "q", None, None, None)).values()) == {0}
+def found(*rows: Thing) -> dict[str, int]:
+    return observe([things(*rows)], [], TABLE)
 
 
-def test_each_rule_counts_the_rows_that_break_it(spark: SparkSession) -> None:
-    bad = [("x", "p", 3, "b", "the key again"), ("y", None, -1, "c", ""), ("z", "p", 11, "a", ""), (None, "p", 10, "a", "")]
-    assert found(spark, GOOD, *bad) == {
+GOOD = ("x", "p", 3, "a")
+
+
+def test_rows_that_keep_the_contract_break_no_rule() -> None:
+    assert set(found(GOOD, ("x", "q", None, None)).values()) == {0}
+
+
+def test_each_rule_counts_the_rows_that_break_it() -> None:
+    bad: list[Thing] = [("x", "p", 3, "b"), ("y", None, -1, "c"), ("z", "p", 11, "a"), (None, "p", 10, "a")]
+    assert found(GOOD, *bad) == {
         "id, part is unique": 1,
         "part is filled": 1,
         "size is at least 0": 1,
@@ -48,8 +55,8 @@ def test_each_rule_counts_the_rows_that_break_it(spark: SparkSession) -> None:
     }
 
 
-def test_an_empty_table_breaks_no_rule(spark: SparkSession) -> None:
-    assert set(found(spark).values()) == {0}
+def test_an_empty_table_breaks_no_rule() -> None:
+    assert set(found().values()) == {0}
 
 
 def test_a_required_column_that_no_partition_holds_is_counted_when_it_is_written() -> None:
@@ -61,9 +68,8 @@ def test_columns_that_no_rule_looks_at_are_not_read() -> None:
     assert columns_needed(TABLE) == ("id", "part", "size", "kind")
 
 
-def test_rows_that_stand_beside_the_new_ones_count_for_the_key_alone(spark: SparkSession) -> None:
-    columns = "id string, part string, size bigint, kind string"
-    rows = spark.createDataFrame([("x", "p", 3, "a"), ("y", "p", 12, "b")], columns)
-    beside = spark.createDataFrame([("x", "p", 99, "?"), ("z", "p", 99, "?")], columns)
-    counted = {row["rule"]: row["observed"] for row in observe(rows, beside, TABLE).toArrow().to_pylist()}
+def test_rows_that_stand_beside_the_new_ones_count_for_the_key_alone() -> None:
+    rows = [things(("x", "p", 3, "a")), things(("y", "p", 12, "b"))]
+    beside = [things(("x", "p", 99, "?"), ("z", "p", 99, "?")).select(["id", "part"])]
+    counted = observe(rows, beside, TABLE)
     assert {rule: count for rule, count in counted.items() if count} == {"id, part is unique": 1, "size is at most 10": 1}

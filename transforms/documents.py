@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -87,12 +88,14 @@ def without_secrets(value: Any) -> Any:
     pending = [cleaned]
     while pending:
         node = pending.pop()
-        for key, child in list(node.items() if type(node) is dict else enumerate(node)):
-            if type(key) is str and _is_secret(key):
-                del node[key]
-            elif type(child) is dict or type(child) is list:
-                node[key] = child.copy()
-                pending.append(node[key])
+        is_object = type(node) is dict
+        if is_object:
+            for name in _secrets_of(node):
+                del node[name]
+        for place, child in node.items() if is_object else enumerate(node):
+            if type(child) is dict or type(child) is list:
+                node[place] = child.copy()
+                pending.append(node[place])
     return cleaned
 
 
@@ -101,7 +104,7 @@ def _holds_secrets(value: Any) -> bool:
     while pending:
         node = pending.pop()
         if type(node) is dict:
-            if any(map(_is_secret, node)):
+            if _secrets_of(node):
                 return True
             pending.extend(node.values())
         elif type(node) is list:
@@ -109,9 +112,21 @@ def _holds_secrets(value: Any) -> bool:
     return False
 
 
-def _is_secret(key: str) -> bool:
+# Names of fields that were looked at before and are no secrets: documents repeat a few names for ever, so that most objects are
+# settled by one comparison of sets.
+_HARMLESS: set[str] = set()
+_MOST_HARMLESS, _LONGEST_HARMLESS = 10_000, 100  # names, characters
+
+
+def _secrets_of(node: Mapping[str, Any]) -> list[str]:
+    """The names of secret fields that an object has itself."""
+    if node.keys() <= _HARMLESS:
+        return []
     # ASCII alone: a Kelvin sign lower-cases to k.
-    return key.lower() in SECRETS and key.isascii()
+    secrets = [name for name in node.keys() - _HARMLESS if name.lower() in SECRETS and name.isascii()]
+    if len(_HARMLESS) < _MOST_HARMLESS:
+        _HARMLESS.update(islice((name for name in node.keys() - set(secrets) if len(name) <= _LONGEST_HARMLESS), _MOST_HARMLESS))
+    return secrets
 
 
 def with_batch(rest: Mapping[str, Any], header: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -130,7 +145,12 @@ def with_batch(rest: Mapping[str, Any], header: Mapping[str, Any] | None) -> dic
 
 def content_hash(source: str, document: Any) -> str:
     """The id of a record that has none: SHA-256, hexadecimal, over source and canonical JSON without the secrets."""
-    return hashlib.sha256(source.encode() + b"\n" + canonical(without_secrets(document))).hexdigest()
+    return text_hash(source, canonical(without_secrets(document)))
+
+
+def text_hash(source: str, text: bytes) -> str:
+    """The same of a document whose canonical JSON without the secrets is known."""
+    return hashlib.sha256(source.encode() + b"\n" + text).hexdigest()
 
 
 def short_hash(text: str) -> int:

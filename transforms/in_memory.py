@@ -12,8 +12,8 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
-def query(sql: str, **tables: pa.Table) -> pa.Table:
-    """What the query gives; it reads these tables by these names."""
+def query(sql: str, **tables: pa.Table | pa.RecordBatchReader) -> pa.Table:
+    """What the query gives; it reads these tables by these names, and a reader only once."""
     with duckdb.connect(":memory:", config=CONFIG) as database:
         for name, rows in tables.items():
             database.register(name, rows)

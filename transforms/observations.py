@@ -1,51 +1,65 @@
-"""What the rules of a table find: one aggregate per table, whatever the number of rules."""
+"""What the rules of a table find: one aggregate over its rows, whatever the number of rules."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+
+import pyarrow as pa
 
 from schemas.suite import Rule, suite
 from schemas.table import Table
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
+from transforms import in_memory
 
 _IS_NEW = "is_new"
 
 
 def columns_needed(table: Table) -> tuple[str, ...]:
-    """The columns that `observe` reads."""
+    """The columns that `observe` reads of new rows; of those beside them it reads the key."""
     rules = [rule for rule in suite(table) if rule.condition is not None]
     named = {name for name in table.names for rule in rules if name in (rule.condition or "")}
     return tuple(name for name in table.names if name in named or name in table.key)
 
 
-def observe(rows: DataFrame, beside: DataFrame | None, table: Table) -> DataFrame:
+def observe(rows: Iterable[pa.Table], beside: Iterable[pa.Table], table: Table) -> dict[str, int]:
     """Count the rows that break each rule of the table's suite.
 
     In: new rows of the table with the columns needed; of the rows that stand beside them the key, which must be unique
-    among all. Out: `table`, `rule`, `observed` (new rows that break it; of the key, rows beyond the first).
-    A rule of kind `filled` is not among them: nulls are counted when a file is written.
+    among all. Out: per rule how many new rows break it; of the key, rows beyond the first. A rule of kind `filled` is not
+    among them: nulls are counted when a file is written. Rows are read once, a part at a time.
     """
     rules = [rule for rule in suite(table) if rule.kind != "filled"]
-    new = rows.selectExpr("*", f"true AS {_IS_NEW}")
-    if beside is not None:
-        new = new.unionByName(beside.selectExpr(*table.key, f"false AS {_IS_NEW}"), allowMissingColumns=True)
-    # As text: a hundred rules made of column objects would take longer to say than to count.
-    counted = new.selectExpr(*(f"{_breaking(rule, table)} AS rule_{number}" for number, rule in enumerate(rules)))
-    entries = ", ".join(f"{_quoted(rule.name)}, CAST(rule_{number} AS BIGINT)" for number, rule in enumerate(rules))
-    return counted.selectExpr(f"{_quoted(table.name)} AS table", f"stack({len(rules)}, {entries}) AS (rule, observed)")
+    schema = pa.schema(
+        [*(pa.field(name, _without_zone(table[name].type)) for name in columns_needed(table)), pa.field(_IS_NEW, pa.bool_())]
+    )
+
+    def parts() -> Iterable[pa.RecordBatch]:
+        for are_new, tables in ((True, rows), (False, beside)):
+            for part in tables:
+                yield from _labelled(part, schema, are_new=are_new).to_batches()
+
+    counted = ", ".join(f"{_breaking(rule, table)} AS rule_{number}" for number, rule in enumerate(rules))
+    found = in_memory.query(f"SELECT {counted} FROM parts", parts=pa.RecordBatchReader.from_batches(schema, parts()))
+    return {rule.name: found.column(number)[0].as_py() for number, rule in enumerate(rules)}
+
+
+def _labelled(rows: pa.Table, schema: pa.Schema, *, are_new: bool) -> pa.Table:
+    """Rows with all columns of the schema; what they lack is null."""
+    rows = rows.append_column(_IS_NEW, pa.repeat(pa.scalar(are_new), rows.num_rows))
+    return pa.table(
+        [rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(rows.num_rows, field.type) for field in schema],
+        schema=schema,
+    )
+
+
+def _without_zone(kind: pa.DataType) -> pa.DataType:
+    """Times as they stand in UTC: DuckDB takes those of a zone apart only with an extension."""
+    return pa.timestamp("us") if pa.types.is_timestamp(kind) else kind
 
 
 def _breaking(rule: Rule, table: Table) -> str:
     """How many rows break the rule, in SQL."""
     if rule.condition is not None:
-        return f"count_if({_IS_NEW} AND NOT coalesce({rule.condition}, true))"
-    # 96 bits of hash stand for the key: cheap to shuffle, and no two keys of a night share them by chance.
-    key = ", ".join(f"coalesce(CAST(`{name}` AS STRING), '')" for name in table.key)
-    return f"count(*) - count(DISTINCT xxhash64({key}), hash({key}))"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        return f"coalesce(count_if({_IS_NEW} AND NOT coalesce({rule.condition}, true)), 0)"
+    # 128 bits of hash stand for the key: no two keys share them by chance.
+    key = ", ".join(f"coalesce(CAST(\"{name}\" AS VARCHAR), '')" for name in table.key)
+    return f"count(*) - count(DISTINCT md5_number(concat_ws(chr(31), {key})))"

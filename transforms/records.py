@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from schemas.events import EVENTS, REJECTED_EVENTS, STORED_SESSION_INPUT, WORKFLOW_INPUT
 from schemas.table import STRING, TIMESTAMP
-from transforms.documents import SECRET_FIELD, InvalidJsonError, canonical, content_hash, parse, short_hash, without_secrets
+from transforms.documents import SECRET_FIELD, InvalidJsonError, canonical, content_hash, parse, short_hash, text_hash, without_secrets
 from transforms.lines import KEPT_OF_TOO_LARGE, Line
 from transforms.source import Columns, Document, Record, Refusal, Source
 from transforms.times import DAY_MS, landing_ms
@@ -127,7 +127,8 @@ class _Envelope(NamedTuple):
     """A line that is JSON, opened: the source's own batch, an array, or one event."""
 
     items: Sequence[Any]
-    header: Document | None = None  # of a batch
+    header: Document | None = None  # of a batch, as it landed
+    kept_header: Document | None = None  # the same without its secrets
     header_length: int = 0  # as canonical JSON, bytes
     list_name: str = ""
     is_event: bool = False  # the line is the only item
@@ -201,13 +202,14 @@ def _open(source: Source, line: Line) -> _Envelope | Refusal:
     header_length = len(canonical(batch.header))
     if header_length * len(batch.items) > _MOST_REPEATED * line.length:
         return _REPEATED_TOO_OFTEN
-    return _Envelope(batch.items, batch.header, header_length, batch.list_name)
+    return _Envelope(batch.items, batch.header, without_secrets(batch.header), header_length, batch.list_name)
 
 
 def _read_item(source: Source, line: Line, envelope: _Envelope, position: int, item: Any, arrival_ms: int, found: _Found) -> None:
     is_object = type(item) is dict
-    document = source.join_header(envelope.header, item) if is_object and envelope.header is not None else item
-    record = Record(document, item, envelope.header, arrival_ms)
+    header = envelope.kept_header
+    document = source.join_header(header, item) if is_object and header is not None else item
+    record = Record(document, item, header, arrival_ms)
     refusal = source.refusal(record) if is_object else _NOT_AN_OBJECT
     if refusal is None:
         found.accept(line, position, record)
@@ -224,9 +226,10 @@ def _accepted(source: Source, found: _Found, place: Place, rules: TimeRules) -> 
     times = [_believed(*pair, arrival, rules) for pair in zip(mapped["client_ms"], mapped["received_ms"], strict=True)]
     received_ms = [received for received, _, _ in times]
     event_ms = [event for _, event, _ in times]
+    properties = _documents(mapped["properties"])
     event_ids = [
-        content_hash(source.name, record.document) if own is None else own
-        for own, record in zip(mapped["event_id"], found.valid, strict=True)
+        _content_hash(source, record, part, text) if own is None else own
+        for own, record, part, text in zip(mapped["event_id"], found.valid, mapped["properties"], properties, strict=True)
     ]
     values = mapped.get("value") or [None] * len(event_ids)
     flags = [
@@ -245,8 +248,8 @@ def _accepted(source: Source, found: _Found, place: Place, rules: TimeRules) -> 
         "client_time": _times(mapped["client_ms"]),
         "received_time": _times(received_ms),
         "time_source": pa.array([time_source for _, _, time_source in times], STRING),
-        "properties": _documents(mapped["properties"]),
-        "context": _documents(mapped["context"]),
+        "properties": pa.array(properties, STRING),
+        "context": pa.array(_documents(mapped["context"]), STRING),
         "flags": _array(flags, RECORDS.field("flags").type),
         "record": pa.array(found.lines, pa.int64()),
         "position": pa.array(found.positions, pa.int32()),
@@ -322,17 +325,18 @@ def _workflow_input(mapped: Columns | None, size: int) -> pa.Array:
     return pa.StructArray.from_arrays(parts, fields=list(WORKFLOW_INPUT), mask=parts[0].is_null())
 
 
-def _documents(parts: Sequence[Any]) -> pa.Array:
-    """Canonical JSON of these parsed parts without the secrets, as text."""
+def _documents(parts: Sequence[Any]) -> list[bytes]:
+    """Canonical JSON of these parsed parts without the secrets."""
     written = [canonical(part) for part in parts]
-    texts = pa.array(written, STRING)
-    # One look over the text finds the few that need a walk over all their fields.
-    suspects = pc.indices_nonzero(pc.match_substring_regex(texts, SECRET_FIELD)).to_pylist()
-    if not suspects:
-        return texts
-    for row in suspects:
+    # One look over the text finds those that need a walk over all their fields.
+    for row in pc.indices_nonzero(pc.match_substring_regex(pa.array(written, STRING), SECRET_FIELD)).to_pylist():
         written[row] = canonical(without_secrets(parts[row]))
-    return pa.array(written, STRING)
+    return written
+
+
+def _content_hash(source: Source, record: Record, part: Any, text: bytes) -> str:
+    """The id of a record that has none of its own; where `part` is the whole document, `text` is its canonical JSON already."""
+    return text_hash(source.name, text) if part is record.document else content_hash(source.name, record.document)
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
