@@ -3,6 +3,7 @@
 #   make demo        a few days of landed data, their nights, and where the report is
 #   make test        every check and every quick test: what .ci/run runs
 #   make test-slow   the tests that take minutes
+#   make bench       what a night of 0.2, 1 and 5 million events costs, beside DuckDB; EVENTS=200000 for one of them, RUNS=3
 #   make lint        format, lint, types and layers alone
 #   make lock        the locked versions again, from pyproject.toml; UPGRADE=--upgrade for newer ones
 #   make clean       away with all that was made, but for landing/ and lake/
@@ -12,7 +13,7 @@
 PYTHON ?= $(or $(wildcard .venv/bin/python),python3)
 INSTALL = bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help setup demo test test-slow lint airflow lock clean machine
+.PHONY: help setup demo test test-slow bench lint airflow lock clean machine
 
 help:
 	@sed -n 's/^#  //p' Makefile
@@ -27,6 +28,14 @@ test: lint
 
 test-slow: lint
 	.venv/bin/pytest -m slow
+
+# Polars is for this alone.
+bench: .venv/.bench
+	.venv/bin/python -m bench.bench $(addprefix --events ,$(EVENTS)) --runs $(or $(RUNS),3)
+
+.venv/.bench: requirements-bench.lock .venv/.ready
+	.venv/$(INSTALL) --only-binary :all: -r requirements-bench.lock
+	touch $@
 
 lint: setup
 	.venv/bin/ruff format --quiet --check
@@ -65,6 +74,7 @@ lock:
 	@command -v uv >/dev/null || { echo 'make lock needs uv on the PATH: install it' >&2; exit 2; }
 	$(LOCK) --extra dev --output-file requirements.lock pyproject.toml
 	$(LOCK) --group airflow --output-file requirements-airflow.lock
+	$(LOCK) --group bench --output-file requirements-bench.lock
 
 clean:
 	rm -rf .venv .venv-airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info spark-warehouse

@@ -259,6 +259,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except MillraceError as error:
         _fault(str(error))
         code = error.exit_code
+    except SystemExit as error:
+        # No command of ours leaves this way: what ends the process in the middle of one must not pass for its success.
+        _fault(f"a library ended the run (with {error.code!r}), the tables are whole as before: call again, and report it if it stays")
+        code = 70
     except BrokenPipeError:
         # Whoever read the output has seen enough.
         sys.stderr.close()

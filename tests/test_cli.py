@@ -149,3 +149,15 @@ def test_a_night_that_never_landed_anything_says_so(capfd: pytest.CaptureFixture
     (tmp_path / "landing").mkdir()
     code, out, _ = call(capfd, "run", "--landing", tmp_path / "landing", "--lake", tmp_path / "lake", "--date", "2026-11-18")
     assert (code, out) == (0, "2026-11-18: nothing has landed\n")
+
+
+def test_a_library_that_ends_the_process_does_not_pass_for_success(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(*_: object) -> None:
+        sys.exit(0)
+
+    monkeypatch.setattr("jobs.describe.show", leave)
+    code, _, err = call(capfd, "describe")
+    assert code == 70
+    assert err.startswith("millrace: a library ended the run")
