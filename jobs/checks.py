@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from jobs import history, workers
 from jobs.lake import Change, TableFile
 from jobs.landing import Partition
-from jobs.metrics import NewState
+from jobs.metrics import FileOfPartition, NewState
 from jobs.quality_gate import Finding
 from jobs.settings import Bound, Quality, SourceQuality
 from jobs.table_files import write_partitioned
@@ -29,7 +29,6 @@ from schemas.catalog import TABLES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
 from schemas.sessions import SESSION_EVENTS, SESSIONS
 from schemas.suite import suite
-from schemas.table import Table
 from transforms import observations
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 # All tables but those that tell of the runs themselves.
 CHECKED = tuple(table for table in TABLES.values() if table not in (RUNS, QUALITY_RESULTS))
 _LARGE = 200_000  # rows of a table that are worth several tasks
-_ROWS_AT_A_TIME = 65_536
 # How the account of a file names what stands in each table.
 _ACCOUNT = {EVENTS.name: "accepted", DUPLICATE_EVENTS.name: "duplicates", REJECTED_EVENTS.name: "rejected"}
 
@@ -63,8 +61,8 @@ class _Share:
     """The rows of a table in which a key can only stand once: what the run has written of them, and what stands beside that."""
 
     table: str
-    own: list[tuple[Path, Mapping[str, str]]] = field(default_factory=list)  # files and their partitions
-    beside: list[tuple[Path, Mapping[str, str]]] = field(default_factory=list)
+    own: list[FileOfPartition] = field(default_factory=list)
+    beside: list[FileOfPartition] = field(default_factory=list)
 
 
 _OBSERVED = pa.schema([("table", pa.string()), ("rule", pa.string()), ("observed", pa.int64())])
@@ -77,7 +75,7 @@ def _observed(spark: SparkSession, state: NewState) -> dict[tuple[str, str], int
     def look(number: int) -> Iterator[pa.RecordBatch]:
         share = shares[number]
         table = TABLES[share.table]
-        own, beside = _read(table, share.own, observations.columns_needed(table)), _read(table, share.beside, table.key)
+        own, beside = workers.parts(table, share.own, observations.columns_needed(table)), workers.parts(table, share.beside, table.key)
         broken = observations.observe(own, beside, table)
         rows = [{"table": share.table, "rule": rule, "observed": observed} for rule, observed in broken.items()]
         yield pa.RecordBatch.from_pylist(rows, schema=_OBSERVED)
@@ -93,25 +91,15 @@ def _shares(state: NewState) -> list[_Share]:
     shares: dict[tuple[str, str], _Share] = {}
     sizes: Counter[tuple[str, str]] = Counter()
     for table in CHECKED:
-        change = state.changes.get(table.name, Change())
-        is_large = sum(file.rows for file in change.added) > _LARGE
-        gone = {file.path for file in change.removed}
-        for file in change.added:
-            key = table.name, file.partition_values.get("source", "") if is_large else ""
-            shares.setdefault(key, _Share(table.name)).own.append((state.folder / table.name / file.path, file.partition_values))
-            sizes[key] += file.rows
-        for kept in (file for file in _touched_files(state, table.name) if file.path not in gone):
-            key = table.name, kept.partition.get("source", "") if is_large else ""
-            shares[key].beside.append((state.lake.root / table.name / kept.path, kept.partition))
+        own, beside = state.own(table.name), state.kept(table.name, _touched_files(state, table.name))
+        rows = [file.rows for file in state.changes.get(table.name, Change()).added]
+        is_large = sum(rows) > _LARGE
+        for placed, count in [*zip(own, rows, strict=True), *((kept, 0) for kept in beside)]:
+            key = table.name, placed[1].get("source", "") if is_large else ""
+            share = shares.setdefault(key, _Share(table.name))
+            (share.own if count else share.beside).append(placed)
+            sizes[key] += count
     return [shares[key] for key, _ in sizes.most_common()]
-
-
-def _read(table: Table, files: Iterable[tuple[Path, Mapping[str, str]]], columns: Sequence[str]) -> Iterator[pa.Table]:
-    """These columns of the files, some rows at a time."""
-    inside = [name for name in columns if name not in table.partitioned_by]
-    for path, partition in files:
-        for batch in pq.ParquetFile(path).iter_batches(_ROWS_AT_A_TIME, columns=inside):
-            yield workers.with_partition(table, partition, pa.Table.from_batches([batch]))
 
 
 def results(findings: Iterable[Finding], folder: Path, run_id: str, night: dt.date) -> Change:

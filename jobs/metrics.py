@@ -6,9 +6,8 @@ A step of the night: millrace run --date 2026-11-20
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.lake import Change, Lake, TableFile, read_parquet
+from jobs import workers
+from jobs.lake import Change, Lake, TableFile
 from jobs.landing import Partition
 from jobs.table_files import write_partitioned
 from schemas.account import DAILY_METRICS, FILES
@@ -24,12 +24,14 @@ from schemas.catalog import TABLES
 from schemas.events import EVENTS, REJECTED_EVENTS
 from schemas.metrics import CHAIN_DATE, EVENT_DATE, LANDING_DATE, METRICS, SESSION_DATE
 from schemas.sessions import SESSION_CHAINS, SESSIONS
+from schemas.table import Table
 from transforms import metrics
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 Dates = dict[str, set[dt.date]]  # per source
+FileOfPartition = tuple[Path, Mapping[str, str]]  # and the partition's values, as text
 
 
 @dataclass(frozen=True)
@@ -40,21 +42,25 @@ class NewState:
     folder: Path  # the run's staging folder
     changes: Mapping[str, Change]
 
-    def frame(self, spark: SparkSession, name: str, staying: Iterable[TableFile], *columns: str) -> DataFrame:
-        """The rows of the run's own files, and of these of the lake that stay."""
-        own, kept = self.own(spark, name, *columns), self.kept(spark, name, staying, *columns)
-        return own if kept is None else own.unionByName(kept)
+    def own(self, name: str) -> list[FileOfPartition]:
+        """The run's own files."""
+        return [(self.folder / name / file.path, file.partition_values) for file in self.changes.get(name, Change()).added]
 
-    def own(self, spark: SparkSession, name: str, *columns: str) -> DataFrame:
-        """The rows of the run's own files."""
-        paths = [file.path for file in self.changes.get(name, Change()).added]
-        return read_parquet(spark, TABLES[name], self.folder / name, paths, *columns)
-
-    def kept(self, spark: SparkSession, name: str, files: Iterable[TableFile], *columns: str) -> DataFrame | None:
-        """The rows of those of these files of the lake that stay; None where none does."""
+    def kept(self, name: str, files: Iterable[TableFile]) -> list[FileOfPartition]:
+        """Those of these files of the lake that stay."""
         gone = {file.path for file in self.changes.get(name, Change()).removed}
-        kept = [file for file in files if file.path not in gone]
-        return self.lake.frame(spark, name, kept, *columns) if kept else None
+        return [(self.lake.root / name / file.path, file.partition) for file in files if file.path not in gone]
+
+
+@dataclass(frozen=True)
+class _Family:
+    """Metrics that are worked out together, out of one table."""
+
+    table: Table
+    columns: tuple[str, ...]
+    work_out: Callable[[Iterable[pa.Table], Table, Iterable[str]], pa.Table]
+    dates: Dates  # for which they are asked, per source
+    files: list[FileOfPartition]
 
 
 def compute(spark: SparkSession, state: NewState, landed: Iterable[Partition], run_id: str, *, from_nothing: bool = False) -> Change:
@@ -65,36 +71,42 @@ def compute(spark: SparkSession, state: NewState, landed: Iterable[Partition], r
         CHAIN_DATE: _loose_dates(state),
         LANDING_DATE: _by_source((partition.source, partition.landing_date) for partition in landed),
     }
-    frames = [
-        metrics.of_events(
-            _only(_covering(spark, state, EVENTS.name, touched[EVENT_DATE], "event_date", _EVENTS), touched[EVENT_DATE], "event_date")
-        ),
-        metrics.of_sessions(
-            _only(_in_partitions(spark, state, SESSIONS.name, touched[SESSION_DATE], _SESSIONS), touched[SESSION_DATE], "session_date")
-        ),
-        _only(
-            metrics.of_chains(_covering(spark, state, SESSION_CHAINS.name, touched[CHAIN_DATE], "", _CHAINS)),
-            touched[CHAIN_DATE],
-            "metric_date",
-        ),
-        metrics.of_landing(
-            *(
-                _only(_in_partitions(spark, state, name, touched[LANDING_DATE], columns), touched[LANDING_DATE], "landing_date")
-                for name, columns in ((FILES.name, _FILES), (EVENTS.name, _EVENTS), (REJECTED_EVENTS.name, _REJECTED))
-            )
-        ),
+    in_events = _covering(state, EVENTS.name, touched[EVENT_DATE], "event_date", "event_date")
+    in_chains = _covering(state, SESSION_CHAINS.name, touched[CHAIN_DATE], "first_time", "last_time")
+    by_session, by_landing = touched[SESSION_DATE], touched[LANDING_DATE]
+    families = [
+        _Family(EVENTS, _EVENTS, metrics.of_events, touched[EVENT_DATE], in_events),
+        _Family(SESSIONS, _SESSIONS, metrics.of_sessions, by_session, _in_partitions(state, SESSIONS.name, by_session)),
+        _Family(SESSION_CHAINS, _CHAINS, metrics.of_chains, touched[CHAIN_DATE], in_chains),
+        _Family(FILES, _FILES, metrics.of_files, by_landing, _in_partitions(state, FILES.name, by_landing)),
+        _Family(EVENTS, _LATENESS, metrics.of_lateness, by_landing, _in_partitions(state, EVENTS.name, by_landing)),
+        _Family(REJECTED_EVENTS, _REJECTED, metrics.of_refusals, by_landing, _in_partitions(state, REJECTED_EVENTS.name, by_landing)),
     ]
-    rows = reduce(lambda left, right: left.unionByName(right), frames).toArrow().cast(_BARE)
+    rows = _worked_out(spark, families)
     rows = rows.append_column("run_id", pa.repeat(pa.scalar(run_id), rows.num_rows))
     if from_nothing:
         return Change(write_partitioned(DAILY_METRICS, rows, state.folder / DAILY_METRICS.name), state.lake.files(DAILY_METRICS.name))
     return _in_place(state, rows, touched)
 
 
-_BARE = pa.schema([pa.field(c.name, c.type) for c in DAILY_METRICS.columns if c.name != "run_id"])
-_EVENTS = ("source", "event_date", "event_type", "user_id", "device_id", "flags", "landing_date")
+def _worked_out(spark: SparkSession, families: Sequence[_Family]) -> pa.Table:
+    """The rows of all families. The files of a family and a source are the work of one task."""
+    work = [(family, source) for family in families for source in sorted({partition["source"] for _, partition in family.files})]
+
+    def work_out(number: int) -> Iterator[pa.RecordBatch]:
+        family, source = work[number]
+        files = [(path, partition) for path, partition in family.files if partition["source"] == source]
+        rows = family.work_out(workers.parts(family.table, files, family.columns), family.table, family.columns)
+        asked = pa.array(sorted(family.dates.get(source, ())), pa.date32())
+        yield from rows.filter(pc.is_in(rows["metric_date"], value_set=asked)).to_batches()
+
+    return workers.run(spark, len(work), work_out, metrics.DAILY)
+
+
+_EVENTS = ("source", "event_date", "event_type", "user_id", "device_id", "flags")
 _SESSIONS = ("source", "session_date", "session_kind", "session_duration", "timespent", "pageviews", "interactions", "reported", "flags")
 _CHAINS = ("source", "kind", "unassigned")
+_LATENESS = ("source", "landing_date", "flags")
 _FILES = ("source", "landing_date", "status", "records", "accepted", "duplicates", "rejected")
 _REJECTED = ("source", "landing_date", "reason")
 
@@ -160,41 +172,29 @@ def _loose_dates(state: NewState) -> Dates:
 # Which files of the lake hold them
 
 
-def _in_partitions(spark: SparkSession, state: NewState, name: str, touched: Dates, columns: tuple[str, ...]) -> DataFrame:
-    """A table's rows in the partitions of these dates."""
+def _in_partitions(state: NewState, name: str, touched: Dates) -> list[FileOfPartition]:
+    """A table's files in the partitions of these dates."""
     by = TABLES[name].partitioned_by[0]
     held = [
         file for file in state.lake.files(name) if dt.date.fromisoformat(file.partition[by]) in touched.get(file.partition["source"], set())
     ]
-    return state.frame(spark, name, held, *columns)
+    return state.own(name) + state.kept(name, held)
 
 
-def _covering(spark: SparkSession, state: NewState, name: str, touched: Dates, column: str, columns: tuple[str, ...]) -> DataFrame:
-    """A table's rows in the files whose statistics say that they may hold these dates."""
+def _covering(state: NewState, name: str, touched: Dates, least_of: str, most_of: str) -> list[FileOfPartition]:
+    """A table's files whose statistics of these columns say that they may hold these dates."""
 
     def may_hold(file: TableFile) -> bool:
         dates = touched.get(file.partition["source"], set())
         if not dates:
             return False
-        least, most = (
-            (file.least.get(column), file.most.get(column)) if column else (file.least.get("first_time"), file.most.get("last_time"))
-        )
+        least, most = file.least.get(least_of), file.most.get(most_of)
         return least is None or most is None or (_day(least) <= max(dates) and _day(most) >= min(dates))
 
-    return state.frame(spark, name, [file for file in state.lake.files(name) if may_hold(file)], *columns)
+    return state.own(name) + state.kept(name, filter(may_hold, state.lake.files(name)))
 
 
 def _day(bound: object) -> dt.date:
     if isinstance(bound, dt.datetime):
         return bound.date()
     return bound if isinstance(bound, dt.date) else dt.date.fromisoformat(str(bound)[:10])
-
-
-def _only(frame: DataFrame, touched: Dates, column: str) -> DataFrame:
-    """The rows of these sources and dates."""
-    from pyspark.sql import functions as F
-
-    wanted = F.lit(False)
-    for source, dates in sorted(touched.items()):
-        wanted |= (F.col("source") == source) & F.col(column).isin(sorted(dates))
-    return frame.where(wanted)

@@ -7,7 +7,8 @@ Chains that nothing came to and nothing left stay as they are, in whatever night
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,17 +16,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs import touched, workers
-from jobs.lake import Change, read_parquet
+from jobs import exchange, touched, workers
+from jobs.exchange import EventFile, Exchange
+from jobs.lake import Change
 from jobs.touched import Changed
-from schemas.events import EVENTS
 from schemas.sessions import SESSION_CHAINS, SESSION_EVENTS, SESSIONS
-from schemas.table import Table, spark_schema
+from schemas.table import Table
 from transforms import chains
 from transforms.sessions import INPUT, USED_KEYS, SessionRules, as_input, build
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 # The column of a built row that holds a row of each table.
 _BUILT: Mapping[str, Table] = {"session": SESSIONS, "member": SESSION_EVENTS, "chain": SESSION_CHAINS}
@@ -36,18 +37,16 @@ def rebuild(spark: SparkSession, inputs: Changed, rules: SessionRules) -> dict[s
     changes = {table.name: Change() for table in _BUILT.values()}
     if not inputs.events and not inputs.from_nothing:
         return changes
-    added = _events(spark, inputs.folder / EVENTS.name, [file.path for file in inputs.events.added])
-    sources = {file.partition["source"] for file in inputs.events.removed} | {
-        file.partition_values["source"] for file in inputs.events.added
-    }
+    came, went = exchange.came(inputs.folder, inputs.events), exchange.went(inputs.lake, inputs.events)
+    sources = {file.partition["source"] for file in (*came, *went)}
     chain_files = [file for file in inputs.lake.files(SESSION_CHAINS.name) if file.partition["source"] in sources]
-    events = added
+    files, in_chains = came, None
     if inputs.from_nothing:
         for name, change in changes.items():
             change.removed = inputs.lake.files(name)
     elif chain_files:
-        removed = _events(spark, inputs.lake.root / EVENTS.name, [file.path for file in inputs.events.removed])
-        spans = chains.changed_spans(added.unionByName(removed), rules)
+        asked = partial(chains.changed_spans, rules=rules)
+        spans = chains.merged_spans(exchange.collect(spark, [*came, *went], chains.EVENT_COLUMNS, asked, chains.SPANS))
         search = touched.Search(
             spark, inputs.lake, SESSION_CHAINS, chain_files, chains.COLUMNS, chains.IDENTITY, inputs.folder / "_sessions"
         )
@@ -56,19 +55,28 @@ def rebuild(spark: SparkSession, inputs: Changed, rules: SessionRules) -> dict[s
         going = decided.filter(pc.invert(decided["stays"]))
         if going.num_rows:
             rows = search.whole(going)
-            dates = set(pc.list_flatten(rows["landing_dates"]).to_pylist())
-            beside = touched.events_beside(spark, inputs.lake, inputs.events, set(rows["source"].to_pylist()), dates, INPUT.names)
-            events = added.unionByName(chains.events_of(beside, spark.read.parquet(str(search.decided)).where("NOT stays")))
+            dates = {date.isoformat() for date in pc.list_flatten(rows["landing_dates"]).to_pylist()}
+            files = [*came, *exchange.beside(inputs.lake, inputs.events, set(rows["source"].to_pylist()), dates)]
+            in_chains = going.select(["source", "key", "first_time", "last_time"])
             touched.drop(spark, inputs.lake, inputs.folder, _going(rows), changes)
-    keyed = events.where("session_input.key is not null").repartition(inputs.tasks, "source", "session_input.key")
-    reports = keyed.mapInArrow(_builder(inputs, rules), spark_schema(workers.REPORT)).toArrow()
-    for file in workers.written_files(reports):
+    keyed = exchange.Exchange(inputs.folder / "_exchange" / "sessions", inputs.tasks)
+    keyed.fill(spark, files, INPUT.names, _narrow(in_chains))
+    for file in workers.written_files(workers.run(spark, keyed.buckets, _builder(keyed, inputs, rules))):
         changes[file.table].added.append(file)
     return changes
 
 
-def _events(spark: SparkSession, root: Path, paths: list[str]) -> DataFrame:
-    return read_parquet(spark, EVENTS, root, paths, *INPUT.names)
+def _narrow(in_chains: pa.Table | None) -> Callable[[pa.Table, EventFile], pa.Table]:
+    """The function that takes of a file's events those that have a session key, of files of the lake those that lie in these chains."""
+
+    def narrow(events: pa.Table, file: EventFile) -> pa.Table:
+        if file.is_beside and in_chains is not None:
+            events = chains.events_of(events, in_chains)
+        keys = pc.struct_field(events["session_input"], "key")
+        events = events.append_column("bucket_key", pc.binary_join_element_wise(events["source"], keys, "\x1f"))
+        return events.filter(keys.is_valid())
+
+    return narrow
 
 
 def _going(found: pa.Table) -> list[touched.Rows]:
@@ -87,13 +95,13 @@ def _going(found: pa.Table) -> list[touched.Rows]:
     ]
 
 
-def _builder(inputs: Changed, rules: SessionRules) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """The function that a worker runs on whole keys: events in, files of the three tables out."""
+def _builder(keyed: Exchange, inputs: Changed, rules: SessionRules) -> Callable[[int], Iterator[pa.RecordBatch]]:
+    """The function that a worker runs on the keys of a bucket: events in, files of the three tables out."""
     folder, run_id, used_keys_path = inputs.folder, inputs.run_id, _used_keys(inputs)
 
-    def build_and_write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def build_and_write(number: int) -> Iterator[pa.RecordBatch]:
         used_keys = pq.read_table(used_keys_path) if used_keys_path.exists() else None
-        return workers.write_built(build(map(as_input, batches), rules, used_keys), _BUILT, folder, run_id)
+        return workers.write_built(build(map(as_input, keyed.bucket(number)), rules, used_keys), _BUILT, folder, run_id)
 
     return build_and_write
 

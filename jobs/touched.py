@@ -5,7 +5,6 @@ Shared by the steps that build rows from chains: sessions and workflow summaries
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs import workers
-from jobs.lake import Change, Lake, TableFile, read_parquet
+from jobs.lake import Change, Lake, TableFile
 from jobs.table_files import NO_VALUE
-from schemas.events import EVENTS
 from schemas.table import BIGINT, Table
 from transforms.documents import short_hash
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 
 # How many events are worth a task of their own, and how many are too many for the memory of one.
@@ -76,21 +74,13 @@ class Search:
     identity: tuple[str, ...]  # of a chain, what tells it from all others
     folder: Path  # in the run's staging folder
 
-    def decide(self, spans: DataFrame, touched: Callable[[pa.Table, pa.Table], pa.Table]) -> pa.Table:
-        """What `touched` gives of all chains of the keys that the spans bear, and of the spans; also as `decided`."""
-        spans.write.parquet(str(self.folder / "spans"))
-        changed = pq.read_table(self.folder / "spans")
+    def decide(self, changed: pa.Table, touched: Callable[[pa.Table, pa.Table], pa.Table]) -> pa.Table:
+        """What `touched` gives of all chains of the keys that the changed spans bear, and of these spans."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         probe = workers.Probe(self.chains, self.lake.root / self.chains.name, self.files, "key_hash", self.columns)
         found = probe.find(self.spark, _hashes(pc.unique(changed["key"])), self.folder / "candidates")
         nothing = pa.schema([pa.field(name, self.chains[name].type) for name in self.columns]).empty_table()
-        decided = touched(pa.concat_tables([nothing, *map(pq.read_table, found)]), changed)
-        pq.write_table(decided, self.decided)
-        return decided
-
-    @property
-    def decided(self) -> Path:
-        """Where what was decided is written, for the executors."""
-        return self.folder / "decided.parquet"
+        return touched(pa.concat_tables([nothing, *map(pq.read_table, found)]), changed)
 
     def whole(self, decided: pa.Table) -> pa.Table:
         """These chains with all their columns, read from the partitions in which they stand."""
@@ -113,19 +103,6 @@ def _hashes(keys: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 def _place(table: Table, file: TableFile) -> tuple[str, ...]:
     return tuple(file.partition[name] for name in table.partitioned_by)
-
-
-def events_beside(
-    spark: SparkSession, lake: Lake, change: Change, sources: Collection[str], dates: Collection[dt.date], columns: Iterable[str]
-) -> DataFrame:
-    """The events of the lake that stay, of these sources and landing dates."""
-    gone = {file.path for file in change.removed}
-    paths = [
-        file.path
-        for file in lake.files(EVENTS.name)
-        if file.path not in gone and file.partition["source"] in sources and dt.date.fromisoformat(file.partition["landing_date"]) in dates
-    ]
-    return read_parquet(spark, EVENTS, lake.root / EVENTS.name, paths, *columns)
 
 
 def drop(spark: SparkSession, lake: Lake, folder: Path, going: Iterable[Rows], changes: Mapping[str, Change]) -> None:

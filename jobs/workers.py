@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _PROBING_TASKS = 16
+_ROWS_AT_A_TIME = 65_536
 _WAITING_BYTES = 128 * 1024 * 1024
 # What a task reports: a file that it wrote, or counts for a landed file, or a file of the lake that is to go.
 _COUNTS = ("accepted", "duplicates", "rejected")
@@ -79,19 +80,23 @@ def removed_files(reports: pa.Table) -> set[str]:
 
 def read_whole(table: Table, root: Path, file: TableFile) -> pa.Table:
     """All rows of one file of a table, with its partition's columns."""
-    return _with_partition(table, file, pq.ParquetFile(root / file.path).read()).select(table.names)
+    return _with_partition(table, file.partition, pq.ParquetFile(root / file.path).read()).select(table.names)
 
 
-def _with_partition(table: Table, file: TableFile, rows: pa.Table) -> pa.Table:
-    return with_partition(table, file.partition, rows)
-
-
-def with_partition(table: Table, partition: Mapping[str, str], rows: pa.Table) -> pa.Table:
+def _with_partition(table: Table, partition: Mapping[str, str], rows: pa.Table) -> pa.Table:
     """Rows of a file with the columns of their partition."""
     for name in table.partitioned_by:
         value = pa.scalar(None if partition[name] == NO_VALUE else partition[name], pa.string()).cast(table[name].type)
         rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
     return rows
+
+
+def parts(table: Table, files: Iterable[tuple[Path, Mapping[str, str]]], columns: Sequence[str]) -> Iterator[pa.Table]:
+    """These columns of files of a table, given with the values of their partitions; some rows at a time."""
+    inside = [name for name in columns if name not in table.partitioned_by]
+    for path, partition in files:
+        for batch in pq.ParquetFile(path).iter_batches(_ROWS_AT_A_TIME, columns=inside):
+            yield _with_partition(table, partition, pa.Table.from_batches([batch]))
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ class Probe:
             return None
         inside = [name for name in self.columns if name not in self.table.partitioned_by]
         rows = parquet.read(columns=inside).filter(here)
-        return _with_partition(self.table, file, rows).select(self.columns)
+        return _with_partition(self.table, file.partition, rows).select(self.columns)
 
 
 def _among(values: pa.ChunkedArray, wanted: pa.Array) -> pa.Array:

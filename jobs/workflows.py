@@ -7,44 +7,44 @@ A late event recomputes its group from the last cut before it to the next one, n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs import touched, workers
-from jobs.lake import Change, read_parquet
+from jobs import exchange, touched, workers
+from jobs.exchange import EventFile, Exchange
+from jobs.lake import Change
 from jobs.touched import Changed
-from schemas.events import EVENTS
 from schemas.sessions import WORKFLOW_CHAINS, WORKFLOW_SUMMARIES
-from schemas.table import Table, spark_schema
+from schemas.table import Table
 from transforms import workflow_chains
 from transforms.sources import SOURCES
-from transforms.workflows import INPUT, WorkflowRules, summarise
+from transforms.workflows import WorkflowRules, summarise
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 # The column of a built row that holds a row of each table.
 _BUILT: Mapping[str, Table] = {"summary": WORKFLOW_SUMMARIES, "chain": WORKFLOW_CHAINS}
+_ROWS_AT_A_TIME = 20_000
 _SOURCES = frozenset(name for name, source in SOURCES.items() if source.has_workflows)
 
 
 def rebuild(spark: SparkSession, inputs: Changed, rules: WorkflowRules) -> dict[str, Change]:
     """Write the workflow summaries and their chains for what the change of `events` touches."""
     changes = {table.name: Change() for table in _BUILT.values()}
-    added = [file.path for file in inputs.events.added if file.partition_values["source"] in _SOURCES]
-    removed = [file.path for file in inputs.events.removed if file.partition["source"] in _SOURCES]
+    came = [file for file in exchange.came(inputs.folder, inputs.events) if file.partition["source"] in _SOURCES]
+    went = [file for file in exchange.went(inputs.lake, inputs.events) if file.partition["source"] in _SOURCES]
     chain_files = inputs.lake.files(WORKFLOW_CHAINS.name)
     if inputs.from_nothing:
         for name, change in changes.items():
             change.removed = inputs.lake.files(name)
-    if not added and not removed:
+    if not came and not went:
         return changes
-    new = _events(spark, inputs.folder / EVENTS.name, added)
-    events = workflow_chains.steps(new)
+    files, in_chains = came, None
     if chain_files and not inputs.from_nothing:
         search = touched.Search(
             spark,
@@ -55,24 +55,32 @@ def rebuild(spark: SparkSession, inputs: Changed, rules: WorkflowRules) -> dict[
             workflow_chains.IDENTITY,
             inputs.folder / "_workflows",
         )
-        changed = new.unionByName(_events(spark, inputs.lake.root / EVENTS.name, removed))
-        decided = search.decide(workflow_chains.changed_spans(changed, rules), workflow_chains.touched)
+        asked = partial(workflow_chains.changed_spans, rules=rules)
+        spans = exchange.collect(spark, [*came, *went], workflow_chains.EVENT_COLUMNS, asked, workflow_chains.SPANS)
+        decided = search.decide(spans, workflow_chains.touched)
         if decided.num_rows:
             rows = search.whole(decided)
-            dates = set(pc.list_flatten(rows["landing_dates"]).to_pylist())
-            beside = touched.events_beside(spark, inputs.lake, inputs.events, _SOURCES, dates, workflow_chains.EVENT_COLUMNS)
-            in_touched = spark.read.parquet(str(search.decided))
-            events = events.unionByName(workflow_chains.events_of(workflow_chains.steps(beside), in_touched))
+            dates = {date.isoformat() for date in pc.list_flatten(rows["landing_dates"]).to_pylist()}
+            files = [*came, *exchange.beside(inputs.lake, inputs.events, _SOURCES, dates)]
+            in_chains = decided.select(["key", "first_ets", "last_ets"])
             touched.drop(spark, inputs.lake, inputs.folder, _going(rows), changes)
-    grouped = workflow_chains.in_order(events, inputs.tasks)
-    reports = grouped.mapInArrow(_builder(inputs, rules), spark_schema(workers.REPORT)).toArrow()
-    for file in workers.written_files(reports):
+    grouped = Exchange(inputs.folder / "_exchange" / "workflows", inputs.tasks)
+    grouped.fill(spark, files, workflow_chains.EVENT_COLUMNS, _narrow(in_chains))
+    for file in workers.written_files(workers.run(spark, grouped.buckets, _builder(grouped, inputs, rules))):
         changes[file.table].added.append(file)
     return changes
 
 
-def _events(spark: SparkSession, root: Path, paths: list[str]) -> DataFrame:
-    return read_parquet(spark, EVENTS, root, paths, *workflow_chains.EVENT_COLUMNS)
+def _narrow(in_chains: pa.Table | None) -> Callable[[pa.Table, EventFile], pa.Table]:
+    """The function that takes of a file's events the steps of workflows, of files of the lake those that lie in these chains."""
+
+    def narrow(events: pa.Table, file: EventFile) -> pa.Table:
+        steps = workflow_chains.steps(events)
+        if file.is_beside and in_chains is not None:
+            steps = workflow_chains.events_of(steps, in_chains)
+        return steps.append_column("bucket_key", steps["key"])
+
+    return narrow
 
 
 def _going(found: pa.Table) -> list[touched.Rows]:
@@ -85,12 +93,12 @@ def _going(found: pa.Table) -> list[touched.Rows]:
     ]
 
 
-def _builder(inputs: Changed, rules: WorkflowRules) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """The function that a worker runs on whole groups in order: events in, files of the two tables out."""
+def _builder(grouped: Exchange, inputs: Changed, rules: WorkflowRules) -> Callable[[int], Iterator[pa.RecordBatch]]:
+    """The function that a worker runs on the groups of a bucket: events in, files of the two tables out."""
     folder, run_id = inputs.folder, inputs.run_id
 
-    def build_and_write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        steps = (batch.select(INPUT.names).cast(INPUT) for batch in batches)
-        return workers.write_built(summarise(steps, rules), _BUILT, folder, run_id)
+    def build_and_write(number: int) -> Iterator[pa.RecordBatch]:
+        steps = workflow_chains.in_order(pa.Table.from_batches(grouped.bucket(number), workflow_chains.STEPS))
+        return workers.write_built(summarise(steps.to_batches(_ROWS_AT_A_TIME), rules), _BUILT, folder, run_id)
 
     return build_and_write

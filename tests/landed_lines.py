@@ -88,7 +88,7 @@ def workflows_of(made: Made) -> list[Row]:
 
 
 def _landing_order(event: Row) -> tuple[Any, ...]:
-    """Of transforms.workflow_chains, which sorts with Spark."""
+    """As transforms.workflow_chains has it, whose columns are not made here."""
     hour = event["landing_hour"]
     return event["landing_date"], -1 if hour is None else hour, event["file"], event["record"], event["position"]
 

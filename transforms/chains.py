@@ -6,50 +6,67 @@ when events come or go, it is enough to find the chains that they lie in, or nex
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from schemas.table import BIGINT, BOOLEAN, STRING
 from transforms.in_memory import query
 from transforms.sessions import SessionRules
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
 
 # What `touched` reads of a chain, and what tells one from all others.
 COLUMNS = ("source", "key", "kind", "first_time", "last_time", "links", "unassigned", "chain_date")
 IDENTITY = ("source", "key", "first_time")
 
+# What is read of an event that came or went.
+EVENT_COLUMNS = ("source", "event_time", "duration_ms", "session_input")
+_OF_EVENT = pa.schema(
+    [("source", STRING), ("key", STRING), ("kind", STRING), ("link", STRING), ("user", BOOLEAN), ("at_ms", BIGINT), ("length", BIGINT)]
+)
+# A span of time in which something changed, of a session key: chains that meet it are touched. `part` tells spans of one key apart.
+SPANS = pa.schema(
+    [("source", STRING), ("key", STRING), ("kind", STRING), ("link", STRING), ("part", BIGINT), ("lo", BIGINT), ("hi", BIGINT)]
+)
 
-def changed_spans(events: DataFrame, rules: SessionRules) -> DataFrame:
-    """The spans of time in which something changed, per session key.
 
-    In: events that came or went: `source`, `event_time`, `duration_ms`, `session_input`.
-    Out: `source`, `key`, `kind`, `link`, `lo`, `hi` (epoch ms): chains that meet a span are touched.
+def changed_spans(events: Iterable[pa.Table], rules: SessionRules) -> pa.Table:
+    """The spans of time in which something changed, per session key, as SPANS; times in epoch ms.
+
+    In: events that came or went, with EVENT_COLUMNS.
     """
-    from pyspark.sql import functions as F
+    reader = pa.RecordBatchReader.from_batches(_OF_EVENT, (batch for part in events for batch in _keyed(part).to_batches()))
+    sql = _SPANS.format(tolerance=rules.tab_tolerance_ms, keyed=rules.keyed_silence_ms, derived=rules.derived_silence_ms)
+    return query(sql, events=reader).cast(SPANS)
 
-    at = F.unix_millis("event_time")
-    kind = F.col("session_input.kind")
-    is_ping = kind == "reported"
-    is_session_ping = is_ping & F.col("session_input.user")
-    tolerance = F.lit(rules.tab_tolerance_ms)
-    length = F.coalesce(F.col("duration_ms"), F.lit(0))
-    silence = F.when(kind == "keyed", rules.keyed_silence_ms).when(kind == "derived", rules.derived_silence_ms).otherwise(0)
-    # Events within a silence of each other have one span, and so have pings that bear one session id.
-    silences = F.floor(at / F.greatest(silence, F.lit(1)))
-    part = F.when(F.col("session_input.link").isNotNull(), 0).when(is_ping, at - length).otherwise(silences)
-    spans = events.where(F.col("session_input.key").isNotNull()).select(
-        "source",
-        F.col("session_input.key").alias("key"),
-        kind.alias("kind"),
-        F.col("session_input.link").alias("link"),
-        F.when(is_session_ping, at - length - tolerance).otherwise(at - silence).alias("lo"),
-        F.when(is_session_ping, at + tolerance).otherwise(at + silence).alias("hi"),
-        part.alias("part"),
-    )
-    return spans.groupBy("source", "key", "kind", "link", "part").agg(F.min("lo").alias("lo"), F.max("hi").alias("hi")).drop("part")
+
+def merged_spans(spans: pa.Table) -> pa.Table:
+    """The spans of several changes as those of one."""
+    return query("SELECT source, key, kind, link, part, min(lo) AS lo, max(hi) AS hi FROM spans GROUP BY ALL", spans=spans).cast(SPANS)
+
+
+def _keyed(events: pa.Table) -> pa.Table:
+    """The events that have a session key, as _OF_EVENT."""
+    opened = {name: pc.struct_field(events["session_input"], name) for name in ("key", "kind", "link", "user")}
+    at = pc.divide(events["event_time"].cast(BIGINT), 1000)
+    rows = pa.table({"source": events["source"], **opened, "at_ms": at, "length": events["duration_ms"]}, schema=_OF_EVENT)
+    return rows.filter(rows["key"].is_valid())
+
+
+# Events within a silence of each other have one span, and so have pings that bear one session id.
+_SPANS = """
+WITH measured AS (
+    SELECT *, kind = 'reported' AS is_ping, kind = 'reported' AND "user" AS is_session_ping, coalesce(length, 0) AS span_ms,
+        CASE kind WHEN 'keyed' THEN {keyed} WHEN 'derived' THEN {derived} ELSE 0 END AS silence
+    FROM events
+)
+SELECT source, key, kind, link,
+    CASE WHEN link IS NOT NULL THEN 0 WHEN is_ping THEN at_ms - span_ms ELSE CAST(floor(at_ms / greatest(silence, 1)) AS BIGINT) END AS part,
+    min(CASE WHEN is_session_ping THEN at_ms - span_ms - {tolerance} ELSE at_ms - silence END) AS lo,
+    max(CASE WHEN is_session_ping THEN at_ms + {tolerance} ELSE at_ms + silence END) AS hi
+FROM measured
+GROUP BY ALL
+"""
 
 
 def touched(chains: pa.Table, spans: pa.Table) -> pa.Table:
@@ -92,16 +109,34 @@ SELECT * EXCLUDE (chain, first_ms, last_ms), true AS stays FROM known SEMI JOIN 
 """
 
 
-def events_of(events: DataFrame, chains: DataFrame) -> DataFrame:
+def events_of(events: pa.Table, chains: pa.Table) -> pa.Table:
     """The events that lie in these chains.
 
-    In: events with `source`, `event_time`, `session_input`; chains with `source`, `key`, `first_time`, `last_time`.
+    In: events with EVENT_COLUMNS and any others; chains with `source`, `key`, `first_time`, `last_time`.
     """
-    from pyspark.sql import functions as F
-
-    inside = (
-        (F.col("events.source") == F.col("chains.source"))
-        & (F.col("events.session_input.key") == F.col("chains.key"))
-        & F.col("events.event_time").between(F.col("chains.first_time"), F.col("chains.last_time"))
+    narrow = pa.table(
+        {
+            "source": events["source"],
+            "key": pc.struct_field(events["session_input"], "key"),
+            "place": events["event_time"].cast(BIGINT),
+        }
     )
-    return events.alias("events").join(chains.alias("chains"), on=inside, how="left_semi")
+    spans = pa.table(
+        {
+            "source": chains["source"],
+            "key": chains["key"],
+            "first": chains["first_time"].cast(BIGINT),
+            "last": chains["last_time"].cast(BIGINT),
+        }
+    )
+    return events.take(rows_in_spans(narrow, spans, "source", "key"))
+
+
+def rows_in_spans(rows: pa.Table, spans: pa.Table, *same: str) -> pa.Array:
+    """The numbers of the rows whose `place` lies in a span, from `first` to `last`, that is `same` in these columns; in order."""
+    rows = rows.append_column("row", pa.array(range(rows.num_rows), BIGINT))
+    sql = f"""
+    SELECT row FROM rows SEMI JOIN spans ON {" AND ".join(f"rows.{name} = spans.{name}" for name in same)} AND place BETWEEN first AND last
+    ORDER BY row
+    """
+    return query(sql, rows=rows, spans=spans)["row"].combine_chunks()

@@ -1,163 +1,159 @@
 """Daily metrics, a function per family: one row per date, source, metric and value of a dimension.
 
-Every function gives the columns `metric_date`, `source`, `metric`, `dimension`, `dimension_value`, `value`,
-`numerator`, `denominator`; what each metric means stands in schemas/metrics.py. No row where the denominator is 0.
+Every function takes the rows of whole dates, a part at a time, and gives the columns of `DAILY` below; what each metric means
+stands in schemas/metrics.py. No row where the denominator is 0.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+import pyarrow as pa
 
+from schemas.account import DAILY_METRICS
+from schemas.table import Table
+from transforms import in_memory
 
-def of_events(events: DataFrame) -> DataFrame:
-    """Events, users and devices per event_date.
-
-    In: `events`, whole for the dates that are asked for.
-    """
-    from pyspark.sql import functions as F
-
-    real = events.where(~F.array_contains("flags", "canary"))
-    by_date = real.groupBy(F.col("event_date").alias("metric_date"), "source").agg(
-        F.count("*").alias("events"), F.count_distinct("user_id").alias("users"), F.count_distinct("device_id").alias("devices")
-    )
-    by_type = real.groupBy(F.col("event_date").alias("metric_date"), "source", "event_type").agg(F.count("*").alias("events"))
-    return _long(by_date, _count("events"), _count("users"), _count("devices")).unionByName(_long(by_type, _count("events", "event_type")))
+DAILY = pa.schema([pa.field(column.name, column.type) for column in DAILY_METRICS.columns if column.name != "run_id"])
 
 
-def of_chains(chains: DataFrame) -> DataFrame:
-    """Events without a session per event_date.
-
-    In: `session_chains`, all that cover the dates that are asked for.
-    """
-    from pyspark.sql import functions as F
-
-    loose = chains.select("source", "kind", F.inline("unassigned"))
-    is_ping = F.col("kind") == "reported"
-    metric = F.when(is_ping, "orphan_events").otherwise("sessionless_events")
-    counted = loose.groupBy(F.col("event_date").alias("metric_date"), "source", metric.alias("metric")).agg(
-        F.sum("count").cast("double").alias("value")
-    )
-    return counted.select("metric_date", "source", "metric", *_whole(), "value", *_no_ratio())
-
-
-def of_sessions(sessions: DataFrame) -> DataFrame:
-    """Sessions, their durations and what a session holds on average, per session_date.
-
-    In: `sessions`, whole for the dates that are asked for.
-    """
-    from pyspark.sql import functions as F
-
-    has_summary, mismatches = F.col("reported").isNotNull(), F.array_contains("flags", "reported_mismatch")
-    spent_ms = F.round(F.col("timespent") * 1000).cast("bigint")
-    by_date = sessions.groupBy(F.col("session_date").alias("metric_date"), "source").agg(
-        F.count("*").alias("sessions"),
-        F.count("session_duration").alias("with_duration"),
-        F.expr("percentile_disc(0.5) WITHIN GROUP (ORDER BY session_duration)").alias("median"),
-        F.expr("percentile_disc(0.95) WITHIN GROUP (ORDER BY session_duration)").alias("p95"),
-        (F.sum(spent_ms) / 1000.0).alias("spent"),
-        F.count("timespent").alias("with_time"),
-        F.sum("pageviews").alias("pageviews"),
-        F.sum("interactions").alias("interactions"),
-        F.count_if(mismatches).alias("mismatches"),
-        F.count_if(has_summary).alias("with_summary"),
-    )
-    by_kind = sessions.groupBy(F.col("session_date").alias("metric_date"), "source", "session_kind").agg(F.count("*").alias("sessions"))
-    return _long(
-        by_date,
-        _count("sessions"),
-        _point("median_session_duration", "median", "with_duration"),
-        _point("p95_session_duration", "p95", "with_duration"),
-        _ratio("timespent_per_session", "spent", "with_time"),
-        _ratio("pageviews_per_session", "pageviews", "sessions"),
-        _ratio("interactions_per_session", "interactions", "sessions"),
-        _ratio("reported_mismatch_rate", "mismatches", "with_summary"),
-    ).unionByName(_long(by_kind, _count("sessions", "session_kind")))
-
-
-def of_landing(files: DataFrame, events: DataFrame, rejected: DataFrame) -> DataFrame:
-    """What landed and what became of it, per landing_date.
-
-    In: `files`, `events` and `rejected_events`, whole for the dates that are asked for.
-    """
-    from pyspark.sql import functions as F
-
-    date = F.col("landing_date").alias("metric_date")
-    account = files.groupBy(date, "source").agg(
-        *(F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in ("records", "accepted", "duplicates", "rejected")),
-        F.count_if(F.col("status") == "unreadable").alias("unreadable"),
-    )
-    valid = account.withColumn("valid", F.col("accepted") + F.col("duplicates"))
-    lateness = events.groupBy(date, "source").agg(
-        F.count_if(F.array_contains("flags", "late")).alias("late"), F.count("*").alias("accepted")
-    )
-    reasons = rejected.groupBy(date, "source", "reason").agg(F.count("*").alias("refused"))
-    landed = _long(
-        valid,
-        _count("records"),
-        _count("rejected"),
-        _count("unreadable_files", column="unreadable"),
-        _ratio("accepted_rate", "valid", "records"),
-        _ratio("rejected_rate", "rejected", "records"),
-        _ratio("duplicate_rate", "duplicates", "valid"),
-    )
-    late = _long(lateness, _ratio("late_rate", "late", "accepted"))
-    return landed.unionByName(late).unionByName(_long(reasons, _count("rejected", "reason", column="refused")))
-
-
-def _long(wide: DataFrame, *metrics: Column) -> DataFrame:
-    """One row per metric out of one row per date and source; what has no value is left out."""
-    from pyspark.sql import functions as F
-
-    rows = wide.select("metric_date", "source", F.inline(F.array(*metrics)))
-    return rows.where(F.col("value").isNotNull()).select(
-        "metric_date", "source", "metric", "dimension", "dimension_value", "value", "numerator", "denominator"
+def of_events(events: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
+    """Events, users and devices per event_date, out of rows of `events`."""
+    return _asked(
+        f"""
+        WITH real AS MATERIALIZED (SELECT * FROM parts WHERE NOT list_contains(flags, 'canary')),
+        by_date AS (
+            SELECT event_date AS metric_date, source, count(*) AS events,
+                count(DISTINCT user_id) AS users, count(DISTINCT device_id) AS devices
+            FROM real GROUP BY ALL
+        ),
+        by_type AS (SELECT event_date AS metric_date, source, event_type, count(*) AS events FROM real GROUP BY ALL)
+        {_count("events")} FROM by_date UNION ALL {_count("users")} FROM by_date UNION ALL {_count("devices")} FROM by_date
+        UNION ALL {_count("events", "event_type")} FROM by_type
+        """,
+        parts=_reader(events, table, columns),
     )
 
 
-def _entry(metric: str, dimension: str | None, value: Column, numerator: Column | None = None, denominator: Column | None = None) -> Column:
-    from pyspark.sql import functions as F
-
-    nothing = F.lit(None).cast("double")
-    return F.struct(
-        F.lit(metric).alias("metric"),
-        F.lit(dimension or "all").alias("dimension"),
-        (F.col(dimension) if dimension else F.lit("all")).alias("dimension_value"),
-        value.cast("double").alias("value"),
-        (nothing if numerator is None else numerator.cast("double")).alias("numerator"),
-        (nothing if denominator is None else denominator.cast("double")).alias("denominator"),
+def of_chains(chains: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
+    """Events without a session per event_date, out of rows of `session_chains`."""
+    return _asked(
+        f"""
+        WITH loose AS (SELECT source, kind = 'reported' AS is_ping, unnest(unassigned) AS event FROM parts),
+        by_date AS (
+            SELECT event.event_date AS metric_date, source, sum(event.count) FILTER (is_ping) AS orphan_events,
+                sum(event.count) FILTER (NOT is_ping) AS sessionless_events
+            FROM loose GROUP BY ALL
+        )
+        {_count("orphan_events")} FROM by_date UNION ALL {_count("sessionless_events")} FROM by_date
+        """,
+        parts=_reader(chains, table, columns),
     )
 
 
-def _count(metric: str, dimension: str | None = None, column: str | None = None) -> Column:
-    from pyspark.sql import functions as F
+def of_sessions(sessions: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
+    """Sessions, their durations and what a session holds on average, per session_date, out of rows of `sessions`."""
+    return _asked(
+        f"""
+        WITH held AS MATERIALIZED (
+            SELECT session_date AS metric_date, source, session_kind, session_duration, CAST(round(timespent * 1000) AS BIGINT) AS spent_ms,
+                pageviews, interactions, reported IS NOT NULL AS has_summary, list_contains(flags, 'reported_mismatch') AS mismatches
+            FROM parts
+        ),
+        by_date AS (
+            SELECT metric_date, source, count(*) AS sessions, count(session_duration) AS with_duration,
+                list_sort(list(session_duration) FILTER (session_duration IS NOT NULL)) AS durations,
+                CAST(sum(spent_ms) AS DOUBLE) / 1000 AS spent, count(spent_ms) AS with_time,
+                sum(pageviews) AS pageviews, sum(interactions) AS interactions,
+                count_if(mismatches) AS mismatched, count_if(has_summary) AS with_summary
+            FROM held GROUP BY ALL
+        ),
+        by_kind AS (SELECT metric_date, source, session_kind, count(*) AS sessions FROM held GROUP BY ALL)
+        {_count("sessions")} FROM by_date
+        UNION ALL {_percentile("median_session_duration", "durations", 50)} FROM by_date
+        UNION ALL {_percentile("p95_session_duration", "durations", 95)} FROM by_date
+        UNION ALL {_ratio("timespent_per_session", "spent", "with_time")} FROM by_date
+        UNION ALL {_ratio("pageviews_per_session", "pageviews", "sessions")} FROM by_date
+        UNION ALL {_ratio("interactions_per_session", "interactions", "sessions")} FROM by_date
+        UNION ALL {_ratio("reported_mismatch_rate", "mismatched", "with_summary")} FROM by_date
+        UNION ALL {_count("sessions", "session_kind")} FROM by_kind
+        """,
+        parts=_reader(sessions, table, columns),
+    )
 
-    return _entry(metric, dimension, F.col(column or metric))
+
+def of_files(files: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
+    """What landed and what became of it per landing_date, out of rows of `files`."""
+    sums = ", ".join(f"coalesce(sum({name}), 0) AS {name}" for name in ("records", "accepted", "duplicates", "rejected"))
+    return _asked(
+        f"""
+        WITH account AS (
+            SELECT landing_date AS metric_date, source, {sums}, count_if(status = 'unreadable') AS unreadable FROM parts GROUP BY ALL
+        ),
+        by_date AS (SELECT *, accepted + duplicates AS valid FROM account)
+        {_count("records")} FROM by_date UNION ALL {_count("rejected")} FROM by_date
+        UNION ALL {_count("unreadable_files", column="unreadable")} FROM by_date
+        UNION ALL {_ratio("accepted_rate", "valid", "records")} FROM by_date
+        UNION ALL {_ratio("rejected_rate", "rejected", "records")} FROM by_date
+        UNION ALL {_ratio("duplicate_rate", "duplicates", "valid")} FROM by_date
+        """,
+        parts=_reader(files, table, columns),
+    )
 
 
-def _ratio(metric: str, numerator: str, denominator: str) -> Column:
-    from pyspark.sql import functions as F
-
-    above, below = F.col(numerator).cast("double"), F.col(denominator).cast("double")
-    return _entry(metric, None, F.when(below != 0, F.try_divide(above, below)), above, below)
-
-
-def _point(metric: str, value: str, count: str) -> Column:
-    """A median or percentile, with the number of values that it is of."""
-    from pyspark.sql import functions as F
-
-    return _entry(metric, None, F.col(value), None, F.col(count))
-
-
-def _whole() -> tuple[Column, Column]:
-    from pyspark.sql import functions as F
-
-    return F.lit("all").alias("dimension"), F.lit("all").alias("dimension_value")
+def of_lateness(events: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
+    """The share of late events per landing_date, out of rows of `events`."""
+    return _asked(
+        f"""
+        WITH by_date AS (
+            SELECT landing_date AS metric_date, source, count_if(list_contains(flags, 'late')) AS late, count(*) AS accepted
+            FROM parts GROUP BY ALL
+        )
+        {_ratio("late_rate", "late", "accepted")} FROM by_date
+        """,
+        parts=_reader(events, table, columns),
+    )
 
 
-def _no_ratio() -> tuple[Column, Column]:
-    from pyspark.sql import functions as F
+def of_refusals(rejected: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
+    """Refused records by reason per landing_date, out of rows of `rejected_events`."""
+    return _asked(
+        f"""
+        WITH by_reason AS (SELECT landing_date AS metric_date, source, reason, count(*) AS refused FROM parts GROUP BY ALL)
+        {_count("rejected", "reason", column="refused")} FROM by_reason
+        """,
+        parts=_reader(rejected, table, columns),
+    )
 
-    return F.lit(None).cast("double").alias("numerator"), F.lit(None).cast("double").alias("denominator")
+
+def _asked(sql: str, parts: pa.RecordBatchReader) -> pa.Table:
+    rows = in_memory.query(sql, parts=parts)
+    return rows.filter(rows["value"].is_valid()).cast(DAILY)
+
+
+def _reader(parts: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.RecordBatchReader:
+    schema = pa.schema([pa.field(name, table[name].type) for name in columns])
+    return pa.RecordBatchReader.from_batches(schema, (batch for part in parts for batch in part.select(schema.names).to_batches()))
+
+
+def _entry(metric: str, dimension: str | None, value: str, numerator: str = "NULL", denominator: str = "NULL") -> str:
+    """A SELECT of the rows of one metric."""
+    of = f"'{dimension}' AS dimension, {dimension} AS dimension_value" if dimension else "'all' AS dimension, 'all' AS dimension_value"
+    return (
+        f"SELECT metric_date, source, '{metric}' AS metric, {of},"
+        f" CAST({value} AS DOUBLE) AS value, CAST({numerator} AS DOUBLE) AS numerator, CAST({denominator} AS DOUBLE) AS denominator"
+    )
+
+
+def _count(metric: str, dimension: str | None = None, column: str | None = None) -> str:
+    return _entry(metric, dimension, column or metric)
+
+
+def _ratio(metric: str, numerator: str, denominator: str) -> str:
+    return _entry(metric, None, f"CAST({numerator} AS DOUBLE) / nullif(CAST({denominator} AS DOUBLE), 0)", numerator, denominator)
+
+
+def _percentile(metric: str, values: str, percent: int) -> str:
+    """A discrete percentile: the first of the sorted values that has at least so many percent of them up to it."""
+    place = f"(len({values}) * {percent} + 99) // 100"
+    return _entry(metric, None, f"{values}[{place}]", "NULL", f"len({values})")

@@ -5,59 +5,64 @@ A chain is what stands between two cuts of a group: nothing that is known of a w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from schemas.events import EVENTS
+from schemas.table import BIGINT, STRING
+from transforms.chains import rows_in_spans
 from transforms.in_memory import query
 from transforms.times import DAY_MS
 from transforms.workflows import INPUT, WorkflowRules
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
 # Where a record landed, which orders events of the same time.
-_PLACE = ("landing_date", "landing_hour", "file", "record", "position")
+PLACE = ("landing_date", "landing_hour", "file", "record", "position")
 _IN_STRUCT = ("key", "ets", "uid", "object_id", "object_type", "type", "mode", "item")
 # The columns of `events` that are read.
-EVENT_COLUMNS = (*(name for name in INPUT.names if name not in _IN_STRUCT), "workflow_input", *_PLACE[1:])
+EVENT_COLUMNS = (*(name for name in INPUT.names if name not in _IN_STRUCT), "workflow_input", *PLACE[1:])
+# An event that is part of workflows: what the rules read of it, and where it landed.
+STEPS = pa.schema([*INPUT, *(pa.field(name, EVENTS[name].type) for name in PLACE[1:])])
+# A span of time in which something changed, of a group: chains that meet it are touched.
+SPANS = pa.schema([("key", STRING), ("lo", BIGINT), ("hi", BIGINT)])
 
 
-def steps(events: DataFrame) -> DataFrame:
-    """The events that are parts of workflows, with the columns of transforms.workflows.INPUT and where they landed."""
-    opened = [f"workflow_input.{name} AS {name}" if name in _IN_STRUCT else name for name in INPUT.names]
-    return events.where("workflow_input.key IS NOT NULL").selectExpr(*opened, *_PLACE[1:])
+def steps(events: pa.Table) -> pa.Table:
+    """The events that are parts of workflows, as STEPS. In: rows of `events` with EVENT_COLUMNS."""
+    held = events["workflow_input"].combine_chunks()
+    is_step = held.field("key").is_valid() if len(held) else pa.array([], pa.bool_())
+    is_step = pc.and_(is_step, held.is_valid())
+    columns = [pc.struct_field(held, name) if name in _IN_STRUCT else events[name] for name in STEPS.names]
+    return pa.table(columns, schema=STEPS).filter(is_step)
 
 
-def in_order(steps: DataFrame, tasks: int) -> DataFrame:
-    """The same rows, whole groups together, each in the order of its rules."""
-    from pyspark.sql import functions as F
+def in_order(steps: pa.Table) -> pa.Table:
+    """The same rows, groups together, each in the order of its rules: by `ets`, ties in landing order, a date without an hour first."""
+    hours = pc.fill_null(steps["landing_hour"], -1)
+    rows = steps.append_column("hour", hours)
+    order = ["hour" if name == "landing_hour" else name for name in PLACE]
+    return rows.sort_by([(name, "ascending") for name in ("key", "ets", *order)]).select(INPUT.names)
 
-    landed = [F.col(name).asc_nulls_first() for name in _PLACE]
-    return steps.repartition(tasks, "key").sortWithinPartitions("key", "ets", *landed)
 
+def changed_spans(events: Iterable[pa.Table], rules: WorkflowRules) -> pa.Table:
+    """The spans of time in which something changed, per group, as SPANS; times in epoch ms as sent.
 
-def changed_spans(events: DataFrame, rules: WorkflowRules) -> DataFrame:
-    """The spans of time in which something changed, per group.
-
-    In: events that came or went. Out: `key`, `lo`, `hi` (epoch ms as sent): chains that meet a span are touched.
+    In: events that came or went, with EVENT_COLUMNS.
     """
-    from pyspark.sql import functions as F
-
-    ets = F.col("workflow_input.ets")
+    changed = (steps(part).select(["key", "ets"]) for part in events)
+    schema = pa.schema([STEPS.field("key"), STEPS.field("ets")])
+    reader = pa.RecordBatchReader.from_batches(schema, (batch for part in changed for batch in part.to_batches()))
     # Events of a day are never further apart than a cut: their spans are one.
-    part = F.floor(ets / min(rules.cut_ms, DAY_MS))
-    changed = events.where(F.col("workflow_input.key").isNotNull())
-    spans = changed.groupBy(F.col("workflow_input.key").alias("key"), part.alias("part")).agg(
-        F.min(ets).alias("least"), F.max(ets).alias("most")
-    )
-    # Half of the largest number is further than any time, and leaves room for a cut.
-    limit = F.lit(2**62)
-    return spans.select(
-        "key",
-        (F.greatest("least", -limit) - rules.cut_ms).alias("lo"),
-        (F.least("most", limit) + rules.cut_ms).alias("hi"),
-    )
+    return query(_SPANS.format(cut=rules.cut_ms, part=min(rules.cut_ms, DAY_MS), limit=2**62), events=reader).cast(SPANS)
+
+
+# Half of the largest number is further than any time, and leaves room for a cut.
+_SPANS = """
+SELECT key, greatest(min(ets), -{limit}) - {cut} AS lo, least(max(ets), {limit}) + {cut} AS hi
+FROM events
+GROUP BY key, floor(ets / {part})
+"""
 
 
 # What `touched` reads of a chain, and what tells one from all others.
@@ -84,9 +89,8 @@ FROM known SEMI JOIN (
 """
 
 
-def events_of(steps: DataFrame, chains: DataFrame) -> DataFrame:
+def events_of(steps: pa.Table, chains: pa.Table) -> pa.Table:
     """The events that lie in these chains."""
-    from pyspark.sql import functions as F
-
-    inside = (F.col("steps.key") == F.col("chains.key")) & F.col("steps.ets").between(F.col("chains.first_ets"), F.col("chains.last_ets"))
-    return steps.alias("steps").join(chains.alias("chains"), on=inside, how="left_semi")
+    narrow = pa.table({"key": steps["key"], "place": steps["ets"]})
+    spans = pa.table({"key": chains["key"], "first": chains["first_ets"], "last": chains["last_ets"]})
+    return steps.take(rows_in_spans(narrow, spans, "key"))

@@ -1,0 +1,116 @@
+"""What a fixed night costs, counted and not timed: jobs, stages and shuffles of Spark, files written, bytes read.
+
+A number that rises here is a night that got slower everywhere. One that falls may be lowered.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import without_pages
+from pyspark.sql import SparkSession
+
+from jobs import settings as configuration
+from jobs.generator.generate import generate
+from jobs.lake import Lake
+from jobs.night import run_night
+from jobs.progress import Progress
+from jobs.session import Engine
+from schemas.catalog import TABLES
+
+NIGHTS = (dt.date(2026, 11, 18), dt.date(2026, 11, 19), dt.date(2026, 11, 20))
+EVENTS = 3_000
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the last night cost: it has late events of the nights before."""
+
+    jobs: int
+    stages: int
+    shuffles: int
+    read: int  # bytes that the driver, its JVM and their workers asked the system for
+    written: dict[str, int]  # files per table
+
+
+@pytest.fixture(scope="module")
+def cost(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Cost:
+    root = tmp_path_factory.mktemp("cost")
+    settings = without_pages(configuration.load()).at(root / "landing", root / "lake")
+    for night in NIGHTS:
+        generate(settings.paths.landing, night, events=EVENTS, seed=11, workers=1)
+    for night in NIGHTS[:-1]:
+        run(spark, settings, night)
+    before, held = bytes_read(), files(settings.paths.lake)
+    spark.sparkContext.setJobGroup("the last night", "")
+    run(spark, settings, NIGHTS[-1])
+    after = bytes_read()
+    tracker = spark.sparkContext.statusTracker()
+    jobs = [info for job in tracker.getJobIdsForGroup("the last night") if (info := tracker.getJobInfo(job)) is not None]
+    stages = [[stage for stage in job.stageIds if tracker.getStageInfo(stage) is not None] for job in jobs]
+    spark.sparkContext.setLocalProperty("spark.jobGroup.id", None)
+    now = files(settings.paths.lake)
+    written = {name: len(now[name] - held[name]) for name in TABLES if name not in ("runs", "quality_results")}
+    read = sum(count - before.get(process, 0) for process, count in after.items())
+    return Cost(len(jobs), sum(map(len, stages)), sum(len(of_job) - 1 for of_job in stages), read, written)
+
+
+def run(spark: SparkSession, settings: configuration.Settings, night: dt.date) -> None:
+    assert spark is not None
+    with Engine(settings, Progress(quiet=True)) as engine:
+        assert run_night(engine, settings, night, progress=Progress(quiet=True)).published
+
+
+def files(lake: Path) -> dict[str, set[str]]:
+    opened = Lake.open(lake)
+    return {name: {file.path for file in opened.files(name)} for name in TABLES}
+
+
+def bytes_read() -> dict[int, int]:
+    """Per process of this test, what it has read so far."""
+    counted = {}
+    for process in descendants(os.getpid()):
+        try:
+            told = Path(f"/proc/{process}/io").read_text()
+        except OSError:
+            continue
+        counted[process] = int(told.split()[1])
+    return counted
+
+
+def descendants(process: int) -> Iterator[int]:
+    yield process
+    for children in Path(f"/proc/{process}/task").glob("*/children"):
+        for child in children.read_text().split():
+            yield from descendants(int(child))
+
+
+def test_a_night_is_few_jobs_of_few_stages(cost: Cost) -> None:
+    assert cost.jobs <= 21
+    assert cost.stages <= 24
+    assert cost.shuffles <= 3
+
+
+def test_a_night_writes_few_files(cost: Cost) -> None:
+    assert cost.written == {
+        "events": 7,
+        "duplicate_events": 7,
+        "rejected_events": 7,
+        "sessions": 22,
+        "session_events": 22,
+        "session_chains": 24,
+        "workflow_summaries": 8,
+        "workflow_chains": 10,
+        "daily_metrics": 6,
+        "files": 4,
+    }
+
+
+def test_a_night_reads_little_more_than_what_it_touches(cost: Cost) -> None:
+    assert cost.read < 40 * MIB
