@@ -61,7 +61,11 @@ WITH measured AS (
     FROM events
 )
 SELECT source, key, kind, link,
-    CASE WHEN link IS NOT NULL THEN 0 WHEN is_ping THEN at_ms - span_ms ELSE CAST(floor(at_ms / greatest(silence, 1)) AS BIGINT) END AS part,
+    CASE
+        WHEN link IS NOT NULL THEN 0
+        WHEN is_ping THEN at_ms - span_ms
+        ELSE CAST(floor(at_ms / greatest(silence, 1)) AS BIGINT)
+    END AS part,
     min(CASE WHEN is_session_ping THEN at_ms - span_ms - {tolerance} ELSE at_ms - silence END) AS lo,
     max(CASE WHEN is_session_ping THEN at_ms + {tolerance} ELSE at_ms + silence END) AS hi
 FROM measured

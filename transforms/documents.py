@@ -120,12 +120,12 @@ _MOST_HARMLESS, _LONGEST_HARMLESS = 10_000, 100  # names, characters
 
 def _secrets_of(node: Mapping[str, Any]) -> list[str]:
     """The names of secret fields that an object has itself."""
-    if node.keys() <= _HARMLESS:
-        return []
+    unknown = node.keys() - _HARMLESS if not node.keys() <= _HARMLESS else ()
     # ASCII alone: a Kelvin sign lower-cases to k.
-    secrets = [name for name in node.keys() - _HARMLESS if name.lower() in SECRETS and name.isascii()]
-    if len(_HARMLESS) < _MOST_HARMLESS:
-        _HARMLESS.update(islice((name for name in node.keys() - set(secrets) if len(name) <= _LONGEST_HARMLESS), _MOST_HARMLESS))
+    secrets = [name for name in unknown if name.lower() in SECRETS and name.isascii()]
+    if len(unknown) > len(secrets) and len(_HARMLESS) < _MOST_HARMLESS:
+        harmless = (name for name in unknown if name not in secrets and len(name) <= _LONGEST_HARMLESS)
+        _HARMLESS.update(islice(harmless, _MOST_HARMLESS))
     return secrets
 
 
