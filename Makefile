@@ -23,8 +23,12 @@ setup: .venv/.ready
 demo: setup
 	.venv/bin/millrace demo
 
+# The promises are kept on both engines.
+PROMISES = tests/test_across_nights.py tests/test_landed_files.py tests/test_night.py
+
 test: lint
 	.venv/bin/pytest
+	.venv/bin/pytest --engine sail $(PROMISES)
 
 test-slow: lint
 	.venv/bin/pytest -m slow

@@ -78,7 +78,7 @@ def deduplicate(spark: SparkSession, inputs: Inputs) -> Deduplicated:
 
 
 def _judge(spark: SparkSession, inputs: Inputs, files: dict[str, list[TableFile]]) -> Path | None:
-    """Write one narrow row per staged duplicate and per lake row whose copy directly before has changed."""
+    """Write one narrow row per staged duplicate and per lake row whose copy directly before has changed; None where there is none."""
     if not inputs.replaced:
         return None
     first, last = min(p.landing_date for p in inputs.replaced), max(p.landing_date for p in inputs.replaced)
@@ -99,7 +99,8 @@ def _judge(spark: SparkSession, inputs: Inputs, files: dict[str, list[TableFile]
     judged = deduplication.with_earlier_copy(copies, inputs.window_days)
     path = inputs.folder / "_judged"
     _noteworthy(judged, first).repartition("stage").sortWithinPartitions("stage", "row").write.mode("overwrite").parquet(str(path))
-    return path
+    # Where there is no row, Spark writes an empty file, and Sail none.
+    return path if path.is_dir() else None
 
 
 def _noteworthy(judged: DataFrame, first: dt.date) -> DataFrame:

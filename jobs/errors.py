@@ -9,7 +9,13 @@ import errno
 
 # How the parts of a run say, each in its own words, that the disk is full or that a process is gone.
 _NO_ROOM = ("No space left on device", "Disk quota exceeded", "[Errno 28]", "[Errno 122]")
-_LOST = ("Python worker exited unexpectedly", "Python worker process terminated", "Connection reset by peer", "EOFException")
+_LOST = (
+    "Python worker exited unexpectedly",
+    "Python worker process terminated",
+    "Connection reset by peer",
+    "EOFException",
+    "process pool was terminated abruptly",
+)
 
 
 class MillraceError(Exception):

@@ -13,7 +13,7 @@ import gc
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs import landing
+from jobs import landing, workers
 from jobs.landing import LandedFile, Partition, UnreadableError
+from jobs.processes import Work
 from transforms.lines import Line, split_lines
 from transforms.records import RECORDS, Counts, Place, TimeRules, record_batches
 from transforms.sources import SOURCES
@@ -78,12 +79,7 @@ def read(
     if not tasks:
         return [], []
     stage.mkdir(parents=True, exist_ok=True)
-    rows = (
-        spark.range(0, len(tasks), 1, len(tasks))
-        .mapInArrow(_reader(root, files, tasks, stage, rules), "kind string, body string")
-        .toArrow()
-        .to_pylist()
-    )
+    rows = workers.run(spark, len(tasks), _reader(root, files, tasks, stage, rules), ACCOUNT).to_pylist()
     accounts = [FileAccount(**json.loads(row["body"])) for row in rows if row["kind"] == "file"]
     staged = []
     for row in rows:
@@ -107,19 +103,15 @@ def _tasks(files: Sequence[LandedFile], task_bytes: int) -> list[list[int]]:
     return tasks
 
 
-def _reader(
-    root: Path, files: Sequence[LandedFile], tasks: Sequence[Sequence[int]], stage: Path, rules: ReadRules
-) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """The function that a worker runs: task numbers in, accounts out."""
+def _reader(root: Path, files: Sequence[LandedFile], tasks: Sequence[Sequence[int]], stage: Path, rules: ReadRules) -> Work:
+    """The function that a worker runs: the number of a task in, accounts out."""
     plan = [[(index, files[index]) for index in task] for task in tasks]
 
-    def read_tasks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for number in batch.column(0).to_pylist():
-                rows = [{"kind": kind, "body": json.dumps(body)} for kind, body in _read_task(root, plan[number], stage, rules)]
-                yield pa.RecordBatch.from_pylist(rows, schema=ACCOUNT)
+    def read_task(number: int) -> Iterator[pa.RecordBatch]:
+        rows = [{"kind": kind, "body": json.dumps(body)} for kind, body in _read_task(root, plan[number], stage, rules)]
+        yield pa.RecordBatch.from_pylist(rows, schema=ACCOUNT)
 
-    return read_tasks
+    return read_task
 
 
 def _read_task(root: Path, files: Sequence[tuple[int, LandedFile]], stage: Path, rules: ReadRules) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -33,7 +33,7 @@ from schemas.catalog import TABLES
 from schemas.table import Table
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    pass
 
 STAGING = "_staging"
 LOCK = "_lock"
@@ -141,10 +141,6 @@ class Lake:
     def dataset(self, name: str) -> ds.Dataset:
         """A table in this state as an Arrow dataset, of which only what is asked for is read."""
         return _dataset(self.root / name, self._delta(name))
-
-    def frame(self, spark: SparkSession, name: str, files: Sequence[TableFile], *columns: str) -> DataFrame:
-        """The rows of these files of a table as a Spark frame."""
-        return read_parquet(spark, TABLES[name], self.root / name, [file.path for file in files], *columns)
 
     def _delta(self, name: str) -> DeltaTable:
         # The journal tells which state counts: it is read as it stands.
@@ -265,15 +261,6 @@ class Lake:
             for folder in (self.root / STAGING).iterdir():
                 if folder.name not in kept:
                     shutil.rmtree(folder, ignore_errors=True)
-
-
-def read_parquet(spark: SparkSession, table: Table, root: Path, paths: Sequence[str], *columns: str) -> DataFrame:
-    """The rows of Parquet files below a table's folder, with its partition columns; all columns, or these."""
-    schema = table.spark(*columns)
-    if not paths:
-        return spark.createDataFrame([], schema)
-    reader = spark.read.schema(schema).option("basePath", str(root))
-    return reader.parquet(*(str(root / path) for path in paths)).select(*schema.names)
 
 
 def _dataset(path: Path, table: DeltaTable) -> ds.Dataset:

@@ -1,4 +1,4 @@
-"""The Spark session: from the settings alone, without network, without noise."""
+"""The session that a process computes with, on Spark or on Sail: from the settings alone, without network, without noise."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Engine:
     def spark(self) -> SparkSession:
         """The session; one that runs already, as in a notebook or a test, is used.
 
-        Raises SetupError when Java or the Delta jars are missing.
+        Raises SetupError when what the engine needs is missing.
         """
         if self._session is None:
             from pyspark.sql import SparkSession
 
             self._session = SparkSession.getActiveSession()
             if self._session is None:
-                with self._progress.step("start Spark"):
+                with self._progress.step(f"start {_engine(self._settings).capitalize()}"):
                     self._session = start(self._settings)
                 self._is_ours = True
         return self._session
@@ -56,6 +56,22 @@ class Engine:
 
 
 def start(settings: Settings) -> SparkSession:
+    """Start a session on the engine that the settings name; under spark-submit it is Spark, whatever they name.
+
+    Raises SetupError when what the engine needs is missing.
+    """
+    if _engine(settings) == "sail":
+        from jobs import sail
+
+        return sail.start(settings)
+    return _start_spark(settings)
+
+
+def _engine(settings: Settings) -> str:
+    return "spark" if _SUBMITTED in os.environ else settings.engine
+
+
+def _start_spark(settings: Settings) -> SparkSession:
     """Start a Spark session with Delta; under spark-submit, with the master, the memory and the jars that it was given.
 
     Raises SetupError when Java or the Delta jars are missing.

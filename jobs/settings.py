@@ -192,9 +192,17 @@ class Spark(Section):
     options: dict[str, str | int | float | bool]
 
 
+class Sail(Section):
+    """The Sail session; without a number of processes, one for every processor."""
+
+    processes: int | None = Field(gt=0)
+    options: dict[str, str | int | float | bool]
+
+
 class Settings(Section):
     """All settings of a run."""
 
+    engine: Literal["spark", "sail"]
     paths: Paths
     ingest: Ingest
     time: Time
@@ -204,11 +212,16 @@ class Settings(Section):
     quality: Quality
     maintain: Maintain
     spark: Spark
+    sail: Sail
 
     def at(self, landing: Path | None = None, lake: Path | None = None) -> Settings:
         """These settings with other paths."""
         paths = Paths(landing=landing or self.paths.landing, lake=lake or self.paths.lake)
         return self.model_copy(update={"paths": paths})
+
+    def on(self, engine: Literal["spark", "sail"]) -> Settings:
+        """These settings with another engine."""
+        return self.model_copy(update={"engine": engine})
 
     def with_java_options(self, options: str) -> Settings:
         """These settings with more options for Spark's JVM."""

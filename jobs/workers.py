@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jobs import processes
 from jobs.lake import TableFile
+from jobs.processes import Work
 from jobs.table_files import NO_VALUE, WRITTEN, WrittenFile, from_descriptions, write_partitioned
 from schemas.catalog import TABLES
 from schemas.table import Table, spark_schema
@@ -31,10 +33,12 @@ REPORT = pa.schema(
 )
 
 
-def run(spark: SparkSession, tasks: int, work: Callable[[int], Iterator[pa.RecordBatch]], schema: pa.Schema = REPORT) -> pa.Table:
-    """Run a function over the numbers of so many tasks; gives all that it reports, of this schema."""
+def run(spark: SparkSession, tasks: int, work: Work, schema: pa.Schema = REPORT) -> pa.Table:
+    """Run a function over the numbers of so many tasks, in processes of the engine's or of ours; gives all that it reports."""
     if tasks == 0:
         return schema.empty_table()
+    if count := spark.conf.get(processes.OPTION, ""):
+        return pa.Table.from_batches(processes.run(work, tasks, int(count)), schema)
 
     def work_on(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:

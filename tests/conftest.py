@@ -1,8 +1,9 @@
-"""One Spark session for the whole run, and one lake that is made from generated nights."""
+"""One session for the whole run, on Spark or on Sail, and one lake that is made from generated nights."""
 
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,16 @@ NIGHTS = (dt.date(2026, 11, 18), dt.date(2026, 11, 19))
 EVENTS = 2_000
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--engine", choices=["spark", "sail"], default="spark", help="what computes in tests that need a session")
+
+
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
+def spark(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
+    """The session; whatever a test runs in this process, it runs on it."""
     from jobs.session import start
 
-    session = start(configuration.load())
+    session = start(configuration.load().on(request.config.getoption("engine")))
     yield session
     session.stop()
 
@@ -66,3 +72,8 @@ def settings(tmp_path: Path) -> Settings:
 def without_pages(settings: Settings) -> Settings:
     """Settings by which a night takes two seconds less."""
     return settings.model_copy(update={"quality": settings.quality.model_copy(update={"pages": False})})
+
+
+def plain_environment() -> dict[str, str]:
+    """The environment of another process: without the mark that a session on Sail leaves, by which Spark would not start there."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SPARK_CONNECT")}

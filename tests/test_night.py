@@ -6,7 +6,6 @@ import datetime as dt
 import gzip
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyspark
 import pytest
-from conftest import Demo
+from conftest import Demo, plain_environment
 from lakes import assert_same, contents
 from pyspark.sql import SparkSession
 
@@ -347,7 +346,7 @@ def test_a_night_can_be_given_to_spark_submit(settings: Settings) -> None:
     call = ["--date", str(FIRST), "--landing", str(settings.paths.landing), "--lake", str(settings.paths.lake)]
     done = subprocess.run(
         [str(spark_home / "bin" / "spark-submit"), "--master", "local[2]", str(job), *call],
-        env=os.environ | {"SPARK_HOME": str(spark_home), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"},
+        env=plain_environment() | {"SPARK_HOME": str(spark_home), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"},
         capture_output=True,
         text=True,
     )

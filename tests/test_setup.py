@@ -170,7 +170,7 @@ def test_what_the_project_asks_for_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     asked = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["dev"]]
     locked = set(re.findall(r"^([a-z0-9.-]+)==", (ROOT / "requirements.lock").read_text(encoding="utf-8"), flags=re.MULTILINE))
-    assert {re.split(r"[<>=]", requirement)[0] for requirement in asked} <= locked
+    assert {re.split(r"[<>=\[]", requirement)[0] for requirement in asked} <= locked
 
 
 def test_the_jars_are_those_of_the_locked_delta_and_spark() -> None:

@@ -1,0 +1,81 @@
+"""Python processes that do the work of tasks where the engine has none of its own.
+
+Spark gives every task a Python process. Sail runs Python in threads of one process, of which one at a time may work, so
+there the tasks that read and write whole files are given to these. They share nothing with the driver but the files.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+import pyarrow as pa
+
+# The session's option that says how many processes there are; a session without it runs tasks itself.
+OPTION = "millrace.processes"
+# What a task imports, imported once.
+_PRELOADED = ["jobs.night", "pyspark.cloudpickle"]
+
+Work = Callable[[int], Iterator[pa.RecordBatch]]
+
+
+def available() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(work: Work, tasks: int, count: int) -> Iterator[pa.RecordBatch]:
+    """What a function gives for each of the numbers of so many tasks, in their order, done by so many processes."""
+    from pyspark import cloudpickle
+
+    packed = cloudpickle.dumps(work)  # type: ignore[no-untyped-call]
+    try:
+        for batches in pool(count).map(functools.partial(_work_on, packed), range(tasks)):
+            yield from batches
+    except BrokenProcessPool:
+        pool.cache_clear()
+        raise
+
+
+@functools.cache
+def pool(count: int) -> ProcessPoolExecutor:
+    """So many processes, started one by one as they are needed; they end with this one."""
+    # A process with threads, as this one, is not to be forked; a server forked from nothing is.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    made = ProcessPoolExecutor(count, mp_context=context, initializer=_end_with_the_driver)
+    for _ in range(count):
+        made.submit(os.getpid)
+    return made
+
+
+def _work_on(packed: bytes, number: int) -> list[pa.RecordBatch]:
+    return list(_unpacked(packed)(number))
+
+
+@functools.lru_cache(maxsize=1)
+def _unpacked(packed: bytes) -> Work:
+    from pyspark import cloudpickle
+
+    work: Work = cloudpickle.loads(packed)
+    return work
+
+
+def _end_with_the_driver() -> None:
+    """Stop when the driver does, and not before: what nobody waits for must not go on writing, even where the driver was killed."""
+    # A terminal interrupts all processes at once; the driver tells what becomes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+
+        def follow() -> None:
+            driver.join()
+            os._exit(1)
+
+        threading.Thread(target=follow, daemon=True).start()
