@@ -38,12 +38,12 @@ ROOT = Path(__file__).parents[1]
 MILLRACE = str(Path(sys.executable).with_name("millrace"))
 NIGHT = dt.date(2026, 11, 20)
 # An engine is a configuration of Millrace.
-ENGINES: Mapping[str, Path] = {"spark": ROOT / "conf" / "local.yaml"}
+ENGINES: Mapping[str, Path] = {"spark": ROOT / "conf" / "local.yaml", "sail": ROOT / "conf" / "sail.yaml"}
 PEER, PARSER = "duckdb", "polars"
 # The steps of a night and of the peer, as they are told. A night finds copies and writes records in one step.
 START, PARSE, RECORDS = "start", "parse and validate", "deduplicate, write"
 STEPS = {"ingest": PARSE, "deduplicate": RECORDS, "account": RECORDS, "write": RECORDS}
-_SPARK_STARTED = re.compile(r"start Spark +([0-9.]+) s")
+_SESSION_STARTED = re.compile(r"start (?:Spark|Sail) +([0-9.]+) s")
 _MIB = 2**20
 
 Entry = dict[str, Any]
@@ -141,8 +141,8 @@ def _night(engine: str, landing: Path, lake: Path) -> Entry:
     journal = [row for row in Lake.open(lake).arrow("runs").to_pylist() if row["night"] == NIGHT]
     first = min(row["started"] for row in journal).timestamp()
     # The first step that needs the session starts it.
-    spark_started = sum(map(float, _SPARK_STARTED.findall(cost.errors)))
-    steps = {START: first - cost.started + spark_started, PARSE: -spark_started}
+    session_started = sum(map(float, _SESSION_STARTED.findall(cost.errors)))
+    steps = {START: first - cost.started + session_started, PARSE: -session_started}
     for row in sorted(journal, key=lambda row: row["started"]):
         name = STEPS.get(row["step"], row["step"])
         steps[name] = steps.get(name, 0.0) + (row["ended"] - row["started"]).total_seconds()

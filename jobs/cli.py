@@ -51,7 +51,9 @@ PATH = click.Path(path_type=Path)
 def _paths(command: Command) -> Command:
     """The options of every command that works on a lake."""
     for option in (
-        click.option("--env", "environment", metavar="NAME", default="local", show_default=True, help="Environment: local or cluster."),
+        click.option(
+            "--env", "environment", metavar="NAME", default="local", show_default=True, help="Environment: local, sail or cluster."
+        ),
         click.option("--conf", "file", type=PATH, metavar="FILE", help="Configuration file, in place of an environment."),
         click.option("--lake", type=PATH, metavar="DIR", help="Folder of the Delta tables; as configured when left out."),
         click.option("--landing", type=PATH, metavar="DIR", help="Folder in which files land; as configured when left out."),

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from jobs.errors import SettingsError
 from schemas.events import EVENTS
 
-ENVIRONMENTS = ("local", "cluster")
+ENVIRONMENTS = ("local", "sail", "cluster")
 
 
 class Section(BaseModel):
@@ -243,7 +243,7 @@ def load(environment: str = "local", file: Path | None = None) -> Settings:
     elif environment in ENVIRONMENTS:
         layers.append(_parsed(f"{environment}.yaml", (folder / f"{environment}.yaml").read_text()))
     else:
-        raise SettingsError(f"no environment is called {environment!r}: --env takes {' or '.join(ENVIRONMENTS)}")
+        raise SettingsError(f"no environment is called {environment!r}: --env takes {', '.join(ENVIRONMENTS)}")
     merged: dict[str, Any] = {}
     for layer in layers:
         merged = _over(merged, layer)
