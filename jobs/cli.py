@@ -10,6 +10,7 @@ Every command imports what it needs when it is called, so that `millrace --help`
 from __future__ import annotations
 
 import datetime as dt
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -67,7 +68,20 @@ def _sources(command: Command) -> Command:
     return option(command)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class Commands(click.Group):
+    """The commands, whose output may be cut off: whoever read it has seen enough."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command that is asked for."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # What is still to be written at the end of the process goes nowhere. Left to click, the exit code would be 1.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="millrace", message="%(version)s")
 def cli() -> None:
     """Raw telemetry in, trusted Delta tables out."""
@@ -265,10 +279,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # No command of ours leaves this way: what ends the process in the middle of one must not pass for its success.
         _fault(f"a library ended the run (with {error.code!r}), the tables are whole as before: call again, and report it if it stays")
         code = 70
-    except BrokenPipeError:
-        # Whoever read the output has seen enough.
-        sys.stderr.close()
-        code = 0
     except Exception as error:  # noqa: BLE001 - 1 would say that a check failed
         known = fault_of_the_machine(error)
         if known is None:

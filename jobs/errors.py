@@ -12,8 +12,10 @@ _NO_ROOM = ("No space left on device", "Disk quota exceeded", "[Errno 28]", "[Er
 _LOST = (
     "Python worker exited unexpectedly",
     "Python worker process terminated",
-    "Connection reset by peer",
+    "Connection reset",
     "EOFException",
+    # Spark, to a daemon that is gone, about a worker that is to be stopped.
+    "IOException: Stream closed",
     "process pool was terminated abruptly",
 )
 

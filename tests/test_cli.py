@@ -151,6 +151,27 @@ def test_a_night_that_never_landed_anything_says_so(capfd: pytest.CaptureFixture
     assert (code, out) == (0, "2026-11-18: nothing has landed\n")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "org.apache.spark.SparkException: Python worker exited unexpectedly (crashed)",
+        "java.net.SocketException: Connection reset",
+        "java.io.IOException: Stream closed",
+        "A process in the process pool was terminated abruptly while the future was running or pending.",
+    ],
+)
+def test_a_worker_that_is_gone_is_one_line_however_the_engine_puts_it(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr("jobs.describe.show", fail)
+    code, _, err = call(capfd, "describe")
+    assert (code, err.count("\n")) == (75, 1)
+    assert err.startswith("millrace: a worker process was lost")
+
+
 def test_a_library_that_ends_the_process_does_not_pass_for_success(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

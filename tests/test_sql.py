@@ -177,6 +177,10 @@ def test_output_that_nobody_reads_on_is_no_fault(filled: Settings) -> None:
     millrace = Path(sys.executable).with_name("millrace")
     query = "SELECT range FROM range(1000000)"
     done = subprocess.run(
-        f"{millrace} sql --lake '{filled.paths.lake}' --format csv '{query}' | head -1", shell=True, capture_output=True, text=True
+        f"set -o pipefail; {millrace} sql --lake '{filled.paths.lake}' --format csv '{query}' | head -1",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
     )
-    assert (done.stdout, done.stderr) == ("range\n", "")
+    assert (done.stdout, done.stderr, done.returncode) == ("range\n", "", 0)
