@@ -116,7 +116,8 @@ def sessions(queries: SessionQueries) -> str:
     lists, joins = [], []
     for name, query in queries.session_lists.items():
         fields = ", ".join(f'"{field.name}" := {name}_items."{field.name}"' for field in TABLES["sessions"][name].type.value_type)
-        items = f"SELECT session, list(struct_pack({fields})) AS items FROM ({query}) AS {name}_items GROUP BY session"
+        numbered = f"SELECT row_number() OVER () AS place, * FROM ({query})"  # threads do not keep the order by themselves
+        items = f"SELECT session, list(struct_pack({fields}) ORDER BY place) AS items FROM ({numbered}) AS {name}_items GROUP BY session"
         joins.append(f"LEFT JOIN ({items}) AS {name}_lists USING (session)")
         lists.append(f"coalesce({name}_lists.items, []) AS {name}")
     return f"""

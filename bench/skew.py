@@ -14,6 +14,8 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+from jobs.lake import Lake
+
 NIGHT = dt.date(2026, 11, 20)
 MILLRACE = Path(sys.executable).with_name("millrace")
 KINDS = ("START", "IMPRESSION", "INTERACT", "INTERACT", "INTERACT", "IMPRESSION", "INTERACT", "END")
@@ -49,24 +51,26 @@ def main(events: int, key_tasks: int) -> None:
         subprocess.run([MILLRACE, "generate", *paths, "--events", str(events * 7 // 10)], check=True, capture_output=True)
         land_bot(root / "landing", events * 3 // 10)
         subprocess.run([MILLRACE, "run", *paths, "--lake", str(root / "lake"), "--conf", str(root / "conf.yaml")], check=True, stdout=2)
-        show(root / "log")
+        show(root / "log", Lake.open(root / "lake"))
 
 
-def show(log: Path) -> None:
-    """Print a line per stage that builds rows from keys."""
+def show(log: Path, lake: Lake) -> None:
+    """Print a line per step that builds rows from keys: its last stage is the one that does."""
     tasks: defaultdict[int, list[float]] = defaultdict(list)
-    names = {}
+    ended = {}
     for line in next(log.glob("*/events_*")).open():
         event = json.loads(line)
         if event["Event"] == "SparkListenerTaskEnd":
             tasks[event["Stage ID"]].append((event["Task Info"]["Finish Time"] - event["Task Info"]["Launch Time"]) / 1000)
         elif event["Event"] == "SparkListenerStageCompleted":
-            names[event["Stage Info"]["Stage ID"]] = event["Stage Info"]["Stage Name"]
-    for stage, seconds in sorted(tasks.items()):
-        step = next((step for step in ("sessions", "workflows") if f"/{step}.py" in names.get(stage, "")), None)
-        if step and len(seconds) > 2:
+            ended[event["Stage Info"]["Stage ID"]] = event["Stage Info"]["Completion Time"] / 1000
+    for row in lake.arrow("runs").to_pylist():
+        if row["step"] in ("sessions", "workflows"):
+            within = (row["started"].timestamp(), row["ended"].timestamp())
+            seconds = tasks[max(stage for stage, moment in ended.items() if within[0] <= moment <= within[1])]
             median = statistics.median(seconds)
-            print(f"{step}: {len(seconds)} tasks, median {median:.1f} s, longest {max(seconds):.1f} s: {max(seconds) / median:.1f} times")
+            told = f"{len(seconds)} tasks, median {median:.1f} s, longest {max(seconds):.1f} s: {max(seconds) / median:.1f} times"
+            print(f"{row['step']}: {told}")
 
 
 if __name__ == "__main__":
