@@ -106,6 +106,8 @@ def chunks(landing: Path, file: LandedFile, digest: hashlib._Hash) -> Iterator[b
         raise UnreadableError(file.fault)
     try:
         with (landing / file.file).open("rb", buffering=0) as raw:
+            if file.size == 0 and file.file.endswith((".gz", ".bz2")):
+                raise EOFError  # nothing compressed is some bytes; Python's gzip takes no bytes for nothing
             hashed = _Hashed(raw, digest)
             with _decompressed(file.file, hashed) as content:
                 chunk = content.read(CHUNK_BYTES)

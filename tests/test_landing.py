@@ -72,8 +72,10 @@ def test_a_file_of_two_compressed_parts_is_read_to_its_end(tmp_path: Path) -> No
     ("name", "content", "told"),
     [
         ("a.json.gz", gzip.compress(CONTENT)[:-20], "truncated"),
+        ("a.json.gz", b"", "truncated"),
         ("a.json.gz", CONTENT, "not valid gzip"),
         ("a.json.gz", gzip.compress(CONTENT)[:-8] + bytes(8), "not valid gzip"),
+        ("a.json.bz2", b"", "truncated"),
         ("a.json.bz2", CONTENT, "not valid bzip2"),
         ("a.json.bz2", bz2.compress(CONTENT)[:-20], "truncated"),
         ("a.json", gzip.compress(CONTENT), "compressed, which its name does not say"),
