@@ -7,6 +7,7 @@ put them together again, which costs more than the sessions that are made of the
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,11 +114,14 @@ class Exchange:
         of_row = of_key[keys.indices.to_numpy()] if len(keys) else of_key
         rows = rows.drop_columns(["bucket_key"]).take(pa.array(np.argsort(of_row, kind="stable"), BIGINT)).combine_chunks()
         ends = np.cumsum(np.bincount(of_row, minlength=self.buckets))
-        with pa.ipc.new_file(str(path), rows.schema) as writer:
+        # Under a name of its own until it is whole: a task that was given up and is tried again may still be writing.
+        partial = path.with_name(f"{path.name}.{uuid.uuid4()}")
+        with pa.ipc.new_file(str(partial), rows.schema) as writer:
             for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
                 # One batch a bucket, an empty one too: its number finds it.
                 found = rows.slice(start, end - start).to_batches()
                 writer.write_batch(found[0] if found else pa.RecordBatch.from_pylist([], schema=rows.schema))
+        partial.rename(path)
 
 
 def _plan(files: Sequence[EventFile]) -> list[list[EventFile]]:
