@@ -1,6 +1,8 @@
-# Millrace, from a fresh checkout: needs make, Python 3.11 to 3.13 and Java 17 or newer, and makes the rest in .venv.
+# Millrace, from a fresh checkout: needs make and Python 3.11 to 3.13, for Spark and the tests Java 17 or newer too, and makes the
+# rest in .venv.
 #
-#   make demo        a few days of landed data, their nights, and where the report is
+#   make demo        a few days of landed data, their nights, and where the report is; without Java
+#   make setup       all that is needed, for Spark as well
 #   make test        every check and every quick test: what .ci/run runs
 #   make test-slow   the tests that take minutes
 #   make bench       what a night of 0.2, 1 and 5 million events costs, beside DuckDB; EVENTS=200000 for one of them, RUNS=3
@@ -13,53 +15,63 @@
 PYTHON ?= $(or $(wildcard .venv/bin/python),python3)
 INSTALL = bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help setup demo test test-slow bench lint airflow lock clean machine
+.PHONY: help setup demo test test-slow bench lint airflow lock clean machine python java
 
 help:
 	@sed -n 's/^#  //p' Makefile
 
-setup: .venv/.ready
+setup: machine .venv/.spark
 
-demo: setup
+demo: .venv/.ready
 	.venv/bin/millrace demo
 
 # The promises are kept on both engines.
 PROMISES = tests/test_across_nights.py tests/test_landed_files.py tests/test_night.py
 
-test: lint
+test: setup lint
 	.venv/bin/pytest
 	.venv/bin/pytest --engine sail $(PROMISES)
 
-test-slow: lint
+test-slow: setup lint
 	.venv/bin/pytest -m slow
+	.venv/bin/pytest -m slow --engine sail $(PROMISES)
 
 # Polars is for this alone.
-bench: .venv/.bench
+bench: setup .venv/.bench
 	.venv/bin/python -m bench.bench $(addprefix --events ,$(EVENTS)) --runs $(or $(RUNS),3)
 
 .venv/.bench: requirements-bench.lock .venv/.ready
 	.venv/$(INSTALL) --only-binary :all: -r requirements-bench.lock
 	touch $@
 
-lint: setup
+lint: .venv/.ready
 	.venv/bin/ruff format --quiet --check
 	.venv/bin/ruff check --quiet
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
 
-# Checked every time, before anything is made: without it Spark would fail late and at length.
-machine:
+# Checked every time, before anything is made: what lacks fails at once, and in one line.
+machine: python java
+
+python:
 	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || \
 		{ echo 'Millrace needs Python 3.11, 3.12 or 3.13 with its venv module, and $(PYTHON) is not that: install one (Debian, Ubuntu: python3-venv) and name it: make setup PYTHON=python3.12' >&2; exit 2; }
+
+# Without it Spark would fail late and at length.
+java:
 	@$(PYTHON) -m jobs.java
 
 # PySpark has no wheel. What builds it, setuptools, is installed first, and by hash too: left to itself, pip would fetch it unseen.
-.venv/.ready: requirements.lock pyproject.toml jobs/delta_jars.py | machine
+.venv/.ready: requirements.lock pyproject.toml | python
 	@echo 'setting up .venv, once: a few minutes'
 	.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	awk '/^setuptools==/,!/\\$$/' requirements.lock | .venv/$(INSTALL) -r /dev/stdin
 	.venv/$(INSTALL) --no-build-isolation --use-pep517 -r requirements.lock
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation -e .
+	touch $@
+
+# What Spark needs beside its packages.
+.venv/.spark: .venv/.ready jobs/delta_jars.py | java
 	.venv/bin/python -m jobs.delta_jars
 	.venv/bin/python -m jobs.class_archive
 	touch $@
@@ -67,7 +79,7 @@ machine:
 # Airflow pins versions that Millrace does not have, so it lives beside it, and calls `millrace` as it would anywhere.
 airflow: .venv-airflow/.ready
 
-.venv-airflow/.ready: requirements-airflow.lock | machine
+.venv-airflow/.ready: requirements-airflow.lock | python
 	$(PYTHON) -m venv --clear .venv-airflow
 	.venv-airflow/$(INSTALL) --only-binary :all: -r requirements-airflow.lock
 	touch $@

@@ -2,7 +2,7 @@
 
     python -m bench.bench [--events N]… [--runs N] [--engine NAME]… [--folder DIR]
 
-Every run is a night of each engine and the DuckDB peer right after it; a ratio is the median over the runs of the night's
+Every run is a night of each engine and the DuckDB peer between the two; a ratio is the median over the runs of the night's
 seconds / the peer's. Whole processes are measured, from files that are in memory. What both made is compared after the
 first run, and a difference ends the benchmark. Writes bench/results.json, in which a size that was not run stays as it was,
 and the chart docs/performance.svg.
@@ -37,13 +37,15 @@ from jobs.lake import Lake
 ROOT = Path(__file__).parents[1]
 MILLRACE = str(Path(sys.executable).with_name("millrace"))
 NIGHT = dt.date(2026, 11, 20)
-# An engine is a configuration of Millrace.
-ENGINES: Mapping[str, Path] = {"spark": ROOT / "conf" / "local.yaml", "sail": ROOT / "conf" / "sail.yaml"}
+# The environment of each engine.
+ENGINES: Mapping[str, str] = {"spark": "spark", "sail": "local"}
 PEER, PARSER = "duckdb", "polars"
-# The steps of a night and of the peer, as they are told. A night finds copies and writes records in one step.
-START, PARSE, RECORDS = "start", "parse and validate", "deduplicate, write"
-STEPS = {"ingest": PARSE, "deduplicate": RECORDS, "account": RECORDS, "write": RECORDS}
+# The steps of a night and of the peer, as they are told.
+START, PARSE, WRITE, PUBLISH = "start", "parse and validate", "write", "publish"
+STEPS = {"ingest": PARSE, "account": WRITE}
 _SESSION_STARTED = re.compile(r"start (?:Spark|Sail) +([0-9.]+) s")
+# Its row in the journal is part of what it publishes, so it does not know its end.
+_PUBLISHED = re.compile(r"publish +([0-9.]+) s")
 _MIB = 2**20
 
 Entry = dict[str, Any]
@@ -54,7 +56,7 @@ Entry = dict[str, Any]
     "--events", "sizes", type=int, multiple=True, default=(200_000, 1_000_000, 5_000_000), show_default=True, help="Records landed."
 )
 @click.option(
-    "--runs", type=click.IntRange(min=1), default=3, show_default=True, help="Nights of each engine, each with its own run of the peer."
+    "--runs", type=click.IntRange(min=1), default=3, show_default=True, help="Nights of each engine, each beside a run of the peer."
 )
 @click.option("--engine", "engines", type=click.Choice(sorted(ENGINES)), multiple=True, default=tuple(ENGINES), help="What runs the night.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where files and lakes go, and the files stay. [default: a temporary one]")
@@ -93,26 +95,28 @@ def _measure_size(folder: Path, events: int, runs: int, engines: Sequence[str]) 
         measure([MILLRACE, "generate", "--landing", str(landing), "--date", str(NIGHT), "--events", str(events)])
     sizes = _warm(landing)
     nights: dict[str, list[Entry]] = {engine: [] for engine in engines}
-    peers: dict[str, list[Entry]] = {engine: [] for engine in engines}
+    peers: list[Entry] = []
     parsers: list[Entry] = []
+    out = folder / "peer"
+    lakes = {engine: folder / f"lake-{engine}" for engine in engines}
     for run in range(runs):
-        for engine in engines:
-            lake, out = folder / f"lake-{engine}", folder / "peer"
+        for number, (engine, lake) in enumerate(lakes.items()):
             nights[engine].append(_night(engine, landing, lake))
-            peers[engine].append(_peer(landing, out))
+            if number == 0:
+                peers.append(_peer(landing, out))
             if run == 0:
                 _agree(lake, out)
-            for made in (lake, out):
-                shutil.rmtree(made)
-            took = ", ".join(f"{name} {made[engine][-1]['seconds']:.1f} s" for name, made in ((engine, nights), (PEER, peers)))
-            _tell(f"{events:,} events, run {run + 1}: {took}")
+            shutil.rmtree(lake)
+        shutil.rmtree(out)
+        took = ", ".join(f"{name} {made[-1]['seconds']:.1f} s" for name, made in (nights | {PEER: peers}).items())
+        _tell(f"{events:,} events, run {run + 1}: {took}")
         if importlib.util.find_spec("polars"):
             parsers.append(_parser(landing))
     records = sizes | {"events": events, "cores": os.cpu_count()}
-    entries = [_entry(engine, nights[engine], _ratios(nights[engine], peers[engine])) | records for engine in engines]
-    entries.append(_entry(PEER, [run for engine in engines for run in peers[engine]], {"ratio_to_duckdb": 1.0}) | records)
+    entries = [_entry(engine, nights[engine], _ratios(nights[engine], peers)) | records for engine in engines]
+    entries.append(_entry(PEER, peers, {"ratio_to_duckdb": 1.0}) | records)
     if parsers:
-        against = [run["steps"][PARSE] for run in peers[engines[0]]]
+        against = [run["steps"][PARSE] for run in peers]
         ratio = statistics.median(parser["seconds"] / other for parser, other in zip(parsers, against, strict=True))
         entries.append(_entry(PARSER, parsers, {"ratio_to_duckdb": round(ratio, 2)}) | records)
     for entry in entries:
@@ -137,7 +141,7 @@ def _warm(landing: Path) -> dict[str, float]:
 
 def _night(engine: str, landing: Path, lake: Path) -> Entry:
     paths = ["--date", str(NIGHT), "--landing", str(landing), "--lake", str(lake)]
-    cost = measure([MILLRACE, "run", *paths, "--conf", str(ENGINES[engine])])
+    cost = measure([MILLRACE, "run", *paths, "--env", ENGINES[engine]])
     journal = [row for row in Lake.open(lake).arrow("runs").to_pylist() if row["night"] == NIGHT]
     first = min(row["started"] for row in journal).timestamp()
     # The first step that needs the session starts it.
@@ -146,6 +150,7 @@ def _night(engine: str, landing: Path, lake: Path) -> Entry:
     for row in sorted(journal, key=lambda row: row["started"]):
         name = STEPS.get(row["step"], row["step"])
         steps[name] = steps.get(name, 0.0) + (row["ended"] - row["started"]).total_seconds()
+    steps[PUBLISH] = sum(map(float, _PUBLISHED.findall(cost.errors)))
     return _cost(cost, steps | {"end": cost.seconds - sum(steps.values())})
 
 

@@ -9,7 +9,8 @@ from typing import Any
 _COLOURS: Mapping[str, str] = {
     "start": "#b8b8b8",
     "parse and validate": "#2f6f9f",
-    "deduplicate, write": "#6baed6",
+    "deduplicate": "#6baed6",
+    "write": "#b5d4ea",
     "sessions": "#3a8f5c",
     "workflows": "#9bcf8f",
     "metrics": "#d9a441",

@@ -1,6 +1,6 @@
 """What a command costs as a whole: seconds, the memory of all its processes, and the bytes that they read and wrote.
 
-Memory is sampled, a few times a second, as the sum of PSS: a page that several processes share counts once. Bytes are not
+Memory is sampled, up to five times a second, as the sum of PSS: a page that several processes share counts once. Bytes are not
 sampled: the command runs below a process of its own, which takes in whatever the command leaves behind, and to which the kernel adds
 the account of each process that has ended. They are what system calls ask for (rchar and wchar of /proc/self/io): pipes and sockets
 between the processes too, and whether it comes from the disk or from memory.
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _EVERY = 0.2  # s
+_REST = 50  # times as long as a look
 _MIB = 2**20
 # From <linux/prctl.h>: orphans of the command become children of this process.
 _SUBREAPER = 36
@@ -53,8 +54,10 @@ def measure(command: Sequence[str], environment: Mapping[str, str] | None = None
             )
             peak = 0.0
             while root.poll() is None:
+                looked = time.monotonic()
                 peak = max(peak, _session_mib(root.pid))
-                time.sleep(_EVERY)
+                # A look takes the longer, the more memory there is, and is not to slow down what it looks at.
+                time.sleep(max(_EVERY, _REST * (time.monotonic() - looked)))
         said = output.read_text(), errors.read_text()
         if root.returncode:
             raise RuntimeError(f"{' '.join(command)} gave {root.returncode}: {said[1][-2_000:]}")

@@ -32,7 +32,7 @@ from schemas.suite import suite
 from transforms import observations
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from jobs.session import Engine
 
 # All tables but those that tell of the runs themselves.
 CHECKED = tuple(table for table in TABLES.values() if table not in (RUNS, QUALITY_RESULTS))
@@ -42,10 +42,10 @@ _ACCOUNT = {EVENTS.name: "accepted", DUPLICATE_EVENTS.name: "duplicates", REJECT
 
 
 def observe(
-    spark: SparkSession, state: NewState, landed: Iterable[Partition], quality: Quality, night: dt.date, sources: Collection[str]
+    engine: Engine, state: NewState, landed: Iterable[Partition], quality: Quality, night: dt.date, sources: Collection[str]
 ) -> list[Finding]:
     """What every rule finds in the partitions that the run touches, and in the night beside those before it; not judged yet."""
-    found = _observed(spark, state)
+    found = _observed(engine, state)
     findings = []
     for table in CHECKED:
         nulls = _nulls(state, table.name)
@@ -68,7 +68,7 @@ class _Share:
 _OBSERVED = pa.schema([("table", pa.string()), ("rule", pa.string()), ("observed", pa.int64())])
 
 
-def _observed(spark: SparkSession, state: NewState) -> dict[tuple[str, str], int]:
+def _observed(engine: Engine, state: NewState) -> dict[tuple[str, str], int]:
     """Per table and rule, how many rows break it. Each share is the work of one task."""
     shares = _shares(state)
 
@@ -81,7 +81,7 @@ def _observed(spark: SparkSession, state: NewState) -> dict[tuple[str, str], int
         yield pa.RecordBatch.from_pylist(rows, schema=_OBSERVED)
 
     found: dict[tuple[str, str], int] = {}
-    for row in workers.run(spark, len(shares), look, _OBSERVED).to_pylist():
+    for row in workers.run(engine, len(shares), look, _OBSERVED).to_pylist():
         found[row["table"], row["rule"]] = found.get((row["table"], row["rule"]), 0) + row["observed"]
     return found
 

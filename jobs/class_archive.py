@@ -57,7 +57,7 @@ def _rehearse(folder: Path, java_options: str) -> None:
         "from jobs import settings, nights; from jobs.generator.generate import generate; from pathlib import Path; import datetime as dt\n"
         f"night = dt.date(2026, 11, 20); folder = Path({str(folder)!r})\n"
         f"generate(folder / 'landing', night, events={REHEARSED_EVENTS}, workers=1)\n"
-        f"asked = settings.load().at(folder / 'landing', folder / 'lake').on('spark').with_java_options({java_options!r})\n"
+        f"asked = settings.load('spark').at(folder / 'landing', folder / 'lake').with_java_options({java_options!r})\n"
         "nights.run(asked, [night], [], 'rehearsal')"
     )
     try:

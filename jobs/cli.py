@@ -53,7 +53,7 @@ def _paths(command: Command) -> Command:
     """The options of every command that works on a lake."""
     for option in (
         click.option(
-            "--env", "environment", metavar="NAME", default="local", show_default=True, help="Environment: local, sail or cluster."
+            "--env", "environment", metavar="NAME", default="local", show_default=True, help="Environment: local, spark or cluster."
         ),
         click.option("--conf", "file", type=PATH, metavar="FILE", help="Configuration file, in place of an environment."),
         click.option("--lake", type=PATH, metavar="DIR", help="Folder of the Delta tables; as configured when left out."),
@@ -142,9 +142,10 @@ def run(
     date: dt.date, landing: Path | None, lake: Path | None, sources: Sequence[str], environment: str, file: Path | None, accept_empty: bool
 ) -> int:
     """Run one night: ingest, sessions, metrics, checks, publish."""
+    settings = _warmed_up(environment, file, landing, lake)
     from jobs import nights
 
-    return nights.run(_settings(environment, file, landing, lake), [date], sources, "run", accept_empty=accept_empty)
+    return nights.run(settings, [date], sources, "run", accept_empty=accept_empty)
 
 
 @cli.command(epilog="Example: millrace backfill --from 2026-11-01 --to 2026-11-20")
@@ -298,3 +299,16 @@ def _settings(environment: str, file: Path | None, landing: Path | None, lake: P
     from jobs import settings
 
     return settings.load(environment, file).at(landing, lake)
+
+
+def _warmed_up(environment: str, file: Path | None, landing: Path | None, lake: Path | None) -> Settings:
+    """The settings, and the processes that a night needs, which import as much as this one will: they start before it does."""
+    from jobs import quality_gate
+
+    quality_gate.warm_up()
+    settings = _settings(environment, file, landing, lake)
+    if settings.engine == "sail":
+        from jobs import processes
+
+        processes.warm_up()
+    return settings

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -33,10 +34,13 @@ from transforms import deduplication
 from transforms.deduplication import EARLIER, PLACE
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
+
+    from jobs.session import Engine
 
 _IDENTITY = ("source", "event_hash", "event_id", *PLACE)
-_WAS = tuple(f"was_{name}" for name in EARLIER)
+_STAGE = "stage"
+_STAGED = ("status", *_IDENTITY, "stage", "row")
 _PLACED = (EVENTS.name, DUPLICATE_EVENTS.name)
 
 
@@ -64,21 +68,11 @@ class Inputs:
     unreadable: frozenset[str]
 
 
-def deduplicate(spark: SparkSession, inputs: Inputs) -> Deduplicated:
-    """Write the tables of records for the partitions that were read, and move what must move in the others."""
-    result = Deduplicated()
-    files = {name: inputs.lake.files(name) for name in result.changes}
-    for name, change in result.changes.items():
-        change.removed = [file for file in files[name] if _partition(file) in inputs.replaced]
-    judged_path = _judge(spark, inputs, files)
-    _write_staged(spark, inputs, judged_path, result)
-    if judged_path is not None:
-        _move(spark, inputs, judged_path, files, result)
-    return result
+def find_copies(engine: Engine, inputs: Inputs) -> Path | None:
+    """Write one narrow row per staged duplicate and per lake row whose copy directly before has changed.
 
-
-def _judge(spark: SparkSession, inputs: Inputs, files: dict[str, list[TableFile]]) -> Path | None:
-    """Write one narrow row per staged duplicate and per lake row whose copy directly before has changed; None where there is none."""
+    Gives the folder; None where there is no such row.
+    """
     if not inputs.replaced:
         return None
     first, last = min(p.landing_date for p in inputs.replaced), max(p.landing_date for p in inputs.replaced)
@@ -89,13 +83,14 @@ def _judge(spark: SparkSession, inputs: Inputs, files: dict[str, list[TableFile]
         partition = _partition(file)
         return partition.source in sources and first - window <= partition.landing_date <= last + window
 
+    files = {name: inputs.lake.files(name) for name in _PLACED}
     removed = {name: [file for file in files[name] if _partition(file) in inputs.replaced] for name in _PLACED}
     others = {name: [file for file in files[name] if near(file) and _partition(file) not in inputs.replaced] for name in _PLACED}
     if not inputs.staged and not any(removed.values()):
         return None
-    copies = _staged_copies(spark, inputs)
-    if any(others.values()):
-        copies = copies.unionByName(_lake_copies(spark, inputs, others, _changed_hashes(inputs, removed)))
+    copies = _copies(engine, inputs, removed, others)
+    if copies is None:
+        return None
     judged = deduplication.with_earlier_copy(copies, inputs.window_days)
     path = inputs.folder / "_judged"
     _noteworthy(judged, first).repartition("stage").sortWithinPartitions("stage", "row").write.mode("overwrite").parquet(str(path))
@@ -103,69 +98,94 @@ def _judge(spark: SparkSession, inputs: Inputs, files: dict[str, list[TableFile]
     return path if path.is_dir() else None
 
 
+def write(engine: Engine, inputs: Inputs, judged: Path | None) -> Deduplicated:
+    """Write the tables of records for the partitions that were read, and move what must move in the others."""
+    result = Deduplicated()
+    files = {name: inputs.lake.files(name) for name in result.changes}
+    for name, change in result.changes.items():
+        change.removed = [file for file in files[name] if _partition(file) in inputs.replaced]
+    _write_staged(engine, inputs, judged, result)
+    if judged is not None:
+        _move(engine, inputs, judged, files, result)
+    return result
+
+
+# Finding copies
+
+
 def _noteworthy(judged: DataFrame, first: dt.date) -> DataFrame:
     """Staged duplicates, and lake rows that change: those landed before the first partition that was read cannot."""
     from pyspark.sql import functions as F
 
-    staged_duplicates = judged.where((F.col("origin") == "stage") & F.col("earlier_file").isNotNull())
-    changed = deduplication.changed(judged.where((F.col("origin") != "stage") & (F.col("landing_date") >= F.lit(first))))
+    staged_duplicates = judged.where((F.col("origin") == _STAGE) & F.col("earlier_file").isNotNull())
+    changed = deduplication.changed(judged.where((F.col("origin") != _STAGE) & (F.col("landing_date") >= F.lit(first))))
     return staged_duplicates.unionByName(changed)
 
 
-def _staged_copies(spark: SparkSession, inputs: Inputs) -> DataFrame:
+def _copies(
+    engine: Engine, inputs: Inputs, removed: Mapping[str, Sequence[TableFile]], others: Mapping[str, Sequence[TableFile]]
+) -> DataFrame | None:
+    """One narrow row per valid record of which there may be a copy, staged or in the lake; None where there is none.
+
+    Nearly every record is the only one of its hash, so hashes are looked at first, and only what shares one is told apart.
+    """
+    folder = inputs.folder / "_copies"
+    staged_paths = [inputs.folder / "_records" / file.stage for file in inputs.staged]
+    staged_hashes = _hashes(staged_paths)
+    found: dict[str, list[Path]] = {}
+    if any(others.values()):
+        removed_hashes = _hashes(inputs.lake.root / name / file.path for name, files in removed.items() for file in files)
+        sought = pa.array(np.unique(np.concatenate([staged_hashes, removed_hashes])))
+        for name, files in others.items():
+            columns = (*_IDENTITY, *(EARLIER if name == DUPLICATE_EVENTS.name else ()))
+            probe = workers.Probe.of_table(TABLES[name], inputs.lake.root, files, "event_hash", columns)
+            found[name] = probe.find(engine, sought, folder / name)
+    ordered = np.sort(staged_hashes)
+    shared = np.concatenate([ordered[1:][ordered[1:] == ordered[:-1]], _hashes(path for paths in found.values() for path in paths)])
+    probe = workers.Probe(STAGED, [(path, {}) for path in staged_paths], "event_hash", _STAGED)
+    found[_STAGE] = probe.find(engine, pa.array(shared), folder / _STAGE)
+    frames = [_frame(engine, inputs, origin, paths) for origin, paths in found.items() if paths]
+    return reduce(lambda left, right: left.unionByName(right), frames) if frames else None
+
+
+def _hashes(paths: Iterable[Path]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The hashes of the ids in these files, as often as they stand there."""
+    columns = [pq.ParquetFile(path).read(columns=["event_hash"])["event_hash"].drop_null().to_numpy() for path in paths]
+    return np.concatenate([np.array([], np.int64), *columns])
+
+
+def _frame(engine: Engine, inputs: Inputs, origin: str, paths: Sequence[Path]) -> DataFrame:
+    """What was found in the stage or in a table of the lake, each row with its copy directly before as the lake has it (`was_…`)."""
     from pyspark.sql import functions as F
 
-    names = ("status", *_IDENTITY, "stage", "row")
-    schema = spark_schema(pa.schema([STAGED.field(name) for name in names]))
-    paths = [str(inputs.folder / "_records" / file.stage) for file in inputs.staged]
-    staged = spark.read.schema(schema).parquet(*paths) if paths else spark.createDataFrame([], schema)
-    accepted = staged.where(F.col("status") == "accepted")
-    if inputs.unreadable:
-        accepted = accepted.where(~F.col("file").isin(sorted(inputs.unreadable)))
-    nothing = [F.lit(None).cast(DUPLICATE_EVENTS.spark(name)[0].dataType).alias(f"was_{name}") for name in EARLIER]
-    return accepted.select(*_IDENTITY, "stage", "row", F.lit("stage").alias("origin"), *nothing)
-
-
-def _changed_hashes(inputs: Inputs, removed: Mapping[str, Sequence[TableFile]]) -> pa.Array:
-    """The hashes of all ids of which a copy comes or goes."""
-    paths = [inputs.folder / "_records" / file.stage for file in inputs.staged]
-    paths += [inputs.lake.root / name / file.path for name, files in removed.items() for file in files]
-    return pc.unique(
-        pa.chunked_array([pq.read_table(path, columns=["event_hash"])["event_hash"].combine_chunks() for path in paths])
-    ).drop_null()
-
-
-def _lake_copies(spark: SparkSession, inputs: Inputs, files: Mapping[str, Sequence[TableFile]], hashes: pa.Array) -> DataFrame:
-    """The rows of these files that may be copies of what comes or goes: a look at their hashes finds them."""
-    from pyspark.sql import functions as F
-
-    frames = []
-    for name, chosen in files.items():
-        table, has_earlier = TABLES[name], name == DUPLICATE_EVENTS.name
-        columns = (*_IDENTITY, *(EARLIER if has_earlier else ()))
-        found = workers.Probe(table, inputs.lake.root / name, chosen, "event_hash", columns).find(
-            spark, hashes, inputs.folder / "_copies" / name
-        )
-        schema = spark_schema(pa.schema([pa.field(column, table[column].type) for column in columns]))
-        frame = spark.read.schema(schema).parquet(*map(str, found)) if found else spark.createDataFrame([], schema)
-        was = [
-            (F.col(column) if has_earlier else F.lit(None)).cast(DUPLICATE_EVENTS.spark(column)[0].dataType).alias(f"was_{column}")
-            for column in EARLIER
-        ]
-        frames.append(
-            frame.select(*_IDENTITY, F.lit("").alias("stage"), F.lit(None).cast("int").alias("row"), F.lit(name).alias("origin"), *was)
-        )
-    return reduce(lambda left, right: left.unionByName(right), frames)
+    is_staged, has_earlier = origin == _STAGE, origin == DUPLICATE_EVENTS.name
+    if is_staged:
+        schema = pa.schema([STAGED.field(name) for name in _STAGED])
+    else:
+        table = TABLES[origin]
+        schema = pa.schema([pa.field(name, table[name].type) for name in (*_IDENTITY, *(EARLIER if has_earlier else ()))])
+    rows = engine.spark.read.schema(spark_schema(schema)).parquet(*map(str, paths))
+    if is_staged:
+        rows = rows.where(F.col("status") == "accepted")
+        if inputs.unreadable:
+            rows = rows.where(~F.col("file").isin(sorted(inputs.unreadable)))
+    else:
+        rows = rows.withColumns({"stage": F.lit(""), "row": F.lit(None).cast("int")})
+    was = [
+        (F.col(name) if has_earlier else F.lit(None)).cast(DUPLICATE_EVENTS.spark(name)[0].dataType).alias(f"was_{name}")
+        for name in EARLIER
+    ]
+    return rows.select(*_IDENTITY, "stage", "row", F.lit(origin).alias("origin"), *was)
 
 
 # Writing: what a worker does with one staged file
 
 
-def _write_staged(spark: SparkSession, inputs: Inputs, judged: Path | None, result: Deduplicated) -> None:
+def _write_staged(engine: Engine, inputs: Inputs, judged: Path | None, result: Deduplicated) -> None:
     if not inputs.staged:
         return
     stages = [file.stage for file in inputs.staged]
-    rows = workers.run(spark, len(stages), _settle(stages, inputs, judged))
+    rows = workers.run(engine, len(stages), _settle(stages, inputs, judged))
     for file in workers.written_files(rows):
         result.changes[file.table].added.append(file)
     result.counts = workers.counted(rows)
@@ -180,7 +200,7 @@ def _settle(stages: Sequence[str], inputs: Inputs, judged: Path | None) -> Calla
         rows = pq.read_table(folder / "_records" / stage).drop_columns(["stage", "row"])
         rows = rows.append_column("run_id", pa.repeat(pa.scalar(run_id), rows.num_rows))
         repeats = (
-            ds.dataset(judged, format="parquet").to_table(filter=(pc.field("origin") == "stage") & (pc.field("stage") == stage))
+            ds.dataset(judged, format="parquet").to_table(filter=(pc.field("origin") == _STAGE) & (pc.field("stage") == stage))
             if judged
             else None
         )
@@ -218,9 +238,9 @@ def _written(table: Table, rows: pa.Table, folder: Path) -> list[WrittenFile]:
 # Moving: what a worker does with one file of a partition that was not read
 
 
-def _move(spark: SparkSession, inputs: Inputs, judged: Path, files: dict[str, list[TableFile]], result: Deduplicated) -> None:
+def _move(engine: Engine, inputs: Inputs, judged: Path, files: dict[str, list[TableFile]], result: Deduplicated) -> None:
     moves = ds.dataset(judged, format="parquet").to_table(
-        columns=["origin", "landing_date", "source", "file", "earlier_file"], filter=pc.field("origin") != "stage"
+        columns=["origin", "landing_date", "source", "file", "earlier_file"], filter=pc.field("origin") != _STAGE
     )
     if moves.num_rows == 0:
         return
@@ -231,7 +251,7 @@ def _move(spark: SparkSession, inputs: Inputs, judged: Path, files: dict[str, li
         if (row["origin"] == EVENTS.name) == (row["earlier_file"] is not None):
             result.moved[partition, row["file"]] += 1 if row["earlier_file"] is not None else -1
     candidates = [(name, file) for name in _PLACED for file in files[name] if (name, _partition(file)) in held]
-    rows = workers.run(spark, len(candidates), _rewrite(candidates, inputs, judged))
+    rows = workers.run(engine, len(candidates), _rewrite(candidates, inputs, judged))
     gone = workers.removed_files(rows)
     for name, file in candidates:
         if f"{name}/{file.path}" in gone:

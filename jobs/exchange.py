@@ -7,7 +7,6 @@ put them together again, which costs more than the sessions that are made of the
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from schemas.table import BIGINT
 from transforms.documents import short_hash
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from jobs.session import Engine
 
 # What is read and written by one task, if it is more than one file: small nights keep two workers busy, too.
 _MOST_ROWS_OF_A_TASK = 100_000
@@ -62,7 +61,7 @@ def beside(lake: Lake, events: Change, sources: Collection[str], dates: Collecti
 
 
 def collect(
-    spark: SparkSession,
+    engine: Engine,
     files: Sequence[EventFile],
     columns: Sequence[str],
     ask: Callable[[Iterable[pa.Table]], pa.Table],
@@ -75,7 +74,7 @@ def collect(
         rows = workers.parts(EVENTS, [(file.path, file.partition) for file in plan[number]], columns)
         yield from ask(rows).to_batches()
 
-    return workers.run(spark, len(plan), answer, schema)
+    return workers.run(engine, len(plan), answer, schema)
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Exchange:
     buckets: int
 
     def fill(
-        self, spark: SparkSession, files: Sequence[EventFile], columns: Sequence[str], narrow: Callable[[pa.Table, EventFile], pa.Table]
+        self, engine: Engine, files: Sequence[EventFile], columns: Sequence[str], narrow: Callable[[pa.Table, EventFile], pa.Table]
     ) -> None:
         """Write the rows of these files down; `narrow` gives of a file's rows what is to travel, with a column `bucket_key`."""
         self.folder.mkdir(parents=True)
@@ -99,7 +98,7 @@ class Exchange:
             self._write(pa.concat_tables(travelling), self.folder / f"{number}.arrow")
             yield from ()
 
-        workers.run(spark, len(plan), write)
+        workers.run(engine, len(plan), write)
 
     def bucket(self, number: int) -> Iterator[pa.RecordBatch]:
         """All rows of a bucket."""
@@ -114,14 +113,15 @@ class Exchange:
         of_row = of_key[keys.indices.to_numpy()] if len(keys) else of_key
         rows = rows.drop_columns(["bucket_key"]).take(pa.array(np.argsort(of_row, kind="stable"), BIGINT)).combine_chunks()
         ends = np.cumsum(np.bincount(of_row, minlength=self.buckets))
-        # Under a name of its own until it is whole: a task that was given up and is tried again may still be writing.
-        partial = path.with_name(f"{path.name}.{uuid.uuid4()}")
-        with pa.ipc.new_file(str(partial), rows.schema) as writer:
-            for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
-                # One batch a bucket, an empty one too: its number finds it.
-                found = rows.slice(start, end - start).to_batches()
-                writer.write_batch(found[0] if found else pa.RecordBatch.from_pylist([], schema=rows.schema))
-        partial.rename(path)
+
+        def write_buckets(target: Path) -> None:
+            with pa.ipc.new_file(str(target), rows.schema) as writer:
+                for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+                    # One batch a bucket, an empty one too: its number finds it.
+                    found = rows.slice(start, end - start).to_batches()
+                    writer.write_batch(found[0] if found else pa.RecordBatch.from_pylist([], schema=rows.schema))
+
+        workers.write_whole(path, write_buckets)
 
 
 def _plan(files: Sequence[EventFile]) -> list[list[EventFile]]:

@@ -30,7 +30,7 @@ from transforms.records import RECORDS, Counts, Place, TimeRules, record_batches
 from transforms.sources import SOURCES
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from jobs.session import Engine
 
 # A staged record: the record itself, and where in the stage it stands.
 STAGED = RECORDS.append(pa.field("stage", pa.string())).append(pa.field("row", pa.int32()))
@@ -72,14 +72,14 @@ class StagedFile:
 
 
 def read(
-    spark: SparkSession, root: Path, files: Sequence[LandedFile], stage: Path, rules: ReadRules, task_bytes: int
+    engine: Engine, root: Path, files: Sequence[LandedFile], stage: Path, rules: ReadRules, task_bytes: int
 ) -> tuple[list[FileAccount], list[StagedFile]]:
     """Read these files into the stage; gives an account per file, in their order, and the staged files."""
     tasks = _tasks(files, task_bytes)
     if not tasks:
         return [], []
     stage.mkdir(parents=True, exist_ok=True)
-    rows = workers.run(spark, len(tasks), _reader(root, files, tasks, stage, rules), ACCOUNT).to_pylist()
+    rows = workers.run(engine, len(tasks), _reader(root, files, tasks, stage, rules), ACCOUNT).to_pylist()
     accounts = [FileAccount(**json.loads(row["body"])) for row in rows if row["kind"] == "file"]
     staged = []
     for row in rows:

@@ -22,7 +22,7 @@ def require_java() -> Path:
     java = _find_java()
     major = _major_version(java)
     if major < OLDEST_JAVA:
-        raise SetupError(f"Millrace needs Java {OLDEST_JAVA} or newer, and {java} is Java {major}: {REMEDY}")
+        raise SetupError(f"Spark needs Java {OLDEST_JAVA} or newer, and {java} is Java {major}: {REMEDY}")
     return java
 
 
@@ -31,11 +31,11 @@ def _find_java() -> Path:
     if home:
         java = Path(home, "bin", "java")
         if not os.access(java, os.X_OK):
-            raise SetupError(f"Millrace needs Java {OLDEST_JAVA} or newer, and JAVA_HOME={home} holds no bin/java: {REMEDY}")
+            raise SetupError(f"Spark needs Java {OLDEST_JAVA} or newer, and JAVA_HOME={home} holds no bin/java: {REMEDY}")
         return java
     found = shutil.which("java")
     if found is None:
-        raise SetupError(f"Millrace needs Java {OLDEST_JAVA} or newer, and there is no java on the PATH: {REMEDY}")
+        raise SetupError(f"Spark needs Java {OLDEST_JAVA} or newer, and there is no java on the PATH: {REMEDY}")
     return Path(found)
 
 
@@ -48,7 +48,7 @@ def _major_version(java: Path) -> int:
         said = ""
     version = re.search(r'version "(?:1\.)?(\d+)', said)
     if version is None:
-        raise SetupError(f"Millrace needs Java {OLDEST_JAVA} or newer, and {java} does not run: {REMEDY}")
+        raise SetupError(f"Spark needs Java {OLDEST_JAVA} or newer, and {java} does not run: {REMEDY}")
     return int(version[1])
 
 

@@ -32,7 +32,7 @@ from schemas.catalog import TABLES
 from schemas.events import REJECTED_EVENTS
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from jobs.session import Engine
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def compact(engine: Engine, lake: Lake, rewrites: Sequence[Rewrite], run_id: str
     """Stage the new files; gives the changes per table."""
     if not rewrites:
         return {}
-    written = from_descriptions(_rewrite(engine.spark, lake, rewrites, lake.staging(run_id)))
+    written = from_descriptions(_rewrite(engine, lake, rewrites, lake.staging(run_id)))
     changes: dict[str, Change] = {}
     for rewrite in rewrites:
         change = changes.setdefault(rewrite.table, Change(is_rearrangement=True))
@@ -105,7 +105,7 @@ def compact(engine: Engine, lake: Lake, rewrites: Sequence[Rewrite], run_id: str
     return changes
 
 
-def _rewrite(spark: SparkSession, lake: Lake, rewrites: Sequence[Rewrite], folder: Path) -> pa.Table:
+def _rewrite(engine: Engine, lake: Lake, rewrites: Sequence[Rewrite], folder: Path) -> pa.Table:
     root = lake.root
 
     def write(number: int) -> Iterator[pa.RecordBatch]:
@@ -116,7 +116,7 @@ def _rewrite(spark: SparkSession, lake: Lake, rewrites: Sequence[Rewrite], folde
             rows = rows.set_column(rows.schema.get_field_index("raw"), "raw", pa.nulls(rows.num_rows, pa.binary()))
         yield from workers.report(write_partitioned(contract, rows, folder / rewrite.table))
 
-    return workers.run(spark, len(rewrites), write)
+    return workers.run(engine, len(rewrites), write)
 
 
 def _bins(files: Sequence[TableFile], target: int) -> list[list[TableFile]]:

@@ -28,7 +28,7 @@ from schemas.table import Table
 from transforms import metrics
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from jobs.session import Engine
 
 Dates = dict[str, set[dt.date]]  # per source
 FileOfPartition = tuple[Path, Mapping[str, str]]  # and the partition's values, as text
@@ -63,7 +63,7 @@ class _Family:
     files: list[FileOfPartition]
 
 
-def compute(spark: SparkSession, state: NewState, landed: Iterable[Partition], run_id: str, *, from_nothing: bool = False) -> Change:
+def compute(engine: Engine, state: NewState, landed: Iterable[Partition], run_id: str, *, from_nothing: bool = False) -> Change:
     """The metrics of the dates that the changes touch, in place of what stood for them."""
     touched: dict[str, Dates] = {
         EVENT_DATE: _dates(state, EVENTS.name, "event_date"),
@@ -82,14 +82,14 @@ def compute(spark: SparkSession, state: NewState, landed: Iterable[Partition], r
         _Family(EVENTS, _LATENESS, metrics.of_lateness, by_landing, _in_partitions(state, EVENTS.name, by_landing)),
         _Family(REJECTED_EVENTS, _REJECTED, metrics.of_refusals, by_landing, _in_partitions(state, REJECTED_EVENTS.name, by_landing)),
     ]
-    rows = _worked_out(spark, families)
+    rows = _worked_out(engine, families)
     rows = rows.append_column("run_id", pa.repeat(pa.scalar(run_id), rows.num_rows))
     if from_nothing:
         return Change(write_partitioned(DAILY_METRICS, rows, state.folder / DAILY_METRICS.name), state.lake.files(DAILY_METRICS.name))
     return _in_place(state, rows, touched)
 
 
-def _worked_out(spark: SparkSession, families: Sequence[_Family]) -> pa.Table:
+def _worked_out(engine: Engine, families: Sequence[_Family]) -> pa.Table:
     """The rows of all families. The files of a family and a source are the work of one task."""
     work = [(family, source) for family in families for source in sorted({partition["source"] for _, partition in family.files})]
 
@@ -100,7 +100,7 @@ def _worked_out(spark: SparkSession, families: Sequence[_Family]) -> pa.Table:
         asked = pa.array(sorted(family.dates.get(source, ())), pa.date32())
         yield from rows.filter(pc.is_in(rows["metric_date"], value_set=asked)).to_batches()
 
-    return workers.run(spark, len(work), work_out, metrics.DAILY)
+    return workers.run(engine, len(work), work_out, metrics.DAILY)
 
 
 _EVENTS = ("source", "event_date", "event_type", "user_id", "device_id", "flags")

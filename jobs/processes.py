@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 
 import pyarrow as pa
 
@@ -43,13 +44,18 @@ def run(work: Work, tasks: int, count: int) -> Iterator[pa.RecordBatch]:
         raise
 
 
+def warm_up() -> None:
+    """Start the server from which processes are forked: it imports what tasks need."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
+    forkserver.ensure_running()
+
+
 @functools.cache
 def pool(count: int) -> ProcessPoolExecutor:
     """So many processes, started one by one as they are needed; they end with this one."""
+    warm_up()
     # A process with threads, as this one, is not to be forked; a server forked from nothing is.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    made = ProcessPoolExecutor(count, mp_context=context, initializer=_end_with_the_driver)
+    made = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("forkserver"), initializer=_end_with_the_driver)
     for _ in range(count):
         made.submit(os.getpid)
     return made

@@ -1,24 +1,24 @@
 """The quality gate: Great Expectations judges what was observed, and writes pages that a person can browse.
 
-What a suite asks of a table is worked out in one aggregate by the engine that holds the rows; the suite itself then
-runs on the one row of observed values. So the gate costs seconds, however many rules there are.
+What a suite asks of a table is worked out in one aggregate by whoever holds the rows; the suite itself then runs on the one
+row of observed values, in a process of its own (`jobs/judgement.py`). So the gate costs a second, however many rules there are.
 """
 
 from __future__ import annotations
 
+import atexit
 import datetime as dt
-import html
-import logging
+import functools
+import json
 import os
-import threading
-import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-# Great Expectations reads this when it is imported; a nightly job does not call home.
-os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+from jobs.errors import WorkerLostError
 
 PAGES = "_quality"
 
@@ -56,85 +56,79 @@ def pages_of(lake: Path, night: dt.date) -> Path:
 
 
 def warm_up() -> None:
-    """Import Great Expectations beside other work: that alone takes seconds."""
-    threading.Thread(target=_import, daemon=True).start()
+    """Let Great Expectations be imported beside other work: that alone takes seconds."""
+    _judge()
 
 
-def judge(findings: Iterable[Finding], name: str, pages: Path | None) -> list[Finding]:
-    """Run one suite per table over its observed values; gives the findings with the verdict, and writes the pages.
+def judge(findings: Sequence[Finding], name: str, pages: Path | None) -> list[Finding]:
+    """The findings with Great Expectations' verdict; it goes on to write its pages, for which `pages_written` waits.
 
     `name` names the run in the pages; `pages` is the folder they are written to, None for none.
+
+    Raises WorkerLostError when its process is lost.
     """
-    gx = _import()
-    # It tells twice what it raises.
-    logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
-    import pandas as pd
-    from great_expectations.core.run_identifier import RunIdentifier
-
-    # With a time of its own: left to itself it asks for the machine's time zone, which has failed.
-    identifier = RunIdentifier(run_name=name, run_time=dt.datetime.now(dt.UTC))
-    by_table: dict[str, list[Finding]] = {}
-    for finding in findings:
-        by_table.setdefault(finding.table, []).append(finding)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = {"globally": False}
-        if pages is not None:
-            context.add_data_docs_site(site_name="millrace", site_config=_site(pages))
-        staged = context.data_sources.add_pandas("staged")
-        judged: list[Finding] = []
-        for table, asked in by_table.items():
-            batch = staged.add_dataframe_asset(table).add_batch_definition_whole_dataframe("night")
-            suite = context.suites.add(gx.ExpectationSuite(name=table, expectations=[_expectation(gx, finding) for finding in asked]))
-            definition = context.validation_definitions.add(gx.ValidationDefinition(name=table, data=batch, suite=suite))
-            observed = pd.DataFrame([{finding.label: finding.observed for finding in asked}], dtype="float64")
-            result = definition.run(batch_parameters={"dataframe": observed}, result_format="BASIC", run_id=identifier)
-            judged += _verdicts(asked, result.results)
-        if pages is not None:
-            context.build_data_docs()
-            _list_pages(pages, by_table)
-    return judged
+    asked = [asdict(finding) | {"label": finding.label, "threshold": finding.threshold} for finding in findings]
+    verdicts = _judge().ask({"name": name, "pages": None if pages is None else str(pages), "findings": asked})
+    return [replace(finding, passed=passed) for finding, passed in zip(findings, verdicts, strict=True)]
 
 
-def _list_pages(pages: Path, tables: Iterable[str]) -> None:
-    """Name the tables' pages in the index: its own list is drawn by a script from the web, which not every reader may load."""
-    items = ""
-    for table in tables:
-        written = sorted((pages / "validations" / table).rglob("*.html"), key=lambda page: page.stat().st_mtime_ns)
-        if written:
-            items += f'<li><a href="{html.escape(written[-1].relative_to(pages).as_posix())}">{html.escape(table)}</a></li>'
-    index = pages / "index.html"
-    index.write_text(index.read_text().replace("</body>", f"<h2>Tables, as last checked</h2><ul>{items}</ul></body>", 1))
+def pages_written() -> str | None:
+    """Wait for the pages of what was judged last; why they could not be written, None where they are or none were asked for."""
+    return _judge().pages_written() if _judge.cache_info().currsize else None
 
 
-def _verdicts(asked: Sequence[Finding], results: Iterable[Any]) -> list[Finding]:
-    verdicts = {result.expectation_config.kwargs["column"]: bool(result.success) for result in results}
-    return [replace(finding, passed=finding.observed is None or verdicts[finding.label]) for finding in asked]
+class _Judge:
+    """Great Expectations in a process of its own, beside which this one goes on."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "jobs.judgement"]
+        # It finds the packages that this process finds.
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
+        self._is_writing = False
+        atexit.register(self._process.kill)
+
+    def ask(self, question: Mapping[str, Any]) -> list[bool]:
+        """Its verdict on each finding."""
+        assert self._process.stdin is not None
+        self.pages_written()
+        try:
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise _lost() from None
+        answer = self._answer()
+        self._is_writing = question["pages"] is not None and "error" not in answer
+        if "error" in answer:
+            raise RuntimeError(f"Great Expectations could not judge: {answer['error']}")
+        verdicts: list[bool] = answer["verdicts"]
+        return verdicts
+
+    def pages_written(self) -> str | None:
+        """Wait for its pages; why there are none."""
+        if not self._is_writing:
+            return None
+        self._is_writing = False
+        try:
+            why: str | None = self._answer()["pages"]
+        except WorkerLostError as error:
+            return str(error)
+        return why
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise _lost()
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
 
-def _expectation(gx: Any, finding: Finding) -> Any:
-    return gx.expectations.ExpectColumnMaxToBeBetween(
-        column=finding.label,
-        min_value=finding.minimum,
-        max_value=finding.maximum,
-        severity=finding.severity,
-        notes=f"{finding.severity}: allowed is {finding.threshold}",
-    )
+@functools.cache
+def _judge() -> _Judge:
+    return _Judge()
 
 
-def _site(pages: Path) -> dict[str, Any]:
-    return {
-        "class_name": "SiteBuilder",
-        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(pages.resolve())},
-    }
-
-
-def _import() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import great_expectations as gx
-        import great_expectations.expectations
-
-        return gx
+def _lost() -> WorkerLostError:
+    _judge.cache_clear()
+    return WorkerLostError("the process of the checks was lost, by a signal or for want of memory: nothing was published; call again")

@@ -20,34 +20,44 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+def serve(count: int) -> tuple[str, int]:
+    """Start the server, and so many processes for tasks, which import what they need while this one does; gives the server's address.
+
+    Raises SetupError when Sail is not installed.
+    """
+    interrupt = signal.getsignal(signal.SIGINT)
+    processes.pool(count)
+    try:
+        address: tuple[str, int] = _server().listening_address
+    except ImportError as error:
+        raise _missing(error) from error
+    if threading.current_thread() is threading.main_thread():
+        # The server takes an interrupt for itself and ends, and its client would call it again for ten minutes.
+        signal.signal(signal.SIGINT, interrupt or signal.default_int_handler)
+    return address
+
+
 def start(settings: Settings) -> SparkSession:
     """Start a session on this process's own Sail server.
 
     Raises SetupError when Sail, or what Spark Connect's client needs, is not installed.
     """
-    interrupt = signal.getsignal(signal.SIGINT)
     count = settings.sail.processes or processes.available()
+    host, port = serve(count)
     try:
-        host, port = _server().listening_address
-        # They import what they need while this process does.
-        processes.pool(count)
         from pyspark.sql import SparkSession
 
         session = SparkSession.builder.appName("millrace").remote(f"sc://{host}:{port}").getOrCreate()
     except ImportError as error:
-        raise SetupError(f"Sail cannot be used ({error}): run `make setup`, or set `engine: spark` in the configuration") from error
+        raise _missing(error) from error
     for key, value in settings.sail.options.items():
         session.conf.set(key, str(value).lower() if isinstance(value, bool) else str(value))
     session.conf.set(processes.OPTION, str(count))
-    if threading.current_thread() is threading.main_thread():
-        # The server takes an interrupt for itself and ends, and its client would call it again for ten minutes.
-        signal.signal(signal.SIGINT, interrupt or signal.default_int_handler)
     return session
 
 
-def serves(spark: SparkSession) -> bool:
-    """Whether this session is one of ours on Sail."""
-    return bool(spark.conf.get(processes.OPTION, ""))
+def _missing(error: ImportError) -> SetupError:
+    return SetupError(f"Sail cannot be used ({error}): run `make setup`, or compute on Spark with `--env spark`")
 
 
 @functools.cache

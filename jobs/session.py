@@ -6,9 +6,10 @@ import importlib.resources
 import logging
 import os
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from jobs import class_archive
+from jobs import class_archive, processes
 from jobs.delta_jars import delta_jars
 from jobs.errors import SetupError
 from jobs.java import require_java
@@ -23,13 +24,22 @@ _SUBMITTED = "PYSPARK_GATEWAY_PORT"
 
 
 class Engine:
-    """The Spark session of a process: started when it is first asked for, so that who has nothing to compute does not wait."""
+    """What a process computes with: a Spark session, started when it is first asked for, so that who asks nothing does not wait."""
 
     def __init__(self, settings: Settings, progress: Progress) -> None:
         self._settings = settings
         self._progress = progress
         self._session: SparkSession | None = None
         self._is_ours = False
+        self._starting: Future[SparkSession] | None = None
+
+    @property
+    def processes(self) -> int | None:
+        """How many processes of ours do the work of tasks; None where the session has workers of its own."""
+        session = self._running()
+        if session is not None:
+            return int(session.conf.get(processes.OPTION, "") or 0) or None
+        return (self._settings.sail.processes or processes.available()) if _engine(self._settings) == "sail" else None
 
     @property
     def spark(self) -> SparkSession:
@@ -37,20 +47,37 @@ class Engine:
 
         Raises SetupError when what the engine needs is missing.
         """
-        if self._session is None:
+        session = self._running()
+        if session is None:
+            with self._progress.step(f"start {_engine(self._settings).capitalize()}"):
+                session = self._session = self._starting.result() if self._starting else start(self._settings)
+            self._is_ours = True
+        return session
+
+    def warm_up(self) -> None:
+        """Start what can start beside other work: a client of Sail takes a second of imports, and tasks need none."""
+        if self._running() is None and self._starting is None and self.processes:
+            from jobs import sail
+
+            sail.serve(self.processes)
+            beside = ThreadPoolExecutor(1)
+            self._starting = beside.submit(sail.start, self._settings)
+            beside.shutdown(wait=False)
+
+    def _running(self) -> SparkSession | None:
+        # Who has not imported PySpark has no session, and need not import it to learn that.
+        if self._session is None and self._starting is None and "pyspark.sql" in sys.modules:
             from pyspark.sql import SparkSession
 
             self._session = SparkSession.getActiveSession()
-            if self._session is None:
-                with self._progress.step(f"start {_engine(self._settings).capitalize()}"):
-                    self._session = start(self._settings)
-                self._is_ours = True
         return self._session
 
     def __enter__(self) -> Engine:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._starting is not None and self._session is None and self._starting.exception() is None:
+            self._session, self._is_ours = self._starting.result(), True
         if self._session is not None and self._is_ours:
             self._session.stop()
 

@@ -26,13 +26,13 @@ from transforms import chains
 from transforms.sessions import INPUT, USED_KEYS, SessionRules, as_input, build
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from jobs.session import Engine
 
 # The column of a built row that holds a row of each table.
 _BUILT: Mapping[str, Table] = {"session": SESSIONS, "member": SESSION_EVENTS, "chain": SESSION_CHAINS}
 
 
-def rebuild(spark: SparkSession, inputs: Changed, rules: SessionRules) -> dict[str, Change]:
+def rebuild(engine: Engine, inputs: Changed, rules: SessionRules) -> dict[str, Change]:
     """Write the sessions, their events and their chains for what the change of `events` touches."""
     changes = {table.name: Change() for table in _BUILT.values()}
     if not inputs.events and not inputs.from_nothing:
@@ -46,9 +46,9 @@ def rebuild(spark: SparkSession, inputs: Changed, rules: SessionRules) -> dict[s
             change.removed = inputs.lake.files(name)
     elif chain_files:
         asked = partial(chains.changed_spans, rules=rules)
-        spans = chains.merged_spans(exchange.collect(spark, [*came, *went], chains.EVENT_COLUMNS, asked, chains.SPANS))
+        spans = chains.merged_spans(exchange.collect(engine, [*came, *went], chains.EVENT_COLUMNS, asked, chains.SPANS))
         search = touched.Search(
-            spark, inputs.lake, SESSION_CHAINS, chain_files, chains.COLUMNS, chains.IDENTITY, inputs.folder / "_sessions"
+            engine, inputs.lake, SESSION_CHAINS, chain_files, chains.COLUMNS, chains.IDENTITY, inputs.folder / "_sessions"
         )
         decided = search.decide(spans, chains.touched)
         pq.write_table(decided.filter(decided["stays"]).select(USED_KEYS.names).cast(USED_KEYS), _used_keys(inputs))
@@ -58,10 +58,10 @@ def rebuild(spark: SparkSession, inputs: Changed, rules: SessionRules) -> dict[s
             dates = {date.isoformat() for date in pc.list_flatten(rows["landing_dates"]).to_pylist()}
             files = [*came, *exchange.beside(inputs.lake, inputs.events, set(rows["source"].to_pylist()), dates)]
             in_chains = going.select(["source", "key", "first_time", "last_time"])
-            touched.drop(spark, inputs.lake, inputs.folder, _going(rows), changes)
+            touched.drop(engine, inputs.lake, inputs.folder, _going(rows), changes)
     keyed = exchange.Exchange(inputs.folder / "_exchange" / "sessions", inputs.tasks)
-    keyed.fill(spark, files, INPUT.names, _narrow(in_chains))
-    for file in workers.written_files(workers.run(spark, keyed.buckets, _builder(keyed, inputs, rules))):
+    keyed.fill(engine, files, INPUT.names, _narrow(in_chains))
+    for file in workers.written_files(workers.run(engine, keyed.buckets, _builder(keyed, inputs, rules))):
         changes[file.table].added.append(file)
     return changes
 

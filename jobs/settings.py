@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from jobs.errors import SettingsError
 from schemas.events import EVENTS
 
-ENVIRONMENTS = ("local", "sail", "cluster")
+ENVIRONMENTS = ("local", "spark", "cluster")
 
 
 class Section(BaseModel):
@@ -218,10 +218,6 @@ class Settings(Section):
         """These settings with other paths."""
         paths = Paths(landing=landing or self.paths.landing, lake=lake or self.paths.lake)
         return self.model_copy(update={"paths": paths})
-
-    def on(self, engine: Literal["spark", "sail"]) -> Settings:
-        """These settings with another engine."""
-        return self.model_copy(update={"engine": engine})
 
     def with_java_options(self, options: str) -> Settings:
         """These settings with more options for Spark's JVM."""

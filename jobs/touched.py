@@ -21,7 +21,7 @@ from schemas.table import BIGINT, Table
 from transforms.documents import short_hash
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from jobs.session import Engine
 
 
 # How many events are worth a task of their own, and how many are too many for the memory of one.
@@ -66,7 +66,7 @@ def places(*values: pa.Array | pa.ChunkedArray) -> set[tuple[str, ...]]:
 class Search:
     """The search for the chains that a change touches."""
 
-    spark: SparkSession
+    engine: Engine
     lake: Lake
     chains: Table
     files: Sequence[TableFile]  # those of the table in which a chain may stand
@@ -77,8 +77,8 @@ class Search:
     def decide(self, changed: pa.Table, touched: Callable[[pa.Table, pa.Table], pa.Table]) -> pa.Table:
         """What `touched` gives of all chains of the keys that the changed spans bear, and of these spans."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        probe = workers.Probe(self.chains, self.lake.root / self.chains.name, self.files, "key_hash", self.columns)
-        found = probe.find(self.spark, _hashes(pc.unique(changed["key"])), self.folder / "candidates")
+        probe = workers.Probe.of_table(self.chains, self.lake.root, self.files, "key_hash", self.columns)
+        found = probe.find(self.engine, _hashes(pc.unique(changed["key"])), self.folder / "candidates")
         nothing = pa.schema([pa.field(name, self.chains[name].type) for name in self.columns]).empty_table()
         return touched(pa.concat_tables([nothing, *map(pq.read_table, found)]), changed)
 
@@ -86,8 +86,8 @@ class Search:
         """These chains with all their columns, read from the partitions in which they stand."""
         partitions = places(*(decided[name] for name in self.chains.partitioned_by))
         files = [file for file in self.files if _place(self.chains, file) in partitions]
-        probe = workers.Probe(self.chains, self.lake.root / self.chains.name, files, "key_hash", tuple(self.chains.names))
-        found = probe.find(self.spark, _hashes(pc.unique(decided["key"])), self.folder / "whole")
+        probe = workers.Probe.of_table(self.chains, self.lake.root, files, "key_hash", tuple(self.chains.names))
+        found = probe.find(self.engine, _hashes(pc.unique(decided["key"])), self.folder / "whole")
         rows = pa.concat_tables([self.chains.arrow.remove_metadata().empty_table(), *map(pq.read_table, found)])
         return rows.filter(pc.is_in(self._names(rows), value_set=self._names(decided).combine_chunks()))
 
@@ -105,14 +105,14 @@ def _place(table: Table, file: TableFile) -> tuple[str, ...]:
     return tuple(file.partition[name] for name in table.partitioned_by)
 
 
-def drop(spark: SparkSession, lake: Lake, folder: Path, going: Iterable[Rows], changes: Mapping[str, Change]) -> None:
+def drop(engine: Engine, lake: Lake, folder: Path, going: Iterable[Rows], changes: Mapping[str, Change]) -> None:
     """Write the files that hold such rows again without them, and note that in `changes`."""
     going = list(going)
     files = [
         (rows.table.name, file) for rows in going for file in lake.files(rows.table.name) if _place(rows.table, file) in rows.partitions
     ]
     ids = pa.concat_tables([pa.table({"table": pa.repeat(pa.scalar(rows.table.name), len(rows.ids)), "id": rows.ids}) for rows in going])
-    reports = workers.write_without(spark, lake.root, folder, files, ids, {rows.table.name: rows.id_column for rows in going})
+    reports = workers.write_without(engine, lake.root, folder, files, ids, {rows.table.name: rows.id_column for rows in going})
     gone = workers.removed_files(reports)
     for name, file in files:
         if f"{name}/{file.path}" in gone:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from schemas.catalog import TABLES
 from schemas.table import Table, spark_schema
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from jobs.session import Engine
 
 _PROBING_TASKS = 16
 _ROWS_AT_A_TIME = 65_536
@@ -33,19 +34,19 @@ REPORT = pa.schema(
 )
 
 
-def run(spark: SparkSession, tasks: int, work: Work, schema: pa.Schema = REPORT) -> pa.Table:
+def run(engine: Engine, tasks: int, work: Work, schema: pa.Schema = REPORT) -> pa.Table:
     """Run a function over the numbers of so many tasks, in processes of the engine's or of ours; gives all that it reports."""
     if tasks == 0:
         return schema.empty_table()
-    if count := spark.conf.get(processes.OPTION, ""):
-        return pa.Table.from_batches(processes.run(work, tasks, int(count)), schema)
+    if engine.processes:
+        return pa.Table.from_batches(processes.run(work, tasks, engine.processes), schema)
 
     def work_on(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for number in batch.column(0).to_pylist():
                 yield from work(number)
 
-    return spark.range(0, tasks, 1, tasks).mapInArrow(work_on, spark_schema(schema)).toArrow()
+    return engine.spark.range(0, tasks, 1, tasks).mapInArrow(work_on, spark_schema(schema)).toArrow()
 
 
 def report(
@@ -84,13 +85,13 @@ def removed_files(reports: pa.Table) -> set[str]:
 
 def read_whole(table: Table, root: Path, file: TableFile) -> pa.Table:
     """All rows of one file of a table, with its partition's columns."""
-    return _with_partition(table, file.partition, pq.ParquetFile(root / file.path).read()).select(table.names)
+    return _with_partition(table.arrow, file.partition, pq.ParquetFile(root / file.path).read()).select(table.names)
 
 
-def _with_partition(table: Table, partition: Mapping[str, str], rows: pa.Table) -> pa.Table:
+def _with_partition(schema: pa.Schema, partition: Mapping[str, str], rows: pa.Table) -> pa.Table:
     """Rows of a file with the columns of their partition."""
-    for name in table.partitioned_by:
-        value = pa.scalar(None if partition[name] == NO_VALUE else partition[name], pa.string()).cast(table[name].type)
+    for name, text in partition.items():
+        value = pa.scalar(None if text == NO_VALUE else text, pa.string()).cast(schema.field(name).type)
         rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
     return rows
 
@@ -100,23 +101,27 @@ def parts(table: Table, files: Iterable[tuple[Path, Mapping[str, str]]], columns
     inside = [name for name in columns if name not in table.partitioned_by]
     for path, partition in files:
         for batch in pq.ParquetFile(path).iter_batches(_ROWS_AT_A_TIME, columns=inside):
-            yield _with_partition(table, partition, pa.Table.from_batches([batch]))
+            yield _with_partition(table.arrow, partition, pa.Table.from_batches([batch]))
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What is looked for in a table of the lake: rows whose `column` holds one of the values."""
+    """What is looked for in Parquet files: rows whose `column` holds one of the values."""
 
-    table: Table
-    root: Path  # the table's folder
-    files: Sequence[TableFile]
+    schema: pa.Schema  # of the rows in these files, with the columns of their partitions
+    files: Sequence[tuple[Path, Mapping[str, str]]]  # each with the values of its partition, as text
     column: str
     columns: tuple[str, ...]  # what is read of the rows that are found
 
-    def find(self, spark: SparkSession, values: pa.Array, folder: Path) -> list[Path]:
+    @classmethod
+    def of_table(cls, table: Table, root: Path, files: Iterable[TableFile], column: str, columns: tuple[str, ...]) -> Probe:
+        """A look into these files of a table of the lake."""
+        return cls(table.arrow, [(root / table.name / file.path, file.partition) for file in files], column, columns)
+
+    def find(self, engine: Engine, values: pa.Array, folder: Path) -> list[Path]:
         """Write the rows that are found below `folder`; gives the files that were written.
 
-        Of the lake's files this one column is read, and the others where it has a hit.
+        This one column is read of every file, and the others where it has a hit.
         """
         if not self.files or not len(values):
             return []
@@ -128,22 +133,28 @@ class Probe:
 
         def look(number: int) -> Iterator[pa.RecordBatch]:
             wanted = pq.read_table(wanted_path)[self.column].combine_chunks()
-            found = [rows for file in shares[number] if (rows := self._rows(file, wanted)) is not None]
+            found = [rows for path, partition in shares[number] if (rows := self._rows(path, partition, wanted)) is not None]
             if found:
-                pq.write_table(pa.concat_tables(found), folder / f"{number}.parquet", compression="none")
+                write_whole(folder / f"{number}.parquet", lambda path: pq.write_table(pa.concat_tables(found), path, compression="none"))
             yield from ()
 
-        run(spark, len(shares), look)
+        run(engine, len(shares), look)
         return sorted(folder.glob("*.parquet"))
 
-    def _rows(self, file: TableFile, wanted: pa.Array) -> pa.Table | None:
-        parquet = pq.ParquetFile(self.root / file.path)
+    def _rows(self, path: Path, partition: Mapping[str, str], wanted: pa.Array) -> pa.Table | None:
+        parquet = pq.ParquetFile(path)
         here = _among(parquet.read(columns=[self.column])[self.column], wanted)
         if not pc.any(here).as_py():
             return None
-        inside = [name for name in self.columns if name not in self.table.partitioned_by]
-        rows = parquet.read(columns=inside).filter(here)
-        return _with_partition(self.table, file.partition, rows).select(self.columns)
+        inside = [name for name in self.columns if name not in partition]
+        return _with_partition(self.schema, partition, parquet.read(columns=inside).filter(here)).select(self.columns)
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file that is seen under its name only when it is whole: a task that was given up and is tried again may still be writing."""
+    partial = path.with_name(f"{path.name}.{uuid.uuid4()}")
+    write(partial)
+    partial.rename(path)
 
 
 def _among(values: pa.ChunkedArray, wanted: pa.Array) -> pa.Array:
@@ -183,7 +194,7 @@ def _write_parts(batches: Sequence[pa.RecordBatch], parts: Mapping[str, Table], 
 
 
 def write_without(
-    spark: SparkSession,
+    engine: Engine,
     root: Path,
     folder: Path,
     candidates: Sequence[tuple[str, TableFile]],
@@ -208,4 +219,4 @@ def write_without(
             rows = read_whole(TABLES[name], root / name, file).filter(pc.invert(going))
             yield from report(write_partitioned(TABLES[name], rows, folder / name), removed=f"{name}/{file.path}")
 
-    return run(spark, len(candidates), write)
+    return run(engine, len(candidates), write)

@@ -25,7 +25,7 @@ from transforms.sources import SOURCES
 from transforms.workflows import WorkflowRules, summarise
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from jobs.session import Engine
 
 # The column of a built row that holds a row of each table.
 _BUILT: Mapping[str, Table] = {"summary": WORKFLOW_SUMMARIES, "chain": WORKFLOW_CHAINS}
@@ -33,7 +33,7 @@ _ROWS_AT_A_TIME = 20_000
 _SOURCES = frozenset(name for name, source in SOURCES.items() if source.has_workflows)
 
 
-def rebuild(spark: SparkSession, inputs: Changed, rules: WorkflowRules) -> dict[str, Change]:
+def rebuild(engine: Engine, inputs: Changed, rules: WorkflowRules) -> dict[str, Change]:
     """Write the workflow summaries and their chains for what the change of `events` touches."""
     changes = {table.name: Change() for table in _BUILT.values()}
     came = [file for file in exchange.came(inputs.folder, inputs.events) if file.partition["source"] in _SOURCES]
@@ -47,7 +47,7 @@ def rebuild(spark: SparkSession, inputs: Changed, rules: WorkflowRules) -> dict[
     files, in_chains = came, None
     if chain_files and not inputs.from_nothing:
         search = touched.Search(
-            spark,
+            engine,
             inputs.lake,
             WORKFLOW_CHAINS,
             chain_files,
@@ -56,17 +56,17 @@ def rebuild(spark: SparkSession, inputs: Changed, rules: WorkflowRules) -> dict[
             inputs.folder / "_workflows",
         )
         asked = partial(workflow_chains.changed_spans, rules=rules)
-        spans = exchange.collect(spark, [*came, *went], workflow_chains.EVENT_COLUMNS, asked, workflow_chains.SPANS)
+        spans = exchange.collect(engine, [*came, *went], workflow_chains.EVENT_COLUMNS, asked, workflow_chains.SPANS)
         decided = search.decide(spans, workflow_chains.touched)
         if decided.num_rows:
             rows = search.whole(decided)
             dates = {date.isoformat() for date in pc.list_flatten(rows["landing_dates"]).to_pylist()}
             files = [*came, *exchange.beside(inputs.lake, inputs.events, _SOURCES, dates)]
             in_chains = decided.select(["key", "first_ets", "last_ets"])
-            touched.drop(spark, inputs.lake, inputs.folder, _going(rows), changes)
+            touched.drop(engine, inputs.lake, inputs.folder, _going(rows), changes)
     grouped = Exchange(inputs.folder / "_exchange" / "workflows", inputs.tasks)
-    grouped.fill(spark, files, workflow_chains.EVENT_COLUMNS, _narrow(in_chains))
-    for file in workers.written_files(workers.run(spark, grouped.buckets, _builder(grouped, inputs, rules))):
+    grouped.fill(engine, files, workflow_chains.EVENT_COLUMNS, _narrow(in_chains))
+    for file in workers.written_files(workers.run(engine, grouped.buckets, _builder(grouped, inputs, rules))):
         changes[file.table].added.append(file)
     return changes
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 NIGHTS = (dt.date(2026, 11, 18), dt.date(2026, 11, 19))
 EVENTS = 2_000
+# Per engine, the environment of one machine.
+ENVIRONMENTS = {"spark": "spark", "sail": "local"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,11 +28,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def spark(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
+def environment(request: pytest.FixtureRequest) -> str:
+    """What `--env` takes for the engine of this run."""
+    return ENVIRONMENTS[request.config.getoption("engine")]
+
+
+@pytest.fixture(scope="session")
+def spark(environment: str) -> Iterator[SparkSession]:
     """The session; whatever a test runs in this process, it runs on it."""
     from jobs.session import start
 
-    session = start(configuration.load().on(request.config.getoption("engine")))
+    session = start(configuration.load(environment))
     yield session
     session.stop()
 

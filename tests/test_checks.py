@@ -16,7 +16,9 @@ from jobs import settings as configuration
 from jobs.lake import Change, Lake
 from jobs.landing import Partition
 from jobs.metrics import NewState
+from jobs.progress import Progress
 from jobs.quality_gate import Finding
+from jobs.session import Engine
 from jobs.settings import Settings
 from jobs.table_files import write_partitioned
 from schemas.catalog import TABLES
@@ -39,7 +41,8 @@ def staged(root: Path, **tables: list[Mapping[str, Any]]) -> NewState:
 
 def judged(spark: SparkSession, state: NewState, settings: Settings) -> list[Finding]:
     """What does not hold, as the gate judges it."""
-    observed = checks.observe(spark, state, SUNBIRD, settings.quality, NIGHT, ["sunbird"])
+    assert spark is not None
+    observed = checks.observe(Engine(settings, Progress(quiet=True)), state, SUNBIRD, settings.quality, NIGHT, ["sunbird"])
     return [finding for finding in quality_gate.judge(observed, RUN, None) if not finding.passed]
 
 

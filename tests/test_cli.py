@@ -40,7 +40,7 @@ def no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
         (["run", "--date", "2026-11-18", "--conf", "{tmp}/key.yaml"], "sessions.idle", "conf/base.yaml"),
         (["run", "--date", "2026-11-18", "--conf", "{tmp}/value.yaml"], "deduplication.window_days", "conf/base.yaml"),
         (["run", "--date", "2026-11-18", "--conf", "{tmp}/broken.yaml"], "broken.yaml", "at line 2: mend it"),
-        (["run", "--date", "2026-11-18", "--env", "moon"], "moon", "local, sail, cluster"),
+        (["run", "--date", "2026-11-18", "--env", "moon"], "moon", "local, spark, cluster"),
         (["run", "--date", "2026-11-18", "--landing", "{tmp}", "--lake", "{tmp}"], "holds something else", "--lake"),
         (["backfill", "--from", "2026-11-19", "--to", "2026-11-18"], "2026-11-18", "--from"),
         (["status", "--lake", "{tmp}/none"], "no lake at", "millrace run"),

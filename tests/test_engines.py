@@ -28,12 +28,12 @@ from jobs.progress import Progress
 from jobs.session import Engine
 
 # A process has one session, and it is of the other engine: this one is called as from a shell.
-MILLRACE = "from jobs.cli import main; main()"
+MILLRACE = Path(sys.executable).with_name("millrace")
 
 
 @pytest.fixture
-def other_engine(request: pytest.FixtureRequest) -> str:
-    return {"spark": "sail", "sail": "spark"}[request.config.getoption("engine")]
+def other_environment(environment: str) -> str:
+    return {"spark": "local", "local": "spark"}[environment]
 
 
 def land(landing: Path, random: Random, people: int) -> list[Path]:
@@ -53,17 +53,15 @@ def land(landing: Path, random: Random, people: int) -> list[Path]:
     return later
 
 
-def assert_same_on_both(seed: int, people: int, root: Path, other_engine: str) -> None:
+def assert_same_on_both(seed: int, people: int, root: Path, other_environment: str) -> None:
     """Two nights, then late files and a disturbed landing zone, on this engine and by the other one."""
     random = Random(seed)
     landing, lake, other_lake = root / "landing", root / "lake", root / "other lake"
     settings = without_pages(configuration.load()).at(landing, lake)
-    conf = root / "other.yaml"
-    conf.write_text(f"{{engine: {other_engine}, quality: {{pages: false}}}}")
 
     def call_other(*arguments: object) -> None:
-        call = [*arguments, "--conf", conf, "--landing", landing, "--lake", other_lake]
-        done = subprocess.run([sys.executable, "-c", MILLRACE, *map(str, call)], env=plain_environment(), capture_output=True, text=True)
+        call = [*arguments, "--env", other_environment, "--landing", landing, "--lake", other_lake]
+        done = subprocess.run([MILLRACE, *map(str, call)], env=plain_environment(), capture_output=True, text=True)
         assert done.returncode in (0, 3), done.stderr
 
     later = land(landing, random, people)
@@ -84,18 +82,18 @@ def assert_same_on_both(seed: int, people: int, root: Path, other_engine: str) -
 
 
 def test_both_engines_make_the_same_tables_of_nights_with_late_and_broken_files(
-    spark: SparkSession, tmp_path: Path, other_engine: str
+    spark: SparkSession, tmp_path: Path, other_environment: str
 ) -> None:
-    assert_same_on_both(20261117, 12, tmp_path, other_engine)
+    assert_same_on_both(20261117, 12, tmp_path, other_environment)
 
 
 @pytest.mark.slow
 def test_both_engines_make_the_same_tables_of_many_random_nights(
-    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, other_engine: str
+    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, other_environment: str
 ) -> None:
     @examples(max_examples=8, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(st.integers(0, 2**32))
     def holds(seed: int) -> None:
-        assert_same_on_both(seed, 40, tmp_path_factory.mktemp("engines"), other_engine)
+        assert_same_on_both(seed, 40, tmp_path_factory.mktemp("engines"), other_environment)
 
     holds()

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import random_nights
-from conftest import without_pages
+from conftest import ENVIRONMENTS, without_pages
 from deltalake import DeltaTable
 from killed_publication import publish
 from lakes import contents
@@ -74,9 +74,9 @@ class InterruptedHereError(Exception):
 
 
 @pytest.fixture(scope="module")
-def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Night:
+def night(spark: SparkSession, environment: str, tmp_path_factory: pytest.TempPathFactory) -> Night:
     root = tmp_path_factory.mktemp("kills")
-    settings = without_pages(configuration.load()).at(root / "landing", root / "lake")
+    settings = without_pages(configuration.load(environment)).at(root / "landing", root / "lake")
     for path, documents in random_nights.landed_files(Random(7), people=12).items():
         if any(f"date={date}" in path.parts for date in (FIRST, SECOND)):
             random_nights.write(settings.paths.landing, path, documents)
@@ -220,8 +220,13 @@ def test_a_long_reader_goes_on_with_the_state_that_it_opened(night: Night, tmp_p
 
 
 def call(settings: Settings, *command: str) -> list[str]:
-    paths = ["--landing", str(settings.paths.landing), "--lake", str(settings.paths.lake)]
+    """A call as from a shell, on the engine of these settings."""
+    paths = ["--env", ENVIRONMENTS[settings.engine], "--landing", str(settings.paths.landing), "--lake", str(settings.paths.lake)]
     return [str(MILLRACE), *(command or ("run", "--date", str(SECOND))), *paths]
+
+
+# The line of the engine's start, whichever it is.
+START = "start"
 
 
 def lines_until(process: subprocess.Popen[str], step: str) -> Iterator[str]:
@@ -231,9 +236,10 @@ def lines_until(process: subprocess.Popen[str], step: str) -> Iterator[str]:
         yield line
         if f" {step} " in line:
             return
+    raise AssertionError(f"no line told of the step {step}")
 
 
-STEPS = ("survey", "start Spark", "ingest", "deduplicate", "account", "sessions", "workflows", "metrics", "checks")
+STEPS = ("survey", START, "ingest", "deduplicate", "write", "account", "sessions", "workflows", "metrics", "checks")
 
 
 @pytest.mark.slow
@@ -254,7 +260,7 @@ def test_a_run_that_is_killed_after_any_step_is_made_good_by_the_next_one(night:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["vacuum", "start Spark", "compact", "sweep"])
+@pytest.mark.parametrize("step", ["vacuum", START, "compact", "sweep"])
 def test_maintenance_that_is_killed_after_any_step_is_made_good_by_the_next_one(maintenance: Night, tmp_path: Path, step: str) -> None:
     settings = maintenance.copy(tmp_path)
     shutil.rmtree(settings.paths.lake / "_staging")
@@ -269,13 +275,13 @@ def test_maintenance_that_is_killed_after_any_step_is_made_good_by_the_next_one(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["start Spark", "deduplicate", "account"])
+@pytest.mark.parametrize("step", [START, "deduplicate", "write"])
 def test_a_run_whose_workers_are_killed_publishes_nothing_or_all(night: Night, tmp_path: Path, step: str) -> None:
     settings = night.copy(tmp_path)
     process = subprocess.Popen(call(settings), stderr=subprocess.PIPE, text=True, start_new_session=True)
     list(lines_until(process, step))
     time.sleep(1)
-    subprocess.run(["pkill", "-KILL", "-s", str(process.pid), "-f", "pyspark.worker"], check=False)
+    subprocess.run(["pkill", "-KILL", "-s", str(process.pid), "-f", "pyspark.worker|multiprocessing.forkserver"], check=True)
     _, said = process.communicate(timeout=300)
     assert "Traceback" not in said
     assert contents(settings.paths.lake) == (night.new if process.returncode == 0 else night.old), said

@@ -132,7 +132,7 @@ def test_a_file_that_grows_while_it_is_read_is_whole_in_the_end(spark: SparkSess
 
 
 @pytest.mark.slow
-def test_ten_thousand_tiny_files_of_one_hour_and_two_gigabytes_of_another_are_one_night(settings: Settings) -> None:
+def test_ten_thousand_tiny_files_of_one_hour_and_two_gigabytes_of_another_are_one_night(settings: Settings, environment: str) -> None:
     for number in range(10_000):
         land(settings, f"{number}.jsonl", f"tiny-{number}")
     big = land(settings, "big.jsonl", hour=11)
@@ -142,7 +142,8 @@ def test_ten_thousand_tiny_files_of_one_hour_and_two_gigabytes_of_another_are_on
         while file.tell() < 2 * GIB:
             file.writelines(line(f"{number % 997:03}-{number}", payload) for number in range(records, records + 50_000))
             records += 50_000
-    call = [str(MILLRACE), "run", "--date", str(NIGHT), "--landing", str(settings.paths.landing), "--lake", str(settings.paths.lake)]
+    paths = ["--landing", str(settings.paths.landing), "--lake", str(settings.paths.lake)]
+    call = [str(MILLRACE), "run", "--date", str(NIGHT), "--env", environment, *paths]
     process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
     most = 0
     while process.poll() is None:

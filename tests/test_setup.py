@@ -117,6 +117,14 @@ def test_no_java_stops_set_up_with_one_line(machine: Machine) -> None:
     assert "needs Java 17 or newer, and there is no java on the PATH: install" in line
 
 
+def test_a_demo_asks_for_python_alone(machine: Machine) -> None:
+    machine.has_python((3, 11))
+    code, commands = machine.make("--dry-run", "demo")
+    assert code == 0
+    assert any("ensurepip" in command for command in commands)
+    assert not any("java" in command or "jars" in command for command in commands)
+
+
 def test_a_java_that_does_not_run_stops_set_up_with_one_line(machine: Machine) -> None:
     machine.has_python((3, 11))
     machine.has_java("Unable to locate a Java Runtime.", code=1)

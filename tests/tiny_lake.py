@@ -17,7 +17,7 @@ from schemas.table import Column, Table
 NIGHT = dt.date(2026, 11, 20)
 RUN = "20261121T021500-abc123"
 STARTED = dt.datetime(2026, 11, 21, 2, 15, tzinfo=dt.UTC)
-STEPS = ("ingest", "deduplicate", "account", "sessions", "metrics", "checks", "publish")
+STEPS = ("ingest", "deduplicate", "write", "account", "sessions", "metrics", "checks", "publish")
 
 Rows = Sequence[Mapping[str, Any]]
 

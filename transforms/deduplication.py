@@ -29,16 +29,10 @@ def with_earlier_copy(copies: DataFrame, window_days: int) -> DataFrame:
     in_landing_order = Window.partitionBy("source", "event_hash", "event_id").orderBy(
         F.col("landing_date"), F.col("landing_hour").asc_nulls_first(), "file", "record", "position"
     )
-    # Nearly every record is the only one of its hash: to put those in order would be most of the work, on Sail nearly all of it.
-    of_hash = ["source", "event_hash"]
-    several = copies.groupBy(*of_hash).agg(F.count("*").alias("copies")).where("copies > 1").select(*of_hash)
     before = F.lag(F.struct(*PLACE)).over(in_landing_order)
-    with_before = copies.join(several, on=of_hash, how="left_semi").withColumn("before", before)
     in_window = F.datediff("landing_date", "before.landing_date") <= window_days
     earlier = [F.when(in_window, F.col(f"before.{name}")).alias(f"earlier_{name}") for name in PLACE]
-    no_earlier = [F.when(F.lit(False), F.col(name)).alias(f"earlier_{name}") for name in PLACE]
-    alone = copies.join(several, on=of_hash, how="left_anti").select(*copies.columns, *no_earlier)
-    return with_before.select(*copies.columns, *earlier).unionByName(alone)
+    return copies.withColumn("before", before).select(*copies.columns, *earlier)
 
 
 def changed(judged: DataFrame) -> DataFrame:
