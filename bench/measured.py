@@ -3,7 +3,8 @@
 Memory is sampled, up to five times a second, as the sum of PSS: a page that several processes share counts once. Bytes are not
 sampled: the command runs below a process of its own, which takes in whatever the command leaves behind, and to which the kernel adds
 the account of each process that has ended. They are what system calls ask for (rchar and wchar of /proc/self/io): pipes and sockets
-between the processes too, and whether it comes from the disk or from memory.
+between the processes too, and whether it comes from the disk or from memory. Spark's Python workers are the exception: their daemon
+ignores their end, and so the kernel forgets their account. What they had when they were last looked at is added.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 _EVERY = 0.2  # s
 _REST = 50  # times as long as a look
 _MIB = 2**20
+_DAEMON = b"pyspark.daemon"
 # From <linux/prctl.h>: orphans of the command become children of this process.
 _SUBREAPER = 36
 
@@ -53,37 +55,61 @@ def measure(command: Sequence[str], environment: Mapping[str, str] | None = None
                 start_new_session=True,
             )
             peak = 0.0
+            forgotten: dict[int, _Account] = {}
             while root.poll() is None:
                 looked = time.monotonic()
-                peak = max(peak, _session_mib(root.pid))
+                peak = max(peak, _look(root.pid, forgotten))
                 # A look takes the longer, the more memory there is, and is not to slow down what it looks at.
                 time.sleep(max(_EVERY, _REST * (time.monotonic() - looked)))
         said = output.read_text(), errors.read_text()
         if root.returncode:
             raise RuntimeError(f"{' '.join(command)} gave {root.returncode}: {said[1][-2_000:]}")
-        return Measured(peak_mib=round(peak), output=said[0], errors=said[1], **json.loads(told.read_text()))
+        cost = json.loads(told.read_text())
+        for account in forgotten.values():
+            for name, more in vars(account).items():
+                cost[name] += more
+        return Measured(peak_mib=round(peak), output=said[0], errors=said[1], **cost)
 
 
-def _session_mib(session: int) -> float:
-    """The memory of all processes of a session but its leader, which is ours."""
+@dataclass(frozen=True)
+class _Account:
+    """What a process has cost so far."""
+
+    cpu_seconds: float
+    read_mib: float
+    written_mib: float
+
+
+def _look(session: int, forgotten: dict[int, _Account]) -> float:
+    """The memory of all processes of a session but its leader, which is ours; notes the accounts that will be forgotten."""
     total = 0
     for process in Path("/proc").iterdir():
         if not process.name.isdigit() or process.name == str(session):
             continue
         try:
             # After the name, which may hold spaces: state, parent, group, session.
-            if int((process / "stat").read_text().rpartition(")")[2].split()[3]) != session:
+            after_name = (process / "stat").read_text().rpartition(")")[2].split()
+            if int(after_name[3]) != session:
                 continue
             lines = (process / "smaps_rollup").read_text().splitlines()
+            if _is_spark_worker(process, after_name[1]):
+                ticks = int(after_name[11]) + int(after_name[12])
+                read, written = (count / _MIB for count in _bytes(process))
+                forgotten[int(process.name)] = _Account(ticks / os.sysconf("SC_CLK_TCK"), read, written)
         except (OSError, IndexError):  # it has just ended
             continue
         total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return total / 1024
 
 
-def _bytes() -> tuple[int, int]:
-    """Bytes that this process and its children that have ended read and wrote."""
-    lines = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+def _is_spark_worker(process: Path, parent: str) -> bool:
+    """Whether the process was forked from Spark's daemon of Python workers: it has the daemon's command line."""
+    return all(_DAEMON in (folder / "cmdline").read_bytes() for folder in (process, process.with_name(parent)))
+
+
+def _bytes(process: Path = Path("/proc/self")) -> tuple[int, int]:
+    """Bytes that a process and its children that have ended read and wrote."""
+    lines = dict(line.split(": ") for line in (process / "io").read_text().splitlines())
     return int(lines["rchar"]), int(lines["wchar"])
 
 

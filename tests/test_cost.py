@@ -92,9 +92,9 @@ def descendants(process: int) -> Iterator[int]:
 
 
 def test_a_night_is_few_jobs_of_few_stages(cost: Cost) -> None:
-    assert cost.jobs <= 26
-    assert cost.stages <= 32
-    assert cost.shuffles <= 6
+    assert cost.jobs <= 22
+    assert cost.stages <= 25
+    assert cost.shuffles <= 3
 
 
 def test_a_night_writes_few_files(cost: Cost) -> None:

@@ -263,6 +263,8 @@ def test_a_run_that_is_killed_after_any_step_is_made_good_by_the_next_one(night:
 @pytest.mark.parametrize("step", ["vacuum", START, "compact", "sweep"])
 def test_maintenance_that_is_killed_after_any_step_is_made_good_by_the_next_one(maintenance: Night, tmp_path: Path, step: str) -> None:
     settings = maintenance.copy(tmp_path)
+    if step == START and settings.engine == "sail":
+        pytest.skip("its tasks need no session, so none is started")
     shutil.rmtree(settings.paths.lake / "_staging")
     process = subprocess.Popen(call(settings, "maintain"), stderr=subprocess.PIPE, text=True, start_new_session=True)
     list(lines_until(process, step))
@@ -293,7 +295,7 @@ def test_a_run_whose_workers_are_killed_publishes_nothing_or_all(night: Night, t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("room", [0.2, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("room", [0.1, 0.2, 0.5, 1.0])
 def test_a_disk_that_fills_up_harms_nothing_and_the_next_run_with_room_is_whole(night: Night, tmp_path: Path, room: float) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -306,10 +308,16 @@ def test_a_disk_that_fills_up_harms_nothing_and_the_next_run_with_room_is_whole(
         limit = used + int(room * 2**20)
         subprocess.run(["mount", "-o", f"remount,size={limit}", str(disk)], check=True)
         done = subprocess.run(call(settings), capture_output=True, text=True)
-        assert done.returncode not in (0, 3), done.stderr
         assert "Traceback" not in done.stderr
-        assert done.stderr.splitlines()[-1].startswith("millrace: no space left on the disk: nothing was published"), done.stderr
-        assert contents(settings.paths.lake) == night.old
+        if room < 1:
+            assert done.returncode == 2, done.stderr
+            assert done.stderr.splitlines()[-1].startswith("millrace: no space left on the disk: nothing was published"), done.stderr
+            assert contents(settings.paths.lake) == night.old
+        else:
+            # There is room for the tables, and none for the pages, which do not count.
+            assert done.returncode == 0, done.stderr
+            assert "pages could not be written (OSError: [Errno 28] No space left on device)" in done.stderr
+            assert contents(settings.paths.lake) == night.new
         subprocess.run(["mount", "-o", "remount,size=500m", str(disk)], check=True)
         run(settings, SECOND)
         assert contents(settings.paths.lake) == night.new
