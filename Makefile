@@ -34,7 +34,7 @@ test: setup lint
 
 test-slow: setup lint
 	.venv/bin/pytest -m slow
-	.venv/bin/pytest -m slow --engine sail -k "not anywhere" $(PROMISES) tests/test_kills.py
+	.venv/bin/pytest -m slow --engine sail -k "not killed_anywhere" $(PROMISES) tests/test_kills.py
 
 # Polars is for this alone.
 bench: setup .venv/.bench

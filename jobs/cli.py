@@ -268,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fault(error.format_message().rstrip(".").replace("\n", " ") + remedy)
         code = 2
     except click.exceptions.Abort:
-        _fault("stopped: nothing was published; call the same command again")
+        _fault("stopped: the tables are whole, as they were or as they should be; call the same command again")
         code = 130
     except click.ClickException as error:
         _fault(error.format_message())

@@ -15,7 +15,6 @@ import html
 import json
 import logging
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -137,8 +136,6 @@ def _said(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    # A terminal interrupts all processes at once: the one that asks ends this one.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
     # What libraries print is no answer.
     told = os.fdopen(os.dup(sys.stdout.fileno()), "w")

@@ -14,7 +14,8 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver
+from contextlib import contextmanager
+from multiprocessing import forkserver, resource_tracker
 
 import pyarrow as pa
 
@@ -44,10 +45,23 @@ def run(work: Work, tasks: int, count: int) -> Iterator[pa.RecordBatch]:
         raise
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Processes that are started in the block are not interrupted by a terminal, which means the one that started them, too."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def warm_up() -> None:
     """Start the server from which processes are forked: it imports what tasks need."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
-    forkserver.ensure_running()
+    # The server starts this tracker, which takes the block of interrupts back, unless it runs already.
+    resource_tracker.ensure_running()
+    with uninterrupted():
+        forkserver.ensure_running()
 
 
 @functools.cache
@@ -74,9 +88,7 @@ def _unpacked(packed: bytes) -> Work:
 
 
 def _end_with_the_driver() -> None:
-    """Stop when the driver does, and not before: what nobody waits for must not go on writing, even where the driver was killed."""
-    # A terminal interrupts all processes at once; the driver tells what becomes of it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Stop when the driver does: what nobody waits for must not go on writing, even where the driver was killed."""
     driver = multiprocessing.parent_process()
     if driver is not None:
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.errors import WorkerLostError
+from jobs.processes import uninterrupted
 
 PAGES = "_quality"
 
@@ -84,7 +85,8 @@ class _Judge:
         command = [sys.executable, "-m", "jobs.judgement"]
         # It finds the packages that this process finds.
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
+        with uninterrupted():
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
         self._is_writing = False
         atexit.register(self._process.kill)
 

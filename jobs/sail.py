@@ -5,15 +5,22 @@ It stays on one machine. A cluster is Spark's.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import signal
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from jobs import processes
 from jobs.errors import SetupError
 from jobs.settings import Settings
+
+# Seconds within which the server has taken the interrupt: ten to forty milliseconds on a busy machine.
+_PATIENCE = 1.0
 
 if TYPE_CHECKING:
     from pysail.spark import SparkConnectServer
@@ -25,15 +32,11 @@ def serve(count: int) -> tuple[str, int]:
 
     Raises SetupError when Sail is not installed.
     """
-    interrupt = signal.getsignal(signal.SIGINT)
     processes.pool(count)
     try:
         address: tuple[str, int] = _server().listening_address
     except ImportError as error:
         raise _missing(error) from error
-    if threading.current_thread() is threading.main_thread():
-        # The server takes an interrupt for itself and ends, and its client would call it again for ten minutes.
-        signal.signal(signal.SIGINT, interrupt or signal.default_int_handler)
     return address
 
 
@@ -67,6 +70,32 @@ def _server() -> SparkConnectServer:
     os.environ.setdefault("RUST_LOG", "off")
     from pysail.spark import SparkConnectServer
 
-    server = SparkConnectServer("127.0.0.1", 0)
-    server.start(background=True)
+    with _interrupts_kept():
+        server = SparkConnectServer("127.0.0.1", 0)
+        server.start(background=True)
     return server
+
+
+@contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Let an interrupt be Python's alone again, once the server that is started in the block has taken it for itself, too.
+
+    It would end, and its client would call it again for ten minutes. Python lets the main thread alone do this.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours, asked = signal.getsignal(signal.SIGINT), _handler()
+    yield
+    # It takes it a moment after it has started.
+    until = time.monotonic() + _PATIENCE
+    while _handler() == asked and time.monotonic() < until:
+        time.sleep(0.001)
+    signal.signal(signal.SIGINT, ours or signal.default_int_handler)
+
+
+def _handler() -> int:
+    """The address of what the system calls on an interrupt: the first member of its `struct sigaction`."""
+    told = (ctypes.c_size_t * 64)()
+    ctypes.CDLL(None).sigaction(int(signal.SIGINT), None, told)
+    return int(told[0])

@@ -6,7 +6,8 @@ import importlib.resources
 import logging
 import os
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from jobs import class_archive, processes
@@ -60,9 +61,15 @@ class Engine:
             from jobs import sail
 
             sail.serve(self.processes)
-            beside = ThreadPoolExecutor(1)
-            self._starting = beside.submit(sail.start, self._settings)
-            beside.shutdown(wait=False)
+            self._starting = Future()
+            threading.Thread(target=self._start_beside, daemon=True).start()
+
+    def _start_beside(self) -> None:
+        assert self._starting is not None
+        try:
+            self._starting.set_result(start(self._settings))
+        except BaseException as error:  # noqa: BLE001 - who waits for it raises it
+            self._starting.set_exception(error)
 
     def _running(self) -> SparkSession | None:
         # Who has not imported PySpark has no session, and need not import it to learn that.
@@ -75,7 +82,10 @@ class Engine:
     def __enter__(self) -> Engine:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # Whoever is interrupted does not wait.
+        if kind is not None and self._starting is not None:
+            return
         if self._starting is not None and self._session is None and self._starting.exception() is None:
             self._session, self._is_ours = self._starting.result(), True
         if self._session is not None and self._is_ours:

@@ -259,6 +259,45 @@ def test_a_run_that_is_killed_after_any_step_is_made_good_by_the_next_one(night:
     assert not list((settings.paths.lake / "_staging").iterdir())
 
 
+def assert_interrupted(night: Night, root: Path, step: str, seconds: float) -> None:
+    settings = night.copy(root)
+    shutil.rmtree(settings.paths.lake / "_staging")
+    process = subprocess.Popen(call(settings), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    list(lines_until(process, step))
+    time.sleep(seconds)
+    # As a terminal does: all processes at once.
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode in (0, 130)
+    assert "Traceback" not in said
+    assert (process.returncode == 130) == ("millrace: stopped: the tables are whole" in said)
+    assert contents(settings.paths.lake) in (night.old, night.new)
+    until = time.monotonic() + 60
+    while (left := members(process.pid)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not left
+    run(settings, SECOND)
+    assert contents(settings.paths.lake) == night.new
+
+
+def members(session: int) -> list[str]:
+    """The processes of a session."""
+    return subprocess.run(["pgrep", "-s", str(session)], capture_output=True, text=True, check=False).stdout.split()
+
+
+def test_a_run_that_is_interrupted_stops_with_a_line_and_leaves_no_process(night: Night, tmp_path: Path) -> None:
+    assert_interrupted(night, tmp_path, "ingest", 0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 0.5])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_run_that_is_interrupted_anywhere_stops_with_a_line_and_leaves_no_process(
+    night: Night, tmp_path: Path, step: str, seconds: float
+) -> None:
+    assert_interrupted(night, tmp_path, step, seconds)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("step", ["vacuum", START, "compact", "sweep"])
 def test_maintenance_that_is_killed_after_any_step_is_made_good_by_the_next_one(maintenance: Night, tmp_path: Path, step: str) -> None:
