@@ -251,7 +251,7 @@ def _move(engine: Engine, inputs: Inputs, judged: Path, files: dict[str, list[Ta
         if (row["origin"] == EVENTS.name) == (row["earlier_file"] is not None):
             result.moved[partition, row["file"]] += 1 if row["earlier_file"] is not None else -1
     candidates = [(name, file) for name in _PLACED for file in files[name] if (name, _partition(file)) in held]
-    rows = workers.run(engine, len(candidates), _rewrite(candidates, inputs, judged))
+    rows = workers.run_over(engine, candidates, _rewrite(inputs, judged))
     gone = workers.removed_files(rows)
     for name, file in candidates:
         if f"{name}/{file.path}" in gone:
@@ -260,12 +260,12 @@ def _move(engine: Engine, inputs: Inputs, judged: Path, files: dict[str, list[Ta
         result.changes[written.table].added.append(written)
 
 
-def _rewrite(candidates: Sequence[tuple[str, TableFile]], inputs: Inputs, judged: Path) -> Callable[[int], Iterator[pa.RecordBatch]]:
+def _rewrite(inputs: Inputs, judged: Path) -> Callable[[tuple[str, TableFile]], Iterator[pa.RecordBatch]]:
     """The function that writes one file of the lake again without the rows that move, and those where they belong."""
     root, folder, run_id = inputs.lake.root, inputs.folder, inputs.run_id
 
-    def rewrite(number: int) -> Iterator[pa.RecordBatch]:
-        name, file = candidates[number]
+    def rewrite(candidate: tuple[str, TableFile]) -> Iterator[pa.RecordBatch]:
+        name, file = candidate
         partition = _partition(file)
         moves = ds.dataset(judged, format="parquet").to_table(
             filter=(pc.field("origin") == name)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,11 @@ from schemas.table import Table, spark_schema
 if TYPE_CHECKING:
     from jobs.session import Engine
 
-_PROBING_TASKS = 16
+Item = TypeVar("Item")
+
+# Looking into a file, or writing one again, costs less than a task of its own does.
+_LEAST_TASKS = 16
+_MOST_FILES_OF_A_TASK = 16
 _ROWS_AT_A_TIME = 65_536
 _WAITING_BYTES = 128 * 1024 * 1024
 # What a task reports: a file that it wrote, or counts for a landed file, or a file of the lake that is to go.
@@ -47,6 +51,26 @@ def run(engine: Engine, tasks: int, work: Work, schema: pa.Schema = REPORT) -> p
                 yield from work(number)
 
     return engine.spark.range(0, tasks, 1, tasks).mapInArrow(work_on, spark_schema(schema)).toArrow()
+
+
+def run_over(
+    engine: Engine, files: Sequence[tuple[str, TableFile]], work: Callable[[tuple[str, TableFile]], Iterator[pa.RecordBatch]]
+) -> pa.Table:
+    """Run a function over files of the lake, each with its table's name, of which a task does several; gives all that it reports."""
+    # What the log says of their columns need not travel.
+    shares = _shares([(name, TableFile(file.path, file.partition, file.size, file.rows)) for name, file in files])
+
+    def work_on(number: int) -> Iterator[pa.RecordBatch]:
+        for file in shares[number]:
+            yield from work(file)
+
+    return run(engine, len(shares), work_on)
+
+
+def _shares(files: Sequence[Item]) -> list[Sequence[Item]]:
+    """These files, as the work of tasks."""
+    tasks = min(len(files), max(_LEAST_TASKS, len(files) // _MOST_FILES_OF_A_TASK))
+    return [files[start::tasks] for start in range(tasks)]
 
 
 def report(
@@ -128,8 +152,7 @@ class Probe:
         folder.mkdir(parents=True, exist_ok=True)
         wanted_path = folder.with_name(f"{folder.name}.wanted.parquet")
         pq.write_table(pa.table({self.column: pc.unique(values).sort()}), wanted_path, compression="none")
-        # A file costs little: a task looks into several.
-        shares = [self.files[start::_PROBING_TASKS] for start in range(min(_PROBING_TASKS, len(self.files)))]
+        shares = _shares(self.files)
 
         def look(number: int) -> Iterator[pa.RecordBatch]:
             wanted = pq.read_table(wanted_path)[self.column].combine_chunks()
@@ -211,12 +234,12 @@ def write_without(
     ids_path = folder / "_dropped.parquet"
     pq.write_table(dropped, ids_path)
 
-    def write(number: int) -> Iterator[pa.RecordBatch]:
-        name, file = candidates[number]
+    def write(candidate: tuple[str, TableFile]) -> Iterator[pa.RecordBatch]:
+        name, file = candidate
         ids = pq.read_table(ids_path, filters=[("table", "=", name)])["id"].combine_chunks()
         going = pc.is_in(pq.ParquetFile(root / name / file.path).read(columns=[id_columns[name]])[id_columns[name]], value_set=ids)
         if pc.any(going).as_py():
             rows = read_whole(TABLES[name], root / name, file).filter(pc.invert(going))
             yield from report(write_partitioned(TABLES[name], rows, folder / name), removed=f"{name}/{file.path}")
 
-    return run(engine, len(candidates), write)
+    return run_over(engine, candidates, write)
