@@ -43,7 +43,7 @@ class Millrace(BaseOperator):
 
     @cached_property
     def process(self) -> SubprocessHook:
-        """The process of `millrace`, Java and all."""
+        """The process of `millrace`, its workers and all."""
         return SubprocessHook()
 
     def execute(self, context: Context) -> int:

@@ -307,8 +307,8 @@ def _warmed_up(environment: str, file: Path | None, landing: Path | None, lake: 
 
     quality_gate.warm_up()
     settings = _settings(environment, file, landing, lake)
-    if settings.engine == "sail":
-        from jobs import processes
+    from jobs import processes, session
 
+    if session.engine_of(settings) == "sail":
         processes.warm_up()
     return settings

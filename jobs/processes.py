@@ -16,15 +16,17 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # The session's option that says how many processes there are; a session without it runs tasks itself.
 OPTION = "millrace.processes"
 # What a task imports, imported once.
 _PRELOADED = ["jobs.night", "pyspark.cloudpickle"]
 
-Work = Callable[[int], Iterator[pa.RecordBatch]]
+Work = Callable[[int], "Iterator[pa.RecordBatch]"]
 
 
 def available() -> int:

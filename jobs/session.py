@@ -40,7 +40,7 @@ class Engine:
         session = self._running()
         if session is not None:
             return int(session.conf.get(processes.OPTION, "") or 0) or None
-        return (self._settings.sail.processes or processes.available()) if _engine(self._settings) == "sail" else None
+        return (self._settings.sail.processes or processes.available()) if engine_of(self._settings) == "sail" else None
 
     @property
     def spark(self) -> SparkSession:
@@ -50,7 +50,7 @@ class Engine:
         """
         session = self._running()
         if session is None:
-            with self._progress.step(f"start {_engine(self._settings).capitalize()}"):
+            with self._progress.step(f"start {engine_of(self._settings).capitalize()}"):
                 session = self._session = self._starting.result() if self._starting else start(self._settings)
             self._is_ours = True
         return session
@@ -97,14 +97,15 @@ def start(settings: Settings) -> SparkSession:
 
     Raises SetupError when what the engine needs is missing.
     """
-    if _engine(settings) == "sail":
+    if engine_of(settings) == "sail":
         from jobs import sail
 
         return sail.start(settings)
     return _start_spark(settings)
 
 
-def _engine(settings: Settings) -> str:
+def engine_of(settings: Settings) -> str:
+    """What computes: under spark-submit it is Spark, whatever the settings name."""
     return "spark" if _SUBMITTED in os.environ else settings.engine
 
 
