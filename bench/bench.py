@@ -67,13 +67,13 @@ def main(sizes: Sequence[int], runs: int, engines: Sequence[str], folder: Path |
     measured: list[Entry] = json.loads(results.read_text()) if results.exists() else []
     with _folder(folder) as place:
         for events in sizes:
-            entries = _measure_size(place, events, runs, engines)
-            measured = [
-                old for old in measured if (old["engine"], old["events"]) not in {(new["engine"], new["events"]) for new in entries}
-            ]
-            measured = sorted([*measured, *entries], key=lambda entry: (entry["events"], entry["engine"]))
-            add_growth(measured)
-            results.write_text(json.dumps(measured, indent=2) + "\n")
+            for entries in _measure_size(place, events, runs, engines):
+                measured = [
+                    old for old in measured if (old["engine"], old["events"]) not in {(new["engine"], new["events"]) for new in entries}
+                ]
+                measured = sorted([*measured, *entries], key=lambda entry: (entry["events"], entry["engine"]))
+                add_growth(measured)
+                results.write_text(json.dumps(measured, indent=2) + "\n")
     draw(measured, chart)
     print("\n".join(as_table(measured)))
 
@@ -88,8 +88,8 @@ def _folder(kept: Path | None) -> Iterator[Path]:
         yield kept.resolve()
 
 
-def _measure_size(folder: Path, events: int, runs: int, engines: Sequence[str]) -> list[Entry]:
-    """The entries of a size: one per engine, of the peer, and of Polars."""
+def _measure_size(folder: Path, events: int, runs: int, engines: Sequence[str]) -> Iterator[list[Entry]]:
+    """The entries of a size, after every run of all runs so far: one per engine, of the peer, and of Polars."""
     landing = folder / f"landing-{events}"
     if not landing.exists():
         measure([MILLRACE, "generate", "--landing", str(landing), "--date", str(NIGHT), "--events", str(events)])
@@ -110,14 +110,20 @@ def _measure_size(folder: Path, events: int, runs: int, engines: Sequence[str]) 
         shutil.rmtree(out)
         took = ", ".join(f"{name} {made[-1]['seconds']:.1f} s" for name, made in (nights | {PEER: peers}).items())
         _tell(f"{events:,} events, run {run + 1}: {took}")
-        if importlib.util.find_spec("polars"):
+        # It parses and does nothing else: once is enough.
+        if run == 0 and importlib.util.find_spec("polars"):
             parsers.append(_parser(landing))
-    records = sizes | {"events": events, "cores": os.cpu_count()}
-    entries = [_entry(engine, nights[engine], _ratios(nights[engine], peers)) | records for engine in engines]
+        yield _entries(events, sizes, nights, peers, parsers)
+
+
+def _entries(
+    events: int, sizes: Mapping[str, float], nights: Mapping[str, Sequence[Entry]], peers: Sequence[Entry], parsers: Sequence[Entry]
+) -> list[Entry]:
+    records = dict(sizes) | {"events": events, "cores": os.cpu_count()}
+    entries = [_entry(engine, nights[engine], _ratios(nights[engine], peers)) | records for engine in nights]
     entries.append(_entry(PEER, peers, {"ratio_to_duckdb": 1.0}) | records)
     if parsers:
-        against = [run["steps"][PARSE] for run in peers]
-        ratio = statistics.median(parser["seconds"] / other for parser, other in zip(parsers, against, strict=True))
+        ratio = parsers[0]["seconds"] / peers[0]["steps"][PARSE]
         entries.append(_entry(PARSER, parsers, {"ratio_to_duckdb": round(ratio, 2)}) | records)
     for entry in entries:
         entry["rows_per_second"] = round(events / entry["seconds"])

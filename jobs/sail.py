@@ -47,6 +47,8 @@ def start(settings: Settings) -> SparkSession:
     """
     count = settings.sail.processes or processes.available()
     host, port = serve(count)
+    # The client would ask a proxy for this very machine, where one is set.
+    os.environ["no_grpc_proxy"] = host  # noqa: SIM112 - the name that gRPC reads
     try:
         from pyspark.sql import SparkSession
 

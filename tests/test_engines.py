@@ -22,6 +22,7 @@ from random_nights import NIGHTS
 from test_across_nights import disturb
 
 from jobs import settings as configuration
+from jobs.generator.generate import generate
 from jobs.lake import Lake
 from jobs.night import run_night
 from jobs.progress import Progress
@@ -85,6 +86,16 @@ def test_both_engines_make_the_same_tables_of_nights_with_late_and_broken_files(
     spark: SparkSession, tmp_path: Path, other_environment: str
 ) -> None:
     assert_same_on_both(20261117, 12, tmp_path, other_environment)
+
+
+def test_sail_is_reached_where_a_proxy_is_set(tmp_path: Path) -> None:
+    landing, lake = tmp_path / "landing", tmp_path / "lake"
+    generate(landing, NIGHTS[0], events=300, faults=0.3, workers=1)
+    proxied = plain_environment() | dict.fromkeys(["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"], "http://127.0.0.1:9")
+    call = [MILLRACE, "run", "--env", "local", "--date", str(NIGHTS[0]), "--landing", str(landing), "--lake", str(lake)]
+    done = subprocess.run(call, env=proxied, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "start Sail" in done.stderr
 
 
 @pytest.mark.slow
