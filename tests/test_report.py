@@ -92,7 +92,7 @@ def test_the_headline_names_the_night_the_run_and_how_it_ended(settings: Setting
     publish(settings.paths.lake, {"files": [landed(records=2)], "events": events(2), "quality_results": [check(), check(expectation="x")]})
     text = text_of(page_of(settings))
     assert "Night of Friday, 20 November 2026 published (exit 0)" in text
-    assert f"run {RUN}, 2026-11-21 02:15:00 – 02:16:10 UTC (1 min 10 s)" in text
+    assert f"run {RUN}, 2026-11-21 02:15:00 – 02:16:20 UTC (1 min 20 s)" in text
     assert "Nothing needs a look. Every file was read, every record is accounted for, and all 2 checks hold." in text
 
 
