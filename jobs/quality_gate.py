@@ -88,7 +88,7 @@ class _Judge:
         with uninterrupted():
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
         self._is_writing = False
-        atexit.register(self._process.kill)
+        atexit.register(self._end)
 
     def ask(self, question: Mapping[str, Any]) -> list[bool]:
         """Its verdict on each finding."""
@@ -116,6 +116,10 @@ class _Judge:
         except WorkerLostError as error:
             return str(error)
         return why
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from jobs import processes
@@ -27,12 +28,11 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-def serve(count: int) -> tuple[str, int]:
-    """Start the server, and so many processes for tasks, which import what they need while this one does; gives the server's address.
+def serve() -> tuple[str, int]:
+    """Start the server; gives its address.
 
     Raises SetupError when Sail is not installed.
     """
-    processes.pool(count)
     try:
         address: tuple[str, int] = _server().listening_address
     except ImportError as error:
@@ -45,11 +45,12 @@ def start(settings: Settings) -> SparkSession:
 
     Raises SetupError when Sail, or what Spark Connect's client needs, is not installed.
     """
-    count = settings.sail.processes or processes.available()
-    host, port = serve(count)
+    host, port = serve()
     # The client would ask a proxy for this very machine, where one is set.
     os.environ["no_grpc_proxy"] = host  # noqa: SIM112 - the name that gRPC reads
     try:
+        with processes.importing():
+            import_module("pyspark.sql.connect.session")
         from pyspark.sql import SparkSession
 
         session = SparkSession.builder.appName("millrace").remote(f"sc://{host}:{port}").getOrCreate()
@@ -57,7 +58,7 @@ def start(settings: Settings) -> SparkSession:
         raise _missing(error) from error
     for key, value in settings.sail.options.items():
         session.conf.set(key, str(value).lower() if isinstance(value, bool) else str(value))
-    session.conf.set(processes.OPTION, str(count))
+    session.conf.set(processes.OPTION, str(settings.sail.processes or processes.available()))
     return session
 
 

@@ -60,9 +60,12 @@ class Engine:
         if self._running() is None and self._starting is None and self.processes:
             from jobs import sail
 
-            sail.serve(self.processes)
+            count = self.processes
+            sail.serve()
             self._starting = Future()
             threading.Thread(target=self._start_beside, daemon=True).start()
+            # Last, for it waits until these have imported what they need.
+            processes.pool(count)
 
     def _start_beside(self) -> None:
         assert self._starting is not None
