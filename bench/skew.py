@@ -50,7 +50,8 @@ def main(events: int, key_tasks: int) -> None:
         paths = ["--date", str(NIGHT), "--landing", str(root / "landing")]
         subprocess.run([MILLRACE, "generate", *paths, "--events", str(events * 7 // 10)], check=True, capture_output=True)
         land_bot(root / "landing", events * 3 // 10)
-        subprocess.run([MILLRACE, "run", *paths, "--lake", str(root / "lake"), "--conf", str(root / "conf.yaml")], check=True, stdout=2)
+        paths += ["--lake", str(root / "lake"), "--env", "spark", "--conf", str(root / "conf.yaml")]
+        subprocess.run([MILLRACE, "run", *paths], check=True, stdout=2)
         show(root / "log", Lake.open(root / "lake"))
 
 
