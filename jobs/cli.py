@@ -273,8 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fault(error.format_message().rstrip(".").replace("\n", " ") + remedy)
         code = 2
     except click.exceptions.Abort:
-        _fault("stopped: the tables are whole, as they were or as they should be; call the same command again")
-        code = 130
+        code = _stopped()
     except click.ClickException as error:
         _fault(error.format_message())
         code = 2
@@ -287,12 +286,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 70
     except Exception as error:  # noqa: BLE001 - 1 would say that a check failed
         known = fault_of_the_machine(error)
-        if known is None:
+        if known is not None:
+            _fault(str(known))
+            code = known.exit_code
+        elif _is_of_an_interrupt(error):
+            code = _stopped()
+        else:
             traceback.print_exc()
             _fault("this is a fault of Millrace itself, the tables are whole as before: call again, and report the lines above if it stays")
-        else:
-            _fault(str(known))
-        code = 70 if known is None else known.exit_code
+            code = 70
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -316,6 +318,18 @@ def program() -> None:
             raise left from None
         atexit._run_exitfuncs()
         os._exit(code)
+
+
+def _stopped() -> int:
+    _fault("stopped: the tables are whole, as they were or as they should be; call the same command again")
+    return 130
+
+
+def _is_of_an_interrupt(error: BaseException | None) -> bool:
+    """Whether an error came up while an interrupt was handled: Spark asks for the result of a job that it stops, and raises its failure."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _fault(message: str) -> None:

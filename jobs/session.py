@@ -5,9 +5,14 @@ from __future__ import annotations
 import importlib.resources
 import logging
 import os
+import signal
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from jobs import class_archive, processes
@@ -86,8 +91,8 @@ class Engine:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # Whoever is interrupted does not wait.
-        if kind is not None and self._starting is not None:
+        # Whoever is interrupted does not wait: what is left ends with this process.
+        if kind is not None and (self._starting is not None or issubclass(kind, KeyboardInterrupt)):
             return
         if self._starting is not None and self._session is None and self._starting.exception() is None:
             self._session, self._is_ours = self._starting.result(), True
@@ -138,13 +143,45 @@ def _start_spark(settings: Settings) -> SparkSession:
         )
     for key, value in settings.spark.options.items():
         builder = builder.config(key, str(value).lower() if isinstance(value, bool) else str(value))
-    logging.getLogger("py4j").setLevel(logging.ERROR)
+    # It tells twice what it raises, an interrupt too, some of it in the name of everybody.
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)
+    logging.getLogger().addFilter(_is_not_of_py4j)
     try:
-        return builder.getOrCreate()
+        with _interrupts_deferred():
+            return builder.getOrCreate()
     except Exception as error:
         raise SetupError(
             f"Spark does not start ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}): see the message above"
         ) from error
+
+
+def _is_not_of_py4j(record: logging.LogRecord) -> bool:
+    return "py4j" not in Path(record.pathname).parts
+
+
+@contextmanager
+def _interrupts_deferred() -> Iterator[None]:
+    """Let an interrupt wait for the end of the block: a JVM whose start is given up would never end.
+
+    Spark's own handler, which cancels its jobs first, is taken back: what asks for their results then fails of that, and not of the
+    interrupt.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def defer(_number: int, _frame: FrameType | None) -> None:
+        asked.set()
+
+    signal.signal(signal.SIGINT, defer)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked.is_set():
+        raise KeyboardInterrupt
 
 
 def _java_options(settings: Settings) -> str:
