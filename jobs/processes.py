@@ -18,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
+from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -72,6 +73,31 @@ def uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Let an interrupt wait for the end of the block.
+
+    A handler that the block puts in place, as Spark does, which cancels its jobs first, is taken back: what asks for their results
+    would then fail of that, and not of the interrupt.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def defer(_number: int, _frame: FrameType | None) -> None:
+        asked.set()
+
+    signal.signal(signal.SIGINT, defer)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked.is_set():
+        raise KeyboardInterrupt
+
+
 def warm_up() -> None:
     """Start the server from which processes are forked: it imports what tasks need."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
@@ -87,10 +113,12 @@ def pool(count: int) -> ProcessPoolExecutor:
     warm_up()
     # A process with threads, as this one, is not to be forked; a server forked from nothing is.
     made = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("forkserver"), initializer=_end_with_the_driver)
-    for _ in range(count):
-        made.submit(os.getpid)
     # Before Python itself waits for them.
     atexit.register(made.shutdown, cancel_futures=True)
+    # A process whose start is given up would not find what it is to share.
+    with interrupts_deferred():
+        for _ in range(count):
+            made.submit(os.getpid)
     return made
 
 

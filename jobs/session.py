@@ -5,14 +5,10 @@ from __future__ import annotations
 import importlib.resources
 import logging
 import os
-import signal
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from jobs import class_archive, processes
@@ -147,7 +143,8 @@ def _start_spark(settings: Settings) -> SparkSession:
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
     logging.getLogger().addFilter(_is_not_of_py4j)
     try:
-        with _interrupts_deferred():
+        # A JVM whose start is given up would never end.
+        with processes.interrupts_deferred():
             return builder.getOrCreate()
     except Exception as error:
         raise SetupError(
@@ -157,31 +154,6 @@ def _start_spark(settings: Settings) -> SparkSession:
 
 def _is_not_of_py4j(record: logging.LogRecord) -> bool:
     return "py4j" not in Path(record.pathname).parts
-
-
-@contextmanager
-def _interrupts_deferred() -> Iterator[None]:
-    """Let an interrupt wait for the end of the block: a JVM whose start is given up would never end.
-
-    Spark's own handler, which cancels its jobs first, is taken back: what asks for their results then fails of that, and not of the
-    interrupt.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    asked = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-
-    def defer(_number: int, _frame: FrameType | None) -> None:
-        asked.set()
-
-    signal.signal(signal.SIGINT, defer)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if asked.is_set():
-        raise KeyboardInterrupt
 
 
 def _java_options(settings: Settings) -> str:
