@@ -286,11 +286,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 70
     except Exception as error:  # noqa: BLE001 - 1 would say that a check failed
         known = fault_of_the_machine(error)
-        if known is not None:
+        if _is_of_an_interrupt(error):
+            code = _stopped()
+        elif known is not None:
             _fault(str(known))
             code = known.exit_code
-        elif _is_of_an_interrupt(error):
-            code = _stopped()
         else:
             traceback.print_exc()
             _fault("this is a fault of Millrace itself, the tables are whole as before: call again, and report the lines above if it stays")

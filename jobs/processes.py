@@ -94,7 +94,8 @@ def interrupts_deferred() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-    if asked.is_set():
+    # Where interrupts are ignored, as by what a script calls with an `&`, they stay so.
+    if asked.is_set() and before is not signal.SIG_IGN:
         raise KeyboardInterrupt
 
 

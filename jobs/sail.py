@@ -58,8 +58,13 @@ def start(settings: Settings) -> SparkSession:
         raise _missing(error) from error
     for key, value in settings.sail.options.items():
         session.conf.set(key, str(value).lower() if isinstance(value, bool) else str(value))
-    session.conf.set(processes.OPTION, str(settings.sail.processes or processes.available()))
+    session.conf.set(processes.OPTION, str(processes_of(settings)))
     return session
+
+
+def processes_of(settings: Settings) -> int:
+    """How many processes do the work of tasks."""
+    return settings.sail.processes or processes.available()
 
 
 def _missing(error: ImportError) -> SetupError:

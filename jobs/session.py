@@ -41,7 +41,11 @@ class Engine:
         session = self._running()
         if session is not None:
             return int(session.conf.get(processes.OPTION, "") or 0) or None
-        return (self._settings.sail.processes or processes.available()) if engine_of(self._settings) == "sail" else None
+        if engine_of(self._settings) != "sail":
+            return None
+        from jobs import sail
+
+        return sail.processes_of(self._settings)
 
     @property
     def spark(self) -> SparkSession:
@@ -58,10 +62,9 @@ class Engine:
 
     def warm_up(self) -> None:
         """Start what can start beside other work: a client of Sail takes a second of imports, and tasks need none."""
-        if self._running() is None and self._starting is None and self.processes:
+        if self._running() is None and self._starting is None and (count := self.processes):
             from jobs import sail
 
-            count = self.processes
             sail.serve()
             self._starting = Future()
             threading.Thread(target=self._start_beside, daemon=True).start()
