@@ -25,30 +25,30 @@ setup: machine .venv/.spark
 demo: .venv/.ready
 	.venv/bin/millrace demo
 
-# The promises are kept on both engines; no engine takes part in a publication, which the slow tests kill anywhere.
+# The promises (docs/promises.md) are kept on both engines; no engine takes part in a publication, which the slow tests kill anywhere.
 PROMISES = tests/test_across_nights.py tests/test_landed_files.py tests/test_night.py
 
+# Two processes, each with a session of its own, and each file of tests in one of them: two cores are busy, and what a file
+# makes is made once.
+PARALLEL = -n 2 --dist loadfile
+
 test: setup lint
-	.venv/bin/pytest
-	.venv/bin/pytest --engine sail $(PROMISES)
+	.venv/bin/pytest $(PARALLEL)
+	.venv/bin/pytest $(PARALLEL) --engine sail $(PROMISES)
 
 test-slow: setup lint
 	.venv/bin/pytest -m slow
 	.venv/bin/pytest -m slow --engine sail -k "not killed_anywhere" $(PROMISES) tests/test_kills.py
 
-# Polars is for this alone.
-bench: setup .venv/.bench
+bench: setup
 	.venv/bin/python -m bench.bench $(addprefix --events ,$(EVENTS)) --runs $(or $(RUNS),3)
-
-.venv/.bench: requirements-bench.lock .venv/.ready
-	.venv/$(INSTALL) --only-binary :all: -r requirements-bench.lock
-	touch $@
 
 lint: .venv/.ready
 	.venv/bin/ruff format --quiet --check
 	.venv/bin/ruff check --quiet
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
+	.venv/bin/pytest -q tests/test_rules_pages.py
 
 # Checked every time, before anything is made: what lacks fails at once, and in one line.
 machine: python java
@@ -59,7 +59,7 @@ python:
 
 # Without it Spark would fail late and at length.
 java:
-	@$(PYTHON) -m jobs.java
+	@$(PYTHON) -m jobs.engine.java
 
 # PySpark has no wheel. What builds it, setuptools, is installed first, and by hash too: left to itself, pip would fetch it unseen.
 .venv/.ready: requirements.lock pyproject.toml | python
@@ -71,9 +71,9 @@ java:
 	touch $@
 
 # What Spark needs beside its packages.
-.venv/.spark: .venv/.ready jobs/delta_jars.py | java
-	.venv/bin/python -m jobs.delta_jars
-	.venv/bin/python -m jobs.class_archive
+.venv/.spark: .venv/.ready jobs/engine/delta_jars.py | java
+	.venv/bin/python -m jobs.engine.delta_jars
+	.venv/bin/python -m jobs.engine.class_archive
 	touch $@
 
 # Airflow pins versions that Millrace does not have, so it lives beside it, and calls `millrace` as it would anywhere.
@@ -90,7 +90,6 @@ lock:
 	@command -v uv >/dev/null || { echo 'make lock needs uv on the PATH: install it' >&2; exit 2; }
 	$(LOCK) --extra dev --output-file requirements.lock pyproject.toml
 	$(LOCK) --group airflow --output-file requirements-airflow.lock
-	$(LOCK) --group bench --output-file requirements-bench.lock
 
 clean:
 	rm -rf .venv .venv-airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info spark-warehouse

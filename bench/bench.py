@@ -13,7 +13,6 @@ from __future__ import annotations
 import bz2
 import datetime as dt
 import gzip
-import importlib.util
 import json
 import math
 import os
@@ -32,7 +31,7 @@ import click
 from bench.chart import draw
 from bench.compare import differences
 from bench.measured import Measured, measure
-from jobs.lake import Lake
+from jobs.lake.tables import Lake
 
 ROOT = Path(__file__).parents[1]
 MILLRACE = str(Path(sys.executable).with_name("millrace"))
@@ -111,7 +110,7 @@ def _measure_size(folder: Path, events: int, runs: int, engines: Sequence[str]) 
         took = ", ".join(f"{name} {made[-1]['seconds']:.1f} s" for name, made in (nights | {PEER: peers}).items())
         _tell(f"{events:,} events, run {run + 1}: {took}")
         # It parses and does nothing else: once is enough.
-        if run == 0 and importlib.util.find_spec("polars"):
+        if run == 0:
             parsers.append(_parser(landing))
         yield _entries(events, sizes, nights, peers, parsers)
 

@@ -18,8 +18,8 @@ import duckdb
 import orjson
 import pyarrow.dataset as ds
 
-from jobs.lake import Lake
-from jobs.reading import connect
+from jobs.lake.duckdb_views import connect
+from jobs.lake.tables import Lake
 from schemas.catalog import TABLES
 
 _PLACE = ("source", "file", "record", "position")

@@ -33,11 +33,11 @@ from bench.duckdb_sunbird import SUNBIRD_MACROS
 from schemas.catalog import TABLES
 from schemas.events import EVENTS
 from schemas.table import Table
-from transforms.session_rules import SessionRules
-from transforms.sessions_from_events import FROM_EVENTS
-from transforms.sessions_from_pings import FROM_PINGS
-from transforms.workflows import INPUT as WORKFLOW_STEPS
-from transforms.workflows import WorkflowRules, summarise
+from transforms.sessions.from_events import FROM_EVENTS
+from transforms.sessions.from_pings import FROM_PINGS
+from transforms.sessions.rules import SessionRules
+from transforms.workflows.summaries import INPUT as WORKFLOW_STEPS
+from transforms.workflows.summaries import WorkflowRules, summarise
 
 # Columns of `events` that a record itself gives; those about when and where it landed are worked out alike for all sources.
 _GIVEN = (
@@ -258,7 +258,7 @@ class Peer:
     # Sessions
 
     def _build_sessions(self) -> None:
-        """The tables `sessions` and `session_events`, by the queries of transforms.session_rules over the table `arrived`."""
+        """The tables `sessions` and `session_events`, by the queries of transforms.sessions.rules over the table `arrived`."""
         for name, number in dataclasses.asdict(SessionRules()).items():
             self._database.execute(f"SET VARIABLE {name} = {number}")
         self._database.execute(ARRIVED)

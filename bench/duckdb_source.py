@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from transforms.documents import SECRETS
+from transforms.ingest.secrets import SHIPPED
 
 # Used by the expressions below; JSON numbers are of one kind here, however they are written.
 MACROS = r"""
@@ -39,7 +39,7 @@ CREATE MACRO with_header(document, header) AS CASE
     WHEN document = '{{}}' THEN '{{"batch":' || header || '}}'
     ELSE left(document, -1) || ',"batch":' || header || '}}'
 END;
-""".format(secrets="|".join(sorted(SECRETS)), scalar=r'(?:"(?:[^"\\]|\\.)*"|[^,}"\[{]+)')
+""".format(secrets="|".join(map(r"[-_. ]*".join, sorted(SHIPPED))), scalar=r'(?:"(?:[^"\\]|\\.)*"|[^,}"\[{]+)')
 
 
 @dataclass(frozen=True)

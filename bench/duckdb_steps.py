@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from schemas.catalog import TABLES
-from transforms.session_rules import SessionQueries
+from transforms.sessions.rules import SessionQueries
 
 # What follows from the records of a source, as they were read into `given`, and from where they landed.
-# The rules of time: the design, section 4.
+# Rules: docs/rules/sources.md, "Times".
 ACCEPTED = """
 CREATE TABLE duplicates (
     source VARCHAR, file VARCHAR, record BIGINT, position INTEGER, landing_date DATE,
@@ -23,7 +23,11 @@ SELECT
     CASE WHEN by_client THEN client_ms ELSE received END AS event_ms,
     list_sort(list_concat(
         coalesce(flags, []),
-        list_where(['late', 'value_out_of_sums'], [arrival_ms - event_ms > 86400000, coalesce(abs(value) >= 1e18, false)])
+        list_where(['late', 'time_replaced', 'value_out_of_sums'], [
+            arrival_ms - event_ms > 86400000,
+            client_ms IS NOT NULL AND NOT by_client,
+            coalesce(abs(value) >= 1e18, false)
+        ])
     )) AS flags
 FROM given;
 CREATE VIEW mapped AS
@@ -100,7 +104,7 @@ WITH keyed AS (
 SELECT keyed.*, key_number FROM keyed LEFT JOIN numbered USING (source, key);
 """
 
-# As transforms.sessions makes them: the SHA-256 of a JSON list.
+# As transforms.sessions.sessions makes them: the SHA-256 of a JSON list.
 SESSION_IDS = """
 CREATE OR REPLACE TABLE session_ids AS
 SELECT session, sha256(
@@ -158,6 +162,7 @@ SELECT metric_date, source, 'events' AS metric, 'all' AS dimension, 'all' AS dim
 UNION ALL SELECT metric_date, source, 'users', 'all', 'all', count(DISTINCT user_id), NULL, NULL FROM real GROUP BY ALL
 UNION ALL SELECT metric_date, source, 'devices', 'all', 'all', count(DISTINCT device_id), NULL, NULL FROM real GROUP BY ALL
 UNION ALL SELECT metric_date, source, 'events', 'event_type', event_type, count(*), NULL, NULL FROM real GROUP BY ALL
+UNION ALL SELECT event_date, source, 'keyless_events', 'all', 'all', count(*) FILTER (key IS NULL), NULL, NULL FROM kept GROUP BY ALL
 UNION ALL SELECT metric_date, source, metric, 'all', 'all', value, NULL, NULL FROM loose
 UNION ALL SELECT metric_date, source, 'sessions', 'all', 'all', sessions, NULL, NULL FROM by_session_date
 UNION ALL SELECT session_date, source, 'sessions', 'session_kind', session_kind, count(*), NULL, NULL FROM sessions GROUP BY ALL

@@ -14,7 +14,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from jobs.lake import Lake
+from jobs.lake.tables import Lake
 
 NIGHT = dt.date(2026, 11, 20)
 MILLRACE = Path(sys.executable).with_name("millrace")

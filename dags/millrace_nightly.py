@@ -2,8 +2,9 @@
 
 Airflow needs nothing of Millrace but its command: `millrace_operator.py`, beside this file, says where it is looked for.
 
-The night is the date of the run's logical date, so a date means the same here as in `millrace run --date`. A run that is triggered
-by hand can be told another night, other folders and another environment as its parameters.
+The night is the date of the run's logical date, so a date means the same here as in `millrace run --date`; but never a day that is
+not over: a run that is triggered by hand takes the last finished day, UTC. Its parameters can name another night, other folders and
+another environment.
 
 Nights that were missed, one after the other:
 
@@ -19,19 +20,21 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import CronDataIntervalTimetable, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
-from millrace_operator import ENVIRONMENT, FILES_UNREADABLE, LAKE, Millrace, optional
+from millrace_operator import ENVIRONMENT, LAKE, NEEDS_A_LOOK, Millrace, optional
 
-# A run that has no logical date (one that an asset or the API triggered) is for the last day that is over.
-NIGHT = "{{ params.night or (dag_run.logical_date or dag_run.run_after - macros.timedelta(days=1)) | ds }}"
+# The last day that is over when the run is due is the latest night it can take: a run that is triggered by hand has the present moment
+# as its logical date, whose files are still landing; one that an asset or the API has triggered may have none.
+NIGHT = "{{ params.night or [dag_run.logical_date or dag_run.run_after, dag_run.run_after - macros.timedelta(days=1)] | min | ds }}"
 CATCHUP_FROM = os.environ.get("MILLRACE_CATCHUP_FROM")
 
 
 @task
-def every_file_was_read(exit_code: int) -> None:
-    """Show at a glance whether the night lacks files: skipped when some could not be read, which stops nothing."""
-    if exit_code == FILES_UNREADABLE:
+def night_is_complete(exit_code: int) -> None:
+    """Show at a glance whether the night lacks files: skipped when some could not be read or an expected source did not land."""
+    if exit_code == NEEDS_A_LOOK:
         raise AirflowSkipException(
-            "some landed files could not be read: `millrace status` names them; a repaired one is picked up by the next night"
+            "some landed files could not be read, or expected sources did not land: the log of run_night and `millrace status` name"
+            " them; what is repaired or lands late is picked up by the next night"
         )
 
 
@@ -43,7 +46,7 @@ def every_file_was_read(exit_code: int) -> None:
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=10)},
     params={
-        "night": optional("night to run; by default that of the logical date", format="date"),
+        "night": optional("night to run; by default that of the logical date, at the latest the last day that is over", format="date"),
         "landing": optional("folder where files land; by default as configured"),
         "lake": LAKE,
         "env": ENVIRONMENT,
@@ -56,7 +59,7 @@ def millrace_nightly() -> None:
     run_night = Millrace(task_id="run_night", command="run", night=NIGHT, options=("landing", "lake", "env"))
     write_report = Millrace(task_id="write_report", command="report", night=NIGHT, options=("lake", "env"))
     run_night >> write_report
-    every_file_was_read(run_night.output)
+    night_is_complete(run_night.output)
 
 
 millrace_nightly()

@@ -21,8 +21,10 @@ FINAL = {
     1: "a critical check failed, nothing was published: `millrace quality` says which",
     2: "the call, the configuration or an input path is wrong: the line above names it and the remedy",
 }
+# What was stopped from outside, by SIGTERM: it is tried again, as all that is neither final nor done.
+STOPPED = 143
 # What is done as well as it can be: the night is published, and somebody should look.
-FILES_UNREADABLE = 3
+NEEDS_A_LOOK = 3
 
 
 class Millrace(BaseOperator):
@@ -58,8 +60,9 @@ class Millrace(BaseOperator):
             raise AirflowFailException(f"{program} cannot be called ({error.strerror}): let MILLRACE_BIN be its path") from error
         if code in FINAL:
             raise AirflowFailException(FINAL[code])
-        if code not in (0, FILES_UNREADABLE):
-            raise AirflowException(f"millrace {self.command} ended with exit code {code}")
+        if code not in (0, NEEDS_A_LOOK):
+            stopped = ": it was stopped by SIGTERM, and goes on when it is called again" if code == STOPPED else ""
+            raise AirflowException(f"millrace {self.command} ended with exit code {code}{stopped}")
         return code
 
     def on_kill(self) -> None:

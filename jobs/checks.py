@@ -8,31 +8,34 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs import history, workers
-from jobs.lake import Change, TableFile
-from jobs.landing import Partition
-from jobs.metrics import FileOfPartition, NewState
-from jobs.quality_gate import Finding
+from jobs.engine import file_tasks, state_files, workers
+from jobs.engine.file_tasks import StoredFile
+from jobs.lake.new_state import NewState
+from jobs.lake.table_changes import Change, TableFile
+from jobs.lake.table_files import write_partitioned
+from jobs.landing.zone import Partition
+from jobs.quality import baseline, replaced_times
+from jobs.quality.gate import Finding, of_rows
 from jobs.settings import Bound, Quality, SourceQuality
-from jobs.table_files import write_partitioned
-from schemas.account import DAILY_METRICS, FILES, QUALITY_RESULTS, RUNS
+from schemas.bookkeeping import DAILY_METRICS, FILES, QUALITY_RESULTS, RUNS
 from schemas.catalog import TABLES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
 from schemas.sessions import SESSION_EVENTS, SESSIONS
 from schemas.suite import suite
-from transforms import observations
+from transforms.quality import rule_violations
+from transforms.quality.time_shares import SHARES
 
 if TYPE_CHECKING:
-    from jobs.session import Engine
+    from jobs.engine.spark_session import Engine
 
 # All tables but those that tell of the runs themselves.
 CHECKED = tuple(table for table in TABLES.values() if table not in (RUNS, QUALITY_RESULTS))
@@ -44,46 +47,61 @@ _ACCOUNT = {EVENTS.name: "accepted", DUPLICATE_EVENTS.name: "duplicates", REJECT
 def observe(
     engine: Engine, state: NewState, landed: Iterable[Partition], quality: Quality, night: dt.date, sources: Collection[str]
 ) -> list[Finding]:
-    """What every rule finds in the partitions that the run touches, and in the night beside those before it; not judged yet."""
-    found = _observed(engine, state)
+    """What every rule finds in the partitions that the run touches, and in the night beside those before it; not validated yet."""
+    landed = frozenset(landed)
+    found, shares = _observed(engine, state, replaced_times.files_of_sources(state, landed, quality))
     findings = []
     for table in CHECKED:
         nulls = _nulls(state, table.name)
+        rows = sum(file.rows for file in state.changes.get(table.name, Change()).added)
         for rule in suite(table):
             observed = nulls.get(rule.column or "", 0) if rule.kind == "filled" else found.get((table.name, rule.name), 0)
-            findings.append(Finding(table.name, rule.name, rule.severity, observed, 0, 0, rule.column))
-    findings += [*_account(state, frozenset(landed)), _membership(state)]
-    return [*findings, *_rates(state, quality, night), *history.findings(state, sources, quality, night)]
+            findings.append(of_rows(table.name, rule, observed, rows, nulls))
+    findings += [*_account(state, landed), _membership(state)]
+    findings += [*_rates(state, quality, night), *replaced_times.findings(shares, quality)]
+    return [*findings, *baseline.findings(state, sources, quality, night)]
 
 
 @dataclass(frozen=True)
 class _Share:
-    """The rows of a table in which a key can only stand once: what the run has written of them, and what stands beside that."""
+    """The rows of a table in which a key can only stand once: the files that the run adds, and the lake's others."""
 
     table: str
-    own: list[FileOfPartition] = field(default_factory=list)
-    beside: list[FileOfPartition] = field(default_factory=list)
+    added: list[StoredFile] = field(default_factory=list)
+    unchanged: list[StoredFile] = field(default_factory=list)
 
 
-_OBSERVED = pa.schema([("table", pa.string()), ("rule", pa.string()), ("observed", pa.int64())])
+_OBSERVED = pa.schema([("table", pa.string()), ("rule", pa.string()), ("observed", pa.int64()), *SHARES])
 
 
-def _observed(engine: Engine, state: NewState) -> dict[tuple[str, str], int]:
-    """Per table and rule, how many rows break it. Each share is the work of one task."""
+def _observed(
+    engine: Engine, state: NewState, times: Sequence[replaced_times.SourceFiles]
+) -> tuple[dict[tuple[str, str], int], list[dict[str, Any]]]:
+    """Per table and rule, how many rows break it; and rows of SHARES, per source. Each share of a table and each source is a task."""
     shares = _shares(state)
 
     def look(number: int) -> Iterator[pa.RecordBatch]:
+        if number >= len(shares):
+            measured = times[number - len(shares)].measure().to_pylist()
+            yield from pa.Table.from_pylist(measured, schema=_OBSERVED).to_batches()
+            return
         share = shares[number]
         table = TABLES[share.table]
-        own, beside = workers.parts(table, share.own, observations.columns_needed(table)), workers.parts(table, share.beside, table.key)
-        broken = observations.observe(own, beside, table)
+        columns = rule_violations.columns_needed(table)
+        added = (rows for file in share.added for rows in file_tasks.parts(file, table.arrow, columns))
+        unchanged = (rows for file in share.unchanged for rows in file_tasks.parts(file, table.arrow, table.key))
+        broken = rule_violations.observe(added, unchanged, table)
         rows = [{"table": share.table, "rule": rule, "observed": observed} for rule, observed in broken.items()]
         yield pa.RecordBatch.from_pylist(rows, schema=_OBSERVED)
 
     found: dict[tuple[str, str], int] = {}
-    for row in workers.run(engine, len(shares), look, _OBSERVED).to_pylist():
-        found[row["table"], row["rule"]] = found.get((row["table"], row["rule"]), 0) + row["observed"]
-    return found
+    worst_files = []
+    for row in workers.run(engine, len(shares) + len(times), look, _OBSERVED).to_pylist():
+        if row["table"] is None:
+            worst_files.append(row)
+        else:
+            found[row["table"], row["rule"]] = found.get((row["table"], row["rule"]), 0) + row["observed"]
+    return found, worst_files
 
 
 def _shares(state: NewState) -> list[_Share]:
@@ -91,14 +109,14 @@ def _shares(state: NewState) -> list[_Share]:
     shares: dict[tuple[str, str], _Share] = {}
     sizes: Counter[tuple[str, str]] = Counter()
     for table in CHECKED:
-        own, beside = state.own(table.name), state.kept(table.name, _touched_files(state, table.name))
-        rows = [file.rows for file in state.changes.get(table.name, Change()).added]
-        is_large = sum(rows) > _LARGE
-        for placed, count in [*zip(own, rows, strict=True), *((kept, 0) for kept in beside)]:
-            key = table.name, placed[1].get("source", "") if is_large else ""
-            share = shares.setdefault(key, _Share(table.name))
-            (share.own if count else share.beside).append(placed)
-            sizes[key] += count
+        added, unchanged = state_files.added(state, table.name), state_files.kept(state, table.name, _touched_files(state, table.name))
+        is_large = sum(file.rows for file in added) > _LARGE
+        for files, are_added in ((added, True), (unchanged, False)):
+            for file in files:
+                key = table.name, file.partition.get("source", "") if is_large else ""
+                share = shares.setdefault(key, _Share(table.name))
+                (share.added if are_added else share.unchanged).append(file)
+                sizes[key] += file.rows if are_added else 0
     return [shares[key] for key, _ in sizes.most_common()]
 
 
@@ -129,8 +147,8 @@ def results(findings: Iterable[Finding], folder: Path, run_id: str, night: dt.da
 def _touched_files(state: NewState, name: str) -> list[TableFile]:
     """The lake's files in the partitions into which the run writes."""
     change = state.changes.get(name, Change())
-    partitions = {json.dumps(file.partition_values, sort_keys=True) for file in change.added}
-    return [file for file in state.lake.files(name) if json.dumps(dict(file.partition), sort_keys=True) in partitions]
+    partitions = {tuple(sorted(file.partition_values.items())) for file in change.added}
+    return [file for file in state.lake.files(name) if tuple(sorted(file.partition.items())) in partitions]
 
 
 def _nulls(state: NewState, name: str) -> dict[str, int]:
@@ -192,7 +210,7 @@ def _rates(state: NewState, quality: Quality, night: dt.date) -> Iterable[Findin
         rows = pq.ParquetFile(state.folder / DAILY_METRICS.name / file.path).read(columns=["source", "metric", "dimension", "value"])
         for row in rows.to_pylist():
             bound = _bounds(quality.of(row["source"])).get(row["metric"])
-            if bound is not None and bound.is_asked and row["dimension"] == "all":
+            if bound is not None and bound.is_set and row["dimension"] == "all":
                 yield Finding(
                     DAILY_METRICS.name, row["metric"], bound.severity, row["value"], bound.minimum, bound.maximum, source=row["source"]
                 )

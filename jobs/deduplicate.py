@@ -2,53 +2,65 @@
 
     A step of the night: millrace run --date 2026-11-20
 
-Copies are told apart on narrow rows. A partition that is replaced may also change what records of other partitions are:
-those are moved between `events` and `duplicate_events`, and only the files that hold them are written again.
+Copies are told apart on narrow rows, which the engine joins, sorts and sends to the task of their file. A partition that is
+replaced may also change what records of other partitions are: those are moved between `events` and `duplicate_events`, and only
+the files that hold them are written again.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from jobs import workers
-from jobs.ingest import STAGED, StagedFile
-from jobs.lake import Change, Lake, TableFile
-from jobs.landing import Partition
-from jobs.table_files import WrittenFile, write_partitioned
+from jobs.engine import file_tasks, task_reports
+from jobs.engine.file_tasks import FILES, Batches, StoredFile
+from jobs.ingest import StagedFile
+from jobs.lake import table_rows
+from jobs.lake.table_changes import Change, TableFile
+from jobs.lake.table_files import WrittenFile, write_partitioned
+from jobs.lake.tables import Lake
+from jobs.landing.zone import Partition
 from schemas.catalog import TABLES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
-from schemas.table import Table, spark_schema
-from transforms import deduplication
-from transforms.deduplication import EARLIER, PLACE
+from schemas.table import INTEGER, Table, spark_schema
+from transforms.deduplication import EARLIER, LANDING_ORDER, WAS_EARLIER, changed_copies, repeated_hashes, with_earlier_copy
+from transforms.ingest.records import RECORDS
+from transforms.times import shifted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from jobs.session import Engine
+    from jobs.engine.spark_session import Engine
 
-_IDENTITY = ("source", "event_hash", "event_id", *PLACE)
-_STAGE = "stage"
-_STAGED = ("status", *_IDENTITY, "stage", "row")
-_PLACED = (EVENTS.name, DUPLICATE_EVENTS.name)
+# What the numbered files of staged records are called beside those of the lake's tables.
+_STAGED = "_records"
+_TABLES = (EVENTS, DUPLICATE_EVENTS)
+_HASHES = pa.schema([FILES.field("number"), pa.field("event_hash", EVENTS["event_hash"].type)])
+_ROW = pa.field("row", INTEGER)  # within its file
+_IDENTITY = ("source", "event_hash", "event_id", *LANDING_ORDER)
+_COPIES = pa.schema(
+    [
+        FILES.field("number"),
+        _ROW,
+        *(pa.field(name, EVENTS[name].type) for name in _IDENTITY),
+        *(pa.field(was, DUPLICATE_EVENTS[name].type) for was, name in zip(WAS_EARLIER, EARLIER, strict=True)),
+    ]
+)
 
 
 @dataclass
 class Deduplicated:
     """What the staged records became, and what moved in partitions that were not read."""
 
-    changes: dict[str, Change] = field(default_factory=lambda: {t.name: Change() for t in (EVENTS, DUPLICATE_EVENTS, REJECTED_EVENTS)})
+    changes: dict[str, Change] = field(default_factory=lambda: {t.name: Change() for t in (*_TABLES, REJECTED_EVENTS)})
     # Per kind (accepted, duplicates, rejected): how many records of each landed file were written as such.
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     # Per partition and landed file that was not read: how many records became duplicates (negative: events).
@@ -68,236 +80,228 @@ class Inputs:
     unreadable: frozenset[str]
 
 
-def find_copies(engine: Engine, inputs: Inputs) -> Path | None:
-    """Write one narrow row per staged duplicate and per lake row whose copy directly before has changed.
+@dataclass(frozen=True)
+class Repeats:
+    """The records that repeat another one, or did, where that is new."""
 
-    Gives the folder; None where there is no such row.
-    """
+    rows: DataFrame  # their file's number, their row in it, and the copy directly before, all null where there is none
+    files: Mapping[int, StoredFile]
+    counts: Sequence[tuple[int, str, bool, int]]  # per file's number, landed file, and whether they are duplicates: how many
+
+
+def find_repeats(engine: Engine, inputs: Inputs) -> Repeats | None:
+    """The staged duplicates and the rows of the lake whose copy directly before has changed; None where there is no such row."""
+    from pyspark.sql import functions as F
+
+    # A rebuild of what is made of events alone reads no partition again.
     if not inputs.replaced:
         return None
-    first, last = min(p.landing_date for p in inputs.replaced), max(p.landing_date for p in inputs.replaced)
-    window = dt.timedelta(days=inputs.window_days)
-    sources = {partition.source for partition in inputs.replaced}
-
-    def near(file: TableFile) -> bool:
-        partition = _partition(file)
-        return partition.source in sources and first - window <= partition.landing_date <= last + window
-
-    files = {name: inputs.lake.files(name) for name in _PLACED}
-    removed = {name: [file for file in files[name] if _partition(file) in inputs.replaced] for name in _PLACED}
-    others = {name: [file for file in files[name] if near(file) and _partition(file) not in inputs.replaced] for name in _PLACED}
-    if not inputs.staged and not any(removed.values()):
+    staged, removed, others = _staged(inputs), *_near(inputs)
+    files = dict(enumerate([*staged, *removed, *others]))
+    if not staged and not removed:
         return None
-    copies = _copies(engine, inputs, removed, others)
-    if copies is None:
+    few = file_tasks.are_few(files.values())
+    hashes = file_tasks.spread(engine, files, few=few).mapInArrow(_read_hashes(inputs.unreadable), spark_schema(_HASHES))
+    of_staged, of_lake = F.col("number") < len(staged), F.col("number") >= len(staged)
+    is_removed = of_lake & (F.col("number") < len(staged) + len(removed))
+    # They are counted, and then looked up by what was counted.
+    hashes = engine.hold(hashes, inputs.folder / "_hashes")
+    repeated = repeated_hashes(hashes.select("number", "event_hash", of_staged.alias("is_new"), is_removed.alias("is_removed")))
+    repeated = engine.hold(repeated.select("number", "event_hash"), inputs.folder / "_repeated_hashes")
+    holding = [row["number"] for row in repeated.select("number").distinct().collect()]
+    engine.release(hashes)
+    if not holding:
+        engine.release(repeated)
         return None
-    judged = deduplication.with_earlier_copy(copies, inputs.window_days)
-    path = inputs.folder / "_judged"
-    _noteworthy(judged, first).repartition("stage").sortWithinPartitions("stage", "row").write.mode("overwrite").parquet(str(path))
-    # Where there is no row, Spark writes an empty file, and Sail none.
-    return path if path.is_dir() else None
+    addressed = file_tasks.with_rows(engine, {number: files[number] for number in holding}, repeated, few=few)
+    copies = addressed.mapInArrow(_read_copies(inputs.unreadable), spark_schema(_COPIES))
+    # Those that landed before the first partition that was read stay what they are. As text: PySpark gives Java no date before the
+    # year 1000.
+    first = F.lit(min(partition.landing_date for partition in inputs.replaced).isoformat()).cast("date")
+    changed = changed_copies(with_earlier_copy(copies, inputs.window_days).where(F.col("landing_date") >= first))
+    rows = engine.hold(changed.select("number", "row", "file", *EARLIER), inputs.folder / "_repeats")
+    per_file = rows.groupBy("number", "file", F.col("earlier_file").isNotNull().alias("is_duplicate")).agg(F.count("row").alias("rows"))
+    counts = [(row["number"], row["file"], row["is_duplicate"], row["rows"]) for row in per_file.collect()]
+    engine.release(repeated)
+    if not counts:
+        engine.release(rows)
+        return None
+    return Repeats(rows, files, counts)
 
 
-def write(engine: Engine, inputs: Inputs, judged: Path | None) -> Deduplicated:
+def write(engine: Engine, inputs: Inputs, repeats: Repeats | None) -> Deduplicated:
     """Write the tables of records for the partitions that were read, and move what must move in the others."""
     result = Deduplicated()
-    files = {name: inputs.lake.files(name) for name in result.changes}
     for name, change in result.changes.items():
-        change.removed = [file for file in files[name] if _partition(file) in inputs.replaced]
-    _write_staged(engine, inputs, judged, result)
-    if judged is not None:
-        _move(engine, inputs, judged, files, result)
+        change.removed = [file for file in inputs.lake.files(name) if _partition(file) in inputs.replaced]
+    files = dict(enumerate(_staged(inputs)))
+    if repeats is not None:
+        for number, landed, is_duplicate, rows in repeats.counts:
+            stored = files[number] = repeats.files[number]
+            if stored.table == (EVENTS.name if is_duplicate else DUPLICATE_EVENTS.name):
+                result.moved[_partition(stored), landed] += rows if is_duplicate else -rows
+    if not files:
+        return result
+    write_files = engine.in_processes(_writer(inputs))
+    if repeats is None:
+        tasks = file_tasks.spread(engine, files, to_write=True)
+    else:
+        tasks = file_tasks.with_rows(engine, files, repeats.rows.select("number", "row", *EARLIER), to_write=True)
+    reports = tasks.mapInArrow(write_files, spark_schema(task_reports.REPORT)).toArrow()
+    if repeats is not None:
+        engine.release(repeats.rows)
+    replaced = task_reports.removed_files(reports)
+    for name in (table.name for table in _TABLES):
+        result.changes[name].removed += [file for file in inputs.lake.files(name) if f"{name}/{file.path}" in replaced]
+    for written in task_reports.written_files(reports):
+        result.changes[written.table].added.append(written)
+    result.counts = task_reports.counted(reports)
     return result
 
 
-# Finding copies
+# Which files
 
 
-def _noteworthy(judged: DataFrame, first: dt.date) -> DataFrame:
-    """Staged duplicates, and lake rows that change: those landed before the first partition that was read cannot."""
-    from pyspark.sql import functions as F
-
-    staged_duplicates = judged.where((F.col("origin") == _STAGE) & F.col("earlier_file").isNotNull())
-    changed = deduplication.changed(judged.where((F.col("origin") != _STAGE) & (F.col("landing_date") >= F.lit(first))))
-    return staged_duplicates.unionByName(changed)
+def _staged(inputs: Inputs) -> list[StoredFile]:
+    return [StoredFile(_STAGED, file.stage, str(inputs.folder / _STAGED), file.rows, {}) for file in inputs.staged]
 
 
-def _copies(
-    engine: Engine, inputs: Inputs, removed: Mapping[str, Sequence[TableFile]], others: Mapping[str, Sequence[TableFile]]
-) -> DataFrame | None:
-    """One narrow row per valid record of which there may be a copy, staged or in the lake; None where there is none.
-
-    Nearly every record is the only one of its hash, so hashes are looked at first, and only what shares one is told apart.
-    """
-    folder = inputs.folder / "_copies"
-    staged_paths = [inputs.folder / "_records" / file.stage for file in inputs.staged]
-    staged_hashes = _hashes(staged_paths)
-    found: dict[str, list[Path]] = {}
-    if any(others.values()):
-        removed_hashes = _hashes(inputs.lake.root / name / file.path for name, files in removed.items() for file in files)
-        sought = pa.array(np.unique(np.concatenate([staged_hashes, removed_hashes])))
-        for name, files in others.items():
-            columns = (*_IDENTITY, *(EARLIER if name == DUPLICATE_EVENTS.name else ()))
-            probe = workers.Probe.of_table(TABLES[name], inputs.lake.root, files, "event_hash", columns)
-            found[name] = probe.find(engine, sought, folder / name)
-    ordered = np.sort(staged_hashes)
-    shared = np.concatenate([ordered[1:][ordered[1:] == ordered[:-1]], _hashes(path for paths in found.values() for path in paths)])
-    probe = workers.Probe(STAGED, [(path, {}) for path in staged_paths], "event_hash", _STAGED)
-    found[_STAGE] = probe.find(engine, pa.array(shared), folder / _STAGE)
-    frames = [_frame(engine, inputs, origin, paths) for origin, paths in found.items() if paths]
-    return reduce(lambda left, right: left.unionByName(right), frames) if frames else None
+def _near(inputs: Inputs) -> tuple[list[StoredFile], list[StoredFile]]:
+    """The lake's files of the partitions that are replaced, and those of the others in which a copy may lie."""
+    dates = [partition.landing_date for partition in inputs.replaced]
+    nearest, farthest = shifted(min(dates), -inputs.window_days), shifted(max(dates), inputs.window_days)
+    sources = {partition.source for partition in inputs.replaced}
+    removed: list[StoredFile] = []
+    others: list[StoredFile] = []
+    for name in (table.name for table in _TABLES):
+        for file in inputs.lake.files(name):
+            partition = _partition(file)
+            if partition in inputs.replaced:
+                removed.append(StoredFile.of_lake(inputs.lake.root, name, file))
+            elif partition.source in sources and nearest <= partition.landing_date <= farthest:
+                others.append(StoredFile.of_lake(inputs.lake.root, name, file))
+    return removed, others
 
 
-def _hashes(paths: Iterable[Path]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """The hashes of the ids in these files, as often as they stand there."""
-    columns = [pq.ParquetFile(path).read(columns=["event_hash"])["event_hash"].drop_null().to_numpy() for path in paths]
-    return np.concatenate([np.array([], np.int64), *columns])
+def _partition(file: TableFile | StoredFile) -> Partition:
+    return Partition(dt.date.fromisoformat(file.partition["landing_date"]), file.partition["source"])
 
 
-def _frame(engine: Engine, inputs: Inputs, origin: str, paths: Sequence[Path]) -> DataFrame:
-    """What was found in the stage or in a table of the lake, each row with its copy directly before as the lake has it (`was_…`)."""
-    from pyspark.sql import functions as F
-
-    is_staged, has_earlier = origin == _STAGE, origin == DUPLICATE_EVENTS.name
-    if is_staged:
-        schema = pa.schema([STAGED.field(name) for name in _STAGED])
-    else:
-        table = TABLES[origin]
-        schema = pa.schema([pa.field(name, table[name].type) for name in (*_IDENTITY, *(EARLIER if has_earlier else ()))])
-    rows = engine.spark.read.schema(spark_schema(schema)).parquet(*map(str, paths))
-    if is_staged:
-        rows = rows.where(F.col("status") == "accepted")
-        if inputs.unreadable:
-            rows = rows.where(~F.col("file").isin(sorted(inputs.unreadable)))
-    else:
-        rows = rows.withColumns({"stage": F.lit(""), "row": F.lit(None).cast("int")})
-    was = [
-        (F.col(name) if has_earlier else F.lit(None)).cast(DUPLICATE_EVENTS.spark(name)[0].dataType).alias(f"was_{name}")
-        for name in EARLIER
-    ]
-    return rows.select(*_IDENTITY, "stage", "row", F.lit(origin).alias("origin"), *was)
+# Reading: what a task does with one file
 
 
-# Writing: what a worker does with one staged file
+def _valid_parts(file: StoredFile, columns: Sequence[str], unreadable: pa.Array) -> Iterator[pa.Table]:
+    """These columns of the valid records of a file, and their rows in it; some rows at a time."""
+    is_staged = file.table == _STAGED
+    also_read = [name for name in ("status", "file") if is_staged and name not in columns and (name == "status" or len(unreadable))]
+    schema = RECORDS if is_staged else TABLES[file.table].arrow
+    start = 0
+    for part in file_tasks.parts(file, schema, [*columns, *also_read]):
+        rows = part.append_column(_ROW, pa.array(range(start, start + part.num_rows), INTEGER))
+        start += part.num_rows
+        yield _valid(rows, unreadable) if is_staged else rows
 
 
-def _write_staged(engine: Engine, inputs: Inputs, judged: Path | None, result: Deduplicated) -> None:
-    if not inputs.staged:
+def _valid(staged: pa.Table, unreadable: pa.Array) -> pa.Table:
+    """Those of some staged records that are valid, and of a file that could be read."""
+    is_valid = pc.equal(staged["status"], "accepted")
+    if len(unreadable):
+        is_valid = pc.and_(is_valid, pc.invert(pc.is_in(staged["file"], value_set=unreadable)))
+    return staged.filter(is_valid)
+
+
+def _read_hashes(unreadable: frozenset[str]) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+    """The function that gives the hashes of the valid records of files."""
+    left_out = pa.array(sorted(unreadable), pa.string())
+
+    def read_hashes(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for number, file, _ in file_tasks.per_file(batches):
+            for rows in _valid_parts(file, ["event_hash"], left_out):
+                yield from file_tasks.numbered(number, rows, _HASHES)
+
+    return read_hashes
+
+
+def _read_copies(unreadable: frozenset[str]) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+    """The function that gives what tells copies apart, of the valid records of files that have one of the hashes addressed to them."""
+    left_out = pa.array(sorted(unreadable), pa.string())
+
+    def read_copies(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for number, file, addressed in file_tasks.per_file(batches):
+            wanted = pc.unique(addressed["event_hash"])
+            earlier = EARLIER if file.table == DUPLICATE_EVENTS.name else ()
+            for rows in _valid_parts(file, [*_IDENTITY, *earlier], left_out):
+                copies = rows.filter(pc.is_in(rows["event_hash"], value_set=wanted))
+                yield from file_tasks.numbered(number, _as_it_was(copies), _COPIES)
+
+    return read_copies
+
+
+def _as_it_was(copies: pa.Table) -> pa.Table:
+    """Rows with the copy directly before each as the lake has it: none, but for duplicates."""
+    held = [copies[name] if name in copies.column_names else pa.nulls(copies.num_rows, DUPLICATE_EVENTS[name].type) for name in EARLIER]
+    return pa.table(dict(zip(copies.column_names, copies.columns, strict=True)) | dict(zip(WAS_EARLIER, held, strict=True)))
+
+
+# Writing: what a task does with one file
+
+
+def _writer(inputs: Inputs) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+    """The function that turns staged files into files of the three tables, and writes files of the lake again without what moves."""
+    folder, run_id, left_out = inputs.folder, inputs.run_id, pa.array(sorted(inputs.unreadable), pa.string())
+
+    def write_files(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for _, file, repeats in file_tasks.per_file(batches):
+            write_file = _write_staged if file.table == _STAGED else _write_again
+            yield from write_file(file, repeats, folder, run_id, left_out)
+
+    return write_files
+
+
+def _write_staged(file: StoredFile, repeats: pa.Table, folder: Path, run_id: str, left_out: pa.Array) -> Iterator[pa.RecordBatch]:
+    rows = _with_earlier(pq.read_table(file.location), repeats, run_id)
+    if len(left_out):
+        rows = rows.filter(pc.invert(pc.is_in(rows["file"], value_set=left_out)))
+    accepted = pc.equal(rows["status"], "accepted")
+    repeated = pc.is_valid(rows["earlier_file"])
+    kinds = {
+        "accepted": (EVENTS, rows.filter(pc.and_(accepted, pc.invert(repeated)))),
+        "duplicates": (DUPLICATE_EVENTS, rows.filter(pc.and_(accepted, repeated))),
+        "rejected": (REJECTED_EVENTS, rows.filter(pc.invert(accepted))),
+    }
+    written = [new for table, chosen in kinds.values() for new in _written(table, chosen, folder)]
+    yield from task_reports.report(written, {kind: _per_landed_file(chosen) for kind, (_, chosen) in kinds.items()})
+
+
+def _write_again(file: StoredFile, repeats: pa.Table, folder: Path, run_id: str, _: pa.Array) -> Iterator[pa.RecordBatch]:
+    """Write a file of the lake without the rows that change, and these where they belong."""
+    rows = table_rows.read_whole(TABLES[file.table], file.location, file.partition)
+    changing = pc.is_in(pa.array(range(rows.num_rows), INTEGER), value_set=repeats["row"].combine_chunks())
+    if not pc.any(changing).as_py():
         return
-    stages = [file.stage for file in inputs.staged]
-    rows = workers.run(engine, len(stages), _settle(stages, inputs, judged))
-    for file in workers.written_files(rows):
-        result.changes[file.table].added.append(file)
-    result.counts = workers.counted(rows)
+    changed = _with_earlier(rows.select([name for name in EVENTS.names if name != "run_id"]), repeats, run_id).filter(changing)
+    repeated = pc.is_valid(changed["earlier_file"])
+    written = [
+        *_written(TABLES[file.table], rows.filter(pc.invert(changing)), folder),
+        *_written(EVENTS, changed.filter(pc.invert(repeated)), folder),
+        *_written(DUPLICATE_EVENTS, changed.filter(repeated), folder),
+    ]
+    yield from task_reports.report(written, removed=f"{file.table}/{file.path}")
 
 
-def _settle(stages: Sequence[str], inputs: Inputs, judged: Path | None) -> Callable[[int], Iterator[pa.RecordBatch]]:
-    """The function that turns one staged file into files of the three tables."""
-    folder, run_id, unreadable = inputs.folder, inputs.run_id, sorted(inputs.unreadable)
-
-    def settle(number: int) -> Iterator[pa.RecordBatch]:
-        stage = stages[number]
-        rows = pq.read_table(folder / "_records" / stage).drop_columns(["stage", "row"])
-        rows = rows.append_column("run_id", pa.repeat(pa.scalar(run_id), rows.num_rows))
-        repeats = (
-            ds.dataset(judged, format="parquet").to_table(filter=(pc.field("origin") == _STAGE) & (pc.field("stage") == stage))
-            if judged
-            else None
-        )
-        for name in EARLIER:
-            kind = DUPLICATE_EVENTS[name].type
-            rows = rows.append_column(name, pa.nulls(rows.num_rows, kind))
-        if repeats is not None and repeats.num_rows:
-            places = pc.index_in(pa.array(range(rows.num_rows), pa.int32()), value_set=repeats["row"].combine_chunks())
-            for name in EARLIER:
-                at = rows.schema.get_field_index(name)
-                rows = rows.set_column(at, name, repeats[name].combine_chunks().cast(DUPLICATE_EVENTS[name].type).take(places))
-        if unreadable:
-            rows = rows.filter(pc.invert(pc.is_in(rows["file"], value_set=pa.array(unreadable, pa.string()))))
-        accepted = pc.equal(rows["status"], "accepted")
-        repeated = pc.is_valid(rows["earlier_file"])
-        kinds = {
-            "accepted": (EVENTS, rows.filter(pc.and_(accepted, pc.invert(repeated)))),
-            "duplicates": (DUPLICATE_EVENTS, rows.filter(pc.and_(accepted, repeated))),
-            "rejected": (REJECTED_EVENTS, rows.filter(pc.invert(accepted))),
-        }
-        written = [file for table, chosen in kinds.values() for file in _written(table, chosen, folder)]
-        yield from workers.report(written, {kind: _per_file(chosen) for kind, (_, chosen) in kinds.items()})
-
-    return settle
+def _with_earlier(rows: pa.Table, repeats: pa.Table, run_id: str) -> pa.Table:
+    """The rows of a file as this run's, with the copy directly before each, null where there is none."""
+    rows = rows.append_column("run_id", pa.repeat(pa.scalar(run_id), rows.num_rows))
+    at = pc.index_in(pa.array(range(rows.num_rows), INTEGER), value_set=repeats["row"].combine_chunks()) if repeats.num_rows else None
+    for name in EARLIER:
+        kind = DUPLICATE_EVENTS[name].type
+        rows = rows.append_column(name, pa.nulls(rows.num_rows, kind) if at is None else repeats[name].combine_chunks().cast(kind).take(at))
+    return rows
 
 
-def _per_file(rows: pa.Table) -> Counter[str]:
+def _per_landed_file(rows: pa.Table) -> Counter[str]:
     return Counter({row["values"]: row["counts"] for row in pc.value_counts(rows["file"]).to_pylist()})
 
 
 def _written(table: Table, rows: pa.Table, folder: Path) -> list[WrittenFile]:
     return write_partitioned(table, rows.select(table.names), folder / table.name)
-
-
-# Moving: what a worker does with one file of a partition that was not read
-
-
-def _move(engine: Engine, inputs: Inputs, judged: Path, files: dict[str, list[TableFile]], result: Deduplicated) -> None:
-    moves = ds.dataset(judged, format="parquet").to_table(
-        columns=["origin", "landing_date", "source", "file", "earlier_file"], filter=pc.field("origin") != _STAGE
-    )
-    if moves.num_rows == 0:
-        return
-    held: set[tuple[str, Partition]] = set()
-    for row in moves.to_pylist():
-        partition = Partition(row["landing_date"], row["source"])
-        held.add((row["origin"], partition))
-        if (row["origin"] == EVENTS.name) == (row["earlier_file"] is not None):
-            result.moved[partition, row["file"]] += 1 if row["earlier_file"] is not None else -1
-    candidates = [(name, file) for name in _PLACED for file in files[name] if (name, _partition(file)) in held]
-    rows = workers.run_over(engine, candidates, _rewrite(inputs, judged))
-    gone = workers.removed_files(rows)
-    for name, file in candidates:
-        if f"{name}/{file.path}" in gone:
-            result.changes[name].removed.append(file)
-    for written in workers.written_files(rows):
-        result.changes[written.table].added.append(written)
-
-
-def _rewrite(inputs: Inputs, judged: Path) -> Callable[[tuple[str, TableFile]], Iterator[pa.RecordBatch]]:
-    """The function that writes one file of the lake again without the rows that move, and those where they belong."""
-    root, folder, run_id = inputs.lake.root, inputs.folder, inputs.run_id
-
-    def rewrite(candidate: tuple[str, TableFile]) -> Iterator[pa.RecordBatch]:
-        name, file = candidate
-        partition = _partition(file)
-        moves = ds.dataset(judged, format="parquet").to_table(
-            filter=(pc.field("origin") == name)
-            & (pc.field("source") == partition.source)
-            & (pc.field("landing_date") == pa.scalar(partition.landing_date))
-        )
-        rows = workers.read_whole(TABLES[name], root / name, file)
-        places = pc.index_in(_keys(rows), value_set=_keys(moves).combine_chunks())
-        moving = pc.is_valid(places)
-        if not pc.any(moving).as_py():
-            return
-        moved = rows.filter(moving)
-        moved = moved.select([column for column in EVENTS.names if column != "run_id"])
-        moved = moved.append_column("run_id", pa.repeat(pa.scalar(run_id), moved.num_rows))
-        found = places.filter(moving).combine_chunks()
-        for column in EARLIER:
-            moved = moved.append_column(column, moves[column].combine_chunks().cast(DUPLICATE_EVENTS[column].type).take(found))
-        repeated = pc.is_valid(moved["earlier_file"])
-        written = [
-            *_written(TABLES[name], rows.filter(pc.invert(moving)), folder),
-            *_written(EVENTS, moved.filter(pc.invert(repeated)), folder),
-            *_written(DUPLICATE_EVENTS, moved.filter(repeated), folder),
-        ]
-        yield from workers.report(written, removed=f"{name}/{file.path}")
-
-    return rewrite
-
-
-def _keys(rows: pa.Table) -> pa.ChunkedArray:
-    """Where each row landed within its partition, as one text."""
-    return pc.binary_join_element_wise(rows["file"], rows["record"].cast(pa.string()), rows["position"].cast(pa.string()), "\x1f")
-
-
-def _partition(file: TableFile) -> Partition:
-    return Partition(dt.date.fromisoformat(file.partition["landing_date"]), file.partition["source"])

@@ -1,27 +1,29 @@
-"""Every fault that a user can cause: one root, one class per remedy.
+"""The faults that a user can cause: one base class, and one class per remedy.
 
-The message names what is wrong and the remedy, in one line; the command line prints it and leaves with `exit_code`.
+The message has one line, which names the fault and the remedy. The command line prints it and exits with `exit_code`.
 """
 
 from __future__ import annotations
 
 import errno
 
-# How the parts of a run say, each in its own words, that the disk is full or that a process is gone.
+# The messages of the operating system, Python and Spark for a full disk, and for a lost process.
 _NO_ROOM = ("No space left on device", "Disk quota exceeded", "[Errno 28]", "[Errno 122]")
 _LOST = (
     "Python worker exited unexpectedly",
     "Python worker process terminated",
     "Connection reset",
     "EOFException",
-    # Spark, to a daemon that is gone, about a worker that is to be stopped.
+    # Spark, when it stops a worker whose daemon has ended.
     "IOException: Stream closed",
+    # Python's process pool: to the call that lost its process, and to later calls.
     "process pool was terminated abruptly",
+    "process pool is not usable anymore",
 )
 
 
 class MillraceError(Exception):
-    """Something that the caller can put right."""
+    """A fault that the caller can remedy."""
 
     exit_code = 2
 
@@ -35,29 +37,37 @@ class SettingsError(MillraceError):
 
 
 class LandingError(MillraceError):
-    """The landing folder is not what it should be. Remedy: name the right one, or land the files again."""
+    """The landing folder is missing or cannot be read. Remedy: name the right one, or land the files again."""
 
 
 class LakeError(MillraceError):
-    """The lake folder is not what it should be. Remedy: name the right one."""
+    """The lake folder is missing or is no lake. Remedy: name the right one."""
+
+
+class LakeDamagedError(LakeError):
+    """A part of the lake is missing or unreadable. Remedy: `millrace rebuild`."""
+
+
+class RulesChangedError(MillraceError):
+    """The tables were built by other rules than the run would use. Remedy: `millrace rebuild`, or the former settings."""
 
 
 class LakeBusyError(MillraceError):
-    """Another run is writing this lake. Remedy: wait for it; the same call is right later."""
+    """Another run is writing this lake. Remedy: wait for it to end, then call again."""
 
     exit_code = 75
 
 
 class SetupError(MillraceError):
-    """Something that set-up provides is missing. Remedy: run set-up."""
+    """A program or library that set-up installs is missing. Remedy: run set-up."""
 
 
 class DiskFullError(MillraceError):
-    """There is no room left to write. Remedy: make room, then call again."""
+    """The disk is full. Remedy: make room, then call again."""
 
 
 class WorkerLostError(MillraceError):
-    """A worker's process ended in the middle of its work. Remedy: call again; with more memory if it happens again."""
+    """A worker process ended before its task. Remedy: call again; with more memory if it happens again."""
 
     exit_code = 75
 
@@ -69,21 +79,28 @@ class CheckFailedError(MillraceError):
 
 
 def fault_of_the_machine(error: BaseException) -> MillraceError | None:
-    """What a failure of the machine means for the caller; None for any other failure."""
+    """The error for the user if this one came from a full disk or a lost process; None for any other error."""
     cause: BaseException | None = error
-    said = ""
+    messages = ""
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            said += _NO_ROOM[0]
-        said += str(cause)
+            messages += _NO_ROOM[0]
+        messages += str(cause)
         cause = cause.__cause__ or cause.__context__
-    if any(words in said for words in _NO_ROOM):
+    if any(words in messages for words in _NO_ROOM):
         return DiskFullError(
             "no space left on the disk: nothing was published; make room for the lake and for temporary files, then call again"
         )
-    if any(words in said for words in _LOST):
+    if any(words in messages for words in _LOST):
         return WorkerLostError(
             "a worker process was lost, by a signal or for want of memory: nothing was published;"
             " call again, and raise spark.key_tasks in the configuration if it happens again"
         )
     return None
+
+
+def is_of_an_interrupt(error: BaseException | None) -> bool:
+    """Whether an error was raised while a Ctrl-C was handled. Spark, for example, raises the failure of the job that it stops."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None

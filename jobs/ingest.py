@@ -2,39 +2,77 @@
 
     A step of the night: millrace run --date 2026-11-20
 
-Workers read whole files and write the stage themselves: wide rows never pass through a shuffle, line numbers and bytes
-are exact, and a file that cannot be read takes nothing with it but itself. What comes back to the driver is an account:
-per landed file its counts, per staged file its name.
+The landed files are the rows of a DataFrame. A task reads its files whole and writes the staged files itself: wide rows never
+pass through a shuffle, line numbers and bytes are exact, and a file that cannot be read takes nothing with it but itself. A
+task reports the counts of each landed file and the name of each staged file.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import gc
 import hashlib
-import json
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs import landing, workers
-from jobs.landing import LandedFile, Partition, UnreadableError
-from jobs.processes import Work
-from transforms.lines import Line, split_lines
-from transforms.records import RECORDS, Counts, Place, TimeRules, record_batches
-from transforms.sources import SOURCES
+from jobs.engine import file_tasks
+from jobs.engine.file_tasks import Batches
+from jobs.landing import zone
+from jobs.landing.zone import LandedFile, Partition, UnreadableError
+from schemas.table import BIGINT, INTEGER, STRING, spark_schema
+from transforms.ingest.lines import Line, split_lines
+from transforms.ingest.records import Counts, FileLocation, TimeRules, record_batches
+from transforms.ingest.secrets import SHIPPED_NAMES, SecretNames
+from transforms.sources.registry import SOURCES
 
 if TYPE_CHECKING:
-    from jobs.session import Engine
+    from pyspark.sql import DataFrame
 
-# A staged record: the record itself, and where in the stage it stands.
-STAGED = RECORDS.append(pa.field("stage", pa.string())).append(pa.field("row", pa.int32()))
-ACCOUNT = pa.schema([("kind", pa.string()), ("body", pa.string())])
+    from jobs.engine.spark_session import Engine
+
+# The files of one task. A file is named by its number in the list of all files that are read.
+TASK = pa.schema(
+    [
+        pa.field(
+            "landed_files",
+            pa.list_(
+                pa.struct(
+                    [
+                        pa.field("number", INTEGER),
+                        pa.field("source", STRING),
+                        pa.field("landing_date", STRING),  # as text: PySpark gives Java no date before the year 1000
+                        pa.field("landing_hour", INTEGER),
+                        pa.field("file", STRING),
+                        pa.field("size", BIGINT),
+                        pa.field("modified", BIGINT),
+                        pa.field("fault", STRING),
+                    ]
+                )
+            ),
+        )
+    ]
+)
+# The columns of REPORT that are the fields of FileCounts.
+_COUNTED = ("number", "sha256", "records", "rejected", "blank", "empty", "error")
+# A row has a staged file with its rows, or the counts of a landed file; `number` is that of the landed file, or of one in the partition.
+REPORT = pa.schema(
+    [
+        pa.field("number", INTEGER),
+        pa.field("staged_file", STRING),
+        pa.field("rows", BIGINT),
+        pa.field("sha256", STRING),
+        *(pa.field(name, BIGINT) for name in ("records", "rejected", "blank", "empty")),
+        pa.field("error", STRING),
+    ]
+)
 FLUSH_ROWS = 200_000
 FLUSH_BYTES = 256 << 20
 CHUNK_BYTES = 4 << 20
@@ -44,16 +82,17 @@ CHUNK_BYTES = 4 << 20
 class ReadRules:
     """How files are read."""
 
-    times: TimeRules
+    times: Mapping[str, TimeRules]  # per source
     max_document_bytes: int
     chunk_lines: int
+    secrets: SecretNames = SHIPPED_NAMES
 
 
 @dataclass(frozen=True)
-class FileAccount:
-    """What came of one landed file; the counts are None when it could not be read."""
+class FileCounts:
+    """The counts of one landed file; they are None when it could not be read."""
 
-    index: int  # place in the list of files that were to be read
+    number: int  # in the list of all files that are read
     sha256: str | None = None
     records: int | None = None
     rejected: int | None = None
@@ -73,77 +112,100 @@ class StagedFile:
 
 def read(
     engine: Engine, root: Path, files: Sequence[LandedFile], stage: Path, rules: ReadRules, task_bytes: int
-) -> tuple[list[FileAccount], list[StagedFile]]:
-    """Read these files into the stage; gives an account per file, in their order, and the staged files."""
-    tasks = _tasks(files, task_bytes)
-    if not tasks:
+) -> tuple[list[FileCounts], list[StagedFile]]:
+    """Read these files into the stage; gives the counts of each file, in their order, and the staged files."""
+    if not files:
         return [], []
     stage.mkdir(parents=True, exist_ok=True)
-    rows = workers.run(engine, len(tasks), _reader(root, files, tasks, stage, rules), ACCOUNT).to_pylist()
-    accounts = [FileAccount(**json.loads(row["body"])) for row in rows if row["kind"] == "file"]
-    staged = []
-    for row in rows:
-        if row["kind"] == "stage":
-            body = json.loads(row["body"])
-            staged.append(StagedFile(body["stage"], files[body["index"]].partition, body["rows"]))
-    return sorted(accounts, key=lambda account: account.index), sorted(staged, key=lambda file: file.stage)
+    read_files = engine.in_processes(_reader(root, stage, rules))
+    reports = _landed_files(engine, files, task_bytes).mapInArrow(read_files, spark_schema(REPORT)).toArrow()
+    return from_reports(reports, files)
+
+
+def from_reports(reports: pa.Table, files: Sequence[LandedFile]) -> tuple[list[FileCounts], list[StagedFile]]:
+    """The counts of each landed file, in the order of the files, and the staged files, from the reports of all tasks."""
+    is_staged = pc.is_valid(reports["staged_file"])
+    counts = [FileCounts(**row) for row in reports.filter(pc.invert(is_staged)).select(_COUNTED).to_pylist()]
+    staged = [StagedFile(row["staged_file"], files[row["number"]].partition, row["rows"]) for row in reports.filter(is_staged).to_pylist()]
+    return sorted(counts, key=lambda one: one.number), sorted(staged, key=lambda one: one.stage)
+
+
+def _landed_files(engine: Engine, files: Sequence[LandedFile], task_bytes: int) -> DataFrame:
+    """The landed files as rows of the schema TASK, each in a task of its own."""
+    groups = [([_row(number, files[number]) for number in numbers],) for numbers in _tasks(files, task_bytes)]
+    return file_tasks.spread_groups(engine, groups, TASK, len(groups))
 
 
 def _tasks(files: Sequence[LandedFile], task_bytes: int) -> list[list[int]]:
-    """Cut the files, in order of partition, into runs of about this many bytes, so that a task has few partitions to write."""
+    """Cut the files, in order of partition, into runs of about this many bytes, so that a task has few partitions to write.
+
+    The largest comes first, so that no task starts late and takes long.
+    """
     tasks: list[list[int]] = []
-    filled = task_bytes
-    for index in sorted(range(len(files)), key=lambda i: (files[i].partition, files[i].file)):
-        if filled >= task_bytes:
+    sizes: list[int] = []
+    for number in sorted(range(len(files)), key=lambda i: (files[i].partition, files[i].file)):
+        if not tasks or sizes[-1] >= task_bytes:
             tasks.append([])
-            filled = 0
-        tasks[-1].append(index)
+            sizes.append(0)
+        tasks[-1].append(number)
         # What is compressed grows to about ten times its size; a file costs something to open, too.
-        filled += files[index].size * (10 if files[index].file.endswith((".gz", ".bz2")) else 1) + 16_384
-    return tasks
+        sizes[-1] += files[number].size * (10 if files[number].file.endswith((".gz", ".bz2")) else 1) + 16_384
+    return [tasks[task] for task in sorted(range(len(tasks)), key=lambda task: -sizes[task])]
 
 
-def _reader(root: Path, files: Sequence[LandedFile], tasks: Sequence[Sequence[int]], stage: Path, rules: ReadRules) -> Work:
-    """The function that a worker runs: the number of a task in, accounts out."""
-    plan = [[(index, files[index]) for index in task] for task in tasks]
-
-    def read_task(number: int) -> Iterator[pa.RecordBatch]:
-        rows = [{"kind": kind, "body": json.dumps(body)} for kind, body in _read_task(root, plan[number], stage, rules)]
-        yield pa.RecordBatch.from_pylist(rows, schema=ACCOUNT)
-
-    return read_task
+def _row(number: int, file: LandedFile) -> tuple[Any, ...]:
+    partition = file.partition
+    values = (partition.source, partition.landing_date.isoformat(), file.landing_hour, file.file, file.size, file.modified, file.fault)
+    return number, *values
 
 
-def _read_task(root: Path, files: Sequence[tuple[int, LandedFile]], stage: Path, rules: ReadRules) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Read some files into the stage: an account per file, and a line per staged file."""
+def _landed_file(row: Mapping[str, Any]) -> LandedFile:
+    partition = Partition(dt.date.fromisoformat(row["landing_date"]), row["source"])
+    return LandedFile(partition, row["landing_hour"], row["file"], row["size"], row["modified"], row["fault"])
+
+
+def _reader(root: Path, stage: Path, rules: ReadRules) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+    """The function that reads the landed files of a task into the stage and reports on them."""
+
+    def read_files(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for task in batch.to_pylist():
+                files = [(row["number"], _landed_file(row)) for row in task["landed_files"]]
+                yield read_into_stage(root, files, stage, rules)
+
+    return read_files
+
+
+def read_into_stage(root: Path, files: Sequence[tuple[int, LandedFile]], stage: Path, rules: ReadRules) -> pa.RecordBatch:
+    """Read some numbered files into the stage; gives a report of the schema REPORT."""
     writer = _StageWriter(stage)
-    for index, file in files:
-        yield from writer.turn_to(index, file.partition)
-        account, staged = _read_file(root, index, file, writer, rules)
-        yield from staged
-        yield "file", asdict(account)
-    yield from writer.flush()
+    report: list[dict[str, Any]] = []
+    for number, file in files:
+        report += writer.turn_to(number, file.partition)
+        counts, staged = _read_file(root, number, file, writer, rules)
+        report += [*staged, asdict(counts)]
+    return pa.RecordBatch.from_pylist([*report, *writer.flush()], schema=REPORT)
 
 
 def _read_file(
-    root: Path, index: int, file: LandedFile, writer: _StageWriter, rules: ReadRules
-) -> tuple[FileAccount, list[tuple[str, dict[str, Any]]]]:
+    root: Path, number: int, file: LandedFile, writer: _StageWriter, rules: ReadRules
+) -> tuple[FileCounts, list[dict[str, Any]]]:
     source = SOURCES[file.partition.source]
-    place = Place(source.name, file.partition.landing_date, file.landing_hour, file.file)
+    location = FileLocation(source.name, file.partition.landing_date, file.landing_hour, file.file)
     digest = hashlib.sha256()
     total = Counts()
-    staged: list[tuple[str, dict[str, Any]]] = []
+    staged: list[dict[str, Any]] = []
     try:
-        lines = split_lines(landing.chunks(root, file, digest), rules.max_document_bytes)
+        lines = split_lines(zone.chunks(root, file, digest), rules.max_document_bytes)
         with _no_cyclic_gc():
             for chunk in _chunks(lines, rules):
-                for batch, counts in record_batches(source, chunk, place, rules.times):
+                for batch, counts in record_batches(source, chunk, location, rules.times[source.name], rules.secrets):
                     total += counts
                     staged += writer.add(batch)
     except UnreadableError as error:
-        # Rows of it that are staged already are left out by whoever reads the stage: this account names the file.
-        return FileAccount(index, error=str(error)), staged
-    return FileAccount(index, digest.hexdigest(), total.records, total.rejected, total.blank, total.empty), staged
+        # Readers of the stage leave out the rows of it that are staged already: this report names the file.
+        return FileCounts(number, error=str(error)), staged
+    return FileCounts(number, digest.hexdigest(), total.records, total.rejected, total.blank, total.empty), staged
 
 
 def _chunks(lines: Iterable[Line], rules: ReadRules) -> Iterator[list[Line]]:
@@ -162,7 +224,7 @@ def _chunks(lines: Iterable[Line], rules: ReadRules) -> Iterator[list[Line]]:
 
 @contextmanager
 def _no_cyclic_gc() -> Iterator[None]:
-    """Cyclic garbage collection walks every parsed document again and again, four times the cost of parsing; there are no cycles."""
+    """Garbage collection would walk every parsed document again and again, at four times the cost of parsing; there are no cycles."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -177,33 +239,33 @@ class _StageWriter:
 
     def __init__(self, stage: Path) -> None:
         self._stage = stage
-        self._index = -1
+        self._number = -1
         self._partition: Partition | None = None
         self._batches: list[pa.RecordBatch] = []
         self._rows = 0
         self._bytes = 0
 
-    def turn_to(self, index: int, partition: Partition) -> Iterator[tuple[str, dict[str, Any]]]:
+    def turn_to(self, number: int, partition: Partition) -> list[dict[str, Any]]:
         """Go on with another landed file; what was collected is written when the partition changes."""
-        if partition != self._partition:
-            yield from self.flush()
-        self._index, self._partition = index, partition
+        staged = self.flush() if partition != self._partition else []
+        self._number, self._partition = number, partition
+        return staged
 
-    def add(self, batch: pa.RecordBatch) -> list[tuple[str, dict[str, Any]]]:
+    def add(self, batch: pa.RecordBatch) -> list[dict[str, Any]]:
         """Collect a batch; what was collected is written when it is large."""
         if batch.num_rows:
             self._batches.append(batch)
             self._rows += batch.num_rows
             self._bytes += batch.nbytes
-        return list(self.flush()) if self._rows >= FLUSH_ROWS or self._bytes >= FLUSH_BYTES else []
+        return self.flush() if self._rows >= FLUSH_ROWS or self._bytes >= FLUSH_BYTES else []
 
-    def flush(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def flush(self) -> list[dict[str, Any]]:
         """Write what was collected."""
+        staged: list[dict[str, Any]] = []
         if self._rows:
             name = f"{uuid.uuid4()}.parquet"
             rows = pa.Table.from_batches(self._batches)
-            rows = rows.append_column("stage", pa.repeat(pa.scalar(name), rows.num_rows))
-            rows = rows.append_column("row", pa.array(range(rows.num_rows), pa.int32()))
             pq.write_table(rows, self._stage / name, compression="zstd", compression_level=1)
-            yield "stage", {"stage": name, "index": self._index, "rows": self._rows}
+            staged.append({"number": self._number, "staged_file": name, "rows": self._rows})
         self._batches, self._rows, self._bytes = [], 0, 0
+        return staged

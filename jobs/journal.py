@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from jobs.progress import Progress
+from jobs.console.progress import Progress
+from jobs.lake.table_changes import Change
+
+
+@dataclass
+class StepCounts:
+    """What a step read and wrote; None where that is not counted. The names are those of the columns of `runs`."""
+
+    files: int | None = None  # landed files
+    records: int | None = None  # in these
+    rows_in: int | None = None
+    rows_out: int | None = None
+    bytes: int | None = None
+
+    def wrote(self, changes: Iterable[Change]) -> None:
+        """Count the rows and bytes of the files that were added to tables."""
+        added = [file for change in changes for file in change.added]
+        self.rows_out, self.bytes = sum(file.rows for file in added), sum(file.size for file in added)
 
 
 class Journal:
@@ -22,17 +40,21 @@ class Journal:
         self._rows: list[dict[str, Any]] = []
 
     @contextmanager
-    def step(self, name: str, rows: int | None = None, size: int | None = None) -> Iterator[None]:
-        """Show a step while the block runs, and note it once it is done; `size` is in bytes."""
+    def step(self, name: str) -> Iterator[StepCounts]:
+        """Show a step while the block runs, and note it once it is done, with the counts that the block fills in."""
         started = dt.datetime.now(dt.UTC)
+        counts = StepCounts()
         with self._progress.step(name):
-            yield
-        self._rows.append(self._row(name, started) | {"rows": rows, "bytes": size})
+            yield counts
+        self._rows.append(self._row(name, started) | asdict(counts))
 
     @contextmanager
-    def last_step(self, name: str, *, failed: bool = False, sources: str | None = None) -> Iterator[list[dict[str, Any]]]:
+    def last_step(
+        self, name: str, *, failed: bool = False, sources: str | None = None, rules: Mapping[str, str] | None = None
+    ) -> Iterator[list[dict[str, Any]]]:
         """Show the step that publishes; gives all rows, this step's own last, since they are part of what is published."""
         row = self._row(name, dt.datetime.now(dt.UTC)) | {"status": "failed" if failed else "done", "sources": sources}
+        row["rules"] = sorted(rules.items()) if rules is not None else None
         with self._progress.step(name):
             yield [*self._rows, row]
 

@@ -3,36 +3,41 @@
     millrace maintain --lake lake
 
 Nights leave small files behind, most of all where a late event opens sessions of an earlier date. The small files of a
-partition become one, its rows in the table's order. What has outlived its retention goes: the bytes of refused records,
-the files that only old states of the lake refer to, the log of these states, pages, and the stage of failed runs.
+partition become one, its rows in the table's order. Files whose bounds in the log hide rows are described again. What has
+outlived its retention is deleted: the bytes of refused records, the files that only old states of the lake refer to, the log of
+these states, pages, and the stage of failed runs.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from jobs import report, workers
+from jobs.console.printing import table, tell
+from jobs.console.progress import Progress
+from jobs.engine import file_tasks, task_reports
+from jobs.engine.file_tasks import Batches, StoredFile
+from jobs.engine.spark_session import Engine
 from jobs.journal import Journal
-from jobs.lake import STAGING, Change, Lake, TableFile
-from jobs.printing import table, tell
-from jobs.progress import Progress
-from jobs.quality_gate import PAGES
-from jobs.session import Engine
+from jobs.lake import log_statistics, table_rows
+from jobs.lake.table_changes import Change, TableFile
+from jobs.lake.table_files import from_descriptions, write_partitioned
+from jobs.lake.tables import REPORTS, STAGING, Lake
+from jobs.quality.gate import PAGES
+from jobs.rebuild import repair
 from jobs.settings import Maintain, Settings
-from jobs.table_files import from_descriptions, write_partitioned
-from schemas.account import RUNS
+from schemas.bookkeeping import RUNS
 from schemas.catalog import TABLES
 from schemas.events import REJECTED_EVENTS
+from schemas.table import BOOLEAN, STRING, spark_schema
 
-if TYPE_CHECKING:
-    from jobs.session import Engine
+# A row of the frame of rewrites: the files that become one, each a StoredFile as JSON.
+_REWRITES = pa.schema([("stored_files", pa.list_(STRING)), ("without_raw", BOOLEAN)])
 
 
 @dataclass(frozen=True)
@@ -58,17 +63,34 @@ def run(settings: Settings, today: dt.date | None = None) -> int:
         before = {name: lake.files(name) for name in TABLES}
         with journal.step("vacuum"):
             freed = lake.vacuum(rules.history_days)
-        with journal.step("compact"):
+        with journal.step("compact") as counts:
             changes = compact(engine, lake, due(before, rules, today or dt.datetime.now(dt.UTC).date()), journal.run_id)
+            described = describe_again(lake, changes)
+            counts.rows_in = sum(file.rows for change in changes.values() for file in change.removed)
+            counts.wrote(changes.values())
         with journal.step("sweep"):
             swept = _sweep(lake.root, rules)
         if changes or any(freed.values()):
             with journal.last_step("publish") as rows:
                 lake.publish(changes, rows, journal.run_id)
-        lake.trim_logs()
+        lake.trim_logs(rules.history_days)
         after = {name: lake.files(name) for name in TABLES}
     _show(before, after, freed, swept)
+    if described:
+        tell(f"{described} {'file has' if described == 1 else 'files have'} new bounds in the log: the old ones hid rows from some readers")
     return 0
+
+
+def describe_again(lake: Lake, changes: dict[str, Change]) -> int:
+    """Add to the changes the files whose recorded bounds readers decode wrongly; gives how many these are."""
+    described = 0
+    for name in TABLES:
+        removed = {file.path for file in changes.get(name, Change()).removed}
+        wrong = [file for file in log_statistics.misdescribed(lake, name) if file.path not in removed]
+        if wrong:
+            changes.setdefault(name, Change(is_rearrangement=True)).redescribed += log_statistics.described_again(lake, name, wrong)
+        described += len(wrong)
+    return described
 
 
 def due(files: Mapping[str, Sequence[TableFile]], rules: Maintain, today: dt.date) -> list[Rewrite]:
@@ -106,17 +128,28 @@ def compact(engine: Engine, lake: Lake, rewrites: Sequence[Rewrite], run_id: str
 
 
 def _rewrite(engine: Engine, lake: Lake, rewrites: Sequence[Rewrite], folder: Path) -> pa.Table:
-    root = lake.root
+    stored = [[StoredFile.of_lake(lake.root, rewrite.table, file) for file in rewrite.files] for rewrite in rewrites]
+    groups = [([file.as_json() for file in files], rewrite.without_raw) for files, rewrite in zip(stored, rewrites, strict=True)]
+    tasks = min(len(groups), file_tasks.tasks_for([file for files in stored for file in files], to_write=True))
+    write_files = engine.in_processes(_writer(folder))
+    spread = file_tasks.spread_groups(engine, groups, _REWRITES, tasks)
+    return spread.mapInArrow(write_files, spark_schema(task_reports.REPORT)).toArrow()
 
-    def write(number: int) -> Iterator[pa.RecordBatch]:
-        rewrite = rewrites[number]
-        contract = TABLES[rewrite.table]
-        rows = pa.concat_tables([workers.read_whole(contract, root / rewrite.table, file) for file in rewrite.files])
-        if rewrite.without_raw:
-            rows = rows.set_column(rows.schema.get_field_index("raw"), "raw", pa.nulls(rows.num_rows, pa.binary()))
-        yield from workers.report(write_partitioned(contract, rows, folder / rewrite.table))
 
-    return workers.run(engine, len(rewrites), write)
+def _writer(folder: Path) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+    """The function that writes the files of each rewrite as one file, its rows in the table's order."""
+
+    def write_files(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for row in batch.to_pylist():
+                files = [StoredFile.of_json(text) for text in row["stored_files"]]
+                contract = TABLES[files[0].table]
+                rows = pa.concat_tables([table_rows.read_whole(contract, file.location, file.partition) for file in files])
+                if row["without_raw"]:
+                    rows = rows.set_column(rows.schema.get_field_index("raw"), "raw", pa.nulls(rows.num_rows, pa.binary()))
+                yield from task_reports.report(write_partitioned(contract, rows, folder / contract.name))
+
+    return write_files
 
 
 def _bins(files: Sequence[TableFile], target: int) -> list[list[TableFile]]:
@@ -140,7 +173,12 @@ def _sweep(root: Path, rules: Maintain) -> dict[str, int]:
     """Delete what has outlived its retention beside the tables; gives how many entries of each folder went."""
     now = dt.datetime.now(dt.UTC).timestamp()
     swept = {}
-    for folder, days in ((STAGING, rules.failed_runs_days), (PAGES, rules.pages_days), (report.FOLDER, rules.pages_days)):
+    for folder, days in (
+        (STAGING, rules.failed_runs_days),
+        (repair.MOVED, rules.failed_runs_days),
+        (PAGES, rules.pages_days),
+        (REPORTS, rules.pages_days),
+    ):
         old = [entry for entry in (root / folder).glob("*") if entry.stat().st_mtime < now - days * 86_400]
         for entry in old:
             if entry.is_dir():

@@ -10,27 +10,44 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from jobs import account, checks, deduplicate, history, ingest, metrics, quality_gate, sessions, survey, touched, workflows
+from jobs import (
+    affected_chains,
+    build_sessions,
+    build_workflows,
+    changed_partitions,
+    checks,
+    compute_metrics,
+    deduplicate,
+    file_audit,
+    ingest,
+)
+from jobs.changed_partitions import Survey
+from jobs.console.progress import Progress
+from jobs.engine.spark_session import Engine
 from jobs.errors import CheckFailedError, LandingError, UsageError
 from jobs.journal import Journal
-from jobs.lake import Change, Lake
-from jobs.landing import Partition, check_root
-from jobs.progress import Progress
-from jobs.quality_gate import Finding
-from jobs.rules import rulesets_of, session_rules, time_rules, workflow_rules
-from jobs.session import Engine
+from jobs.lake.new_state import NewState
+from jobs.lake.table_changes import Change
+from jobs.lake.tables import Lake
+from jobs.landing import unlisted
+from jobs.landing.zone import Partition, check_root
+from jobs.quality import baseline, gate, shrinkage
+from jobs.quality.gate import Finding
+from jobs.quality.shrinkage import is_of_shrinkage
+from jobs.rebuild import recorded_rules
+from jobs.rules import rulesets_of, secret_names, session_rules, time_rules, workflow_rules
 from jobs.settings import Settings
-from jobs.survey import Survey
-from schemas.account import FILES, QUALITY_RESULTS
-from transforms.sources import SOURCES
+from schemas.bookkeeping import FILES, QUALITY_RESULTS
+from transforms.sources.registry import SOURCES
+from transforms.times import shifted
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What one source landed and what became of it."""
+    """What one source landed on one date and what became of it."""
 
     files: int = 0
     records: int = 0
@@ -48,22 +65,34 @@ class Outcome:
     night: dt.date | None
     landed: int = 0  # files that were looked at
     published: bool = False
-    tallies: Mapping[str, Tally] = field(default_factory=dict)  # per source, of what was read
+    tallies: Mapping[Partition, Tally] = field(default_factory=dict)  # of what was read or dropped
     unreadable: Sequence[tuple[str, str]] = ()  # file and why
     failed: Sequence[Finding] = ()  # checks of severity warning that did not hold
     checks: int = 0
+    has_landed: bool = True  # whether the night itself has a landed file
+    missing: Sequence[str] = ()  # expected sources that did not land on the night
 
     @property
     def exit_code(self) -> int:
-        """0 done; 3 done, but some landed files could not be read."""
-        return 3 if self.unreadable else 0
+        """0 done; 3 done, but some landed files could not be read, or expected sources did not land."""
+        return 3 if self.unreadable or self.missing else 0
 
 
 class Run:
     """One run of the lake: its identity, its journal, and the steps in their order."""
 
-    def __init__(self, engine: Engine, lake: Lake, settings: Settings, command: str, progress: Progress, night: dt.date | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        lake: Lake,
+        settings: Settings,
+        command: str,
+        progress: Progress,
+        night: dt.date | None,
+        rules: Mapping[str, str],  # as recorded_rules gives them
+    ) -> None:
         self._engine = engine
+        self._rules = rules
         self.lake = lake
         self.settings = settings
         self.night = night
@@ -80,107 +109,166 @@ class Run:
         """The run's staging folder."""
         return self.lake.staging(self.run_id)
 
-    def execute(self, found: Survey, sources: Collection[str], *, from_nothing: bool = False) -> Outcome:
+    def execute(
+        self, found: Survey, sources: Collection[str], *, from_nothing: Collection[str] = (), accept_shrunk: bool = False
+    ) -> Outcome:
         """Read what the survey found and publish the tables that follow from it.
 
+        The steps in `from_nothing`, of rebuild_scope.DERIVED, build their tables from all events, not from what has changed.
+        With `accept_shrunk`, a partition that has lost most of its records is a warning.
         Raises CheckFailedError when a critical check fails: then only `runs` and `quality_results` are written.
         """
-        if not found.replaced:
+        if not found.replaced and not from_nothing:
             return self._nothing_new(found, sources)
         self._engine.warm_up()
-        quality_gate.warm_up()
+        gate.warm_up()
         rulesets = rulesets_of(self.settings, sources)
-        accounts, staged = self._read(found)
-        unreadable = frozenset(file.file for file, told in zip(found.files, accounts, strict=True) if told.error is not None)
+        file_counts, staged = self._read(found)
+        unreadable = frozenset(file.file for file, of_file in zip(found.files, file_counts, strict=True) if of_file.error is not None)
         records = deduplicate.Inputs(
             self.lake, self.folder, self.run_id, self.settings.deduplication.window_days, found.replaced, staged, unreadable
         )
-        with self._journal.step("deduplicate"):
-            judged = deduplicate.find_copies(self._engine, records)
-        with self._journal.step("write"):
-            settled = deduplicate.write(self._engine, records, judged)
-        changes: dict[str, Change] = dict(settled.changes)
-        with self._journal.step("account"):
-            told_of = account.Inputs(self.lake, self.folder, self.run_id, rulesets, found.replaced)
-            changes[FILES.name] = account.write(told_of, found.files, accounts, settled.counts, settled.moved)
-        change = touched.Changed(self.lake, self.folder, self.run_id, changes["events"], self.settings.spark.key_tasks, from_nothing)
-        with self._journal.step("sessions"):
-            changes |= sessions.rebuild(self._engine, change, session_rules(self.settings))
-        with self._journal.step("workflows"):
-            changes |= workflows.rebuild(self._engine, change, workflow_rules(self.settings))
-        landed = found.replaced | {partition for partition, _ in settled.moved}
-        state = metrics.NewState(self.lake, self.folder, changes)
-        with self._journal.step("metrics"):
-            changes["daily_metrics"] = metrics.compute(self._engine, state, landed, self.run_id, from_nothing=from_nothing)
-        findings = self._check(state, landed, changes, sources)
+        with self._journal.step("deduplicate") as counts:
+            counts.rows_in = sum(file.rows for file in staged)
+            repeats = deduplicate.find_repeats(self._engine, records)
+        with self._journal.step("write") as counts:
+            deduplicated = deduplicate.write(self._engine, records, repeats)
+            counts.rows_in = sum(file.rows for file in staged)
+            counts.wrote(deduplicated.changes.values())
+        changes: dict[str, Change] = dict(deduplicated.changes)
+        with self._journal.step("account") as counts:
+            audit_inputs = file_audit.Inputs(self.lake, self.folder, self.run_id, rulesets, found.replaced)
+            changes[FILES.name] = file_audit.write(audit_inputs, found.files, file_counts, deduplicated.counts, deduplicated.moved)
+            counts.wrote([changes[FILES.name]])
+        change = affected_chains.ChangedEvents(self.lake, self.folder, self.run_id, changes["events"], self.settings.spark.key_tasks)
+        with self._journal.step("sessions") as counts:
+            events = replace(change, from_nothing="sessions" in from_nothing)
+            built = build_sessions.rebuild(self._engine, events, session_rules(self.settings))
+            counts.rows_in = events.rows_in(SOURCES)
+            counts.wrote(built.values())
+            changes |= built
+        with self._journal.step("workflows") as counts:
+            events = replace(change, from_nothing="workflows" in from_nothing)
+            built = build_workflows.rebuild(self._engine, events, workflow_rules(self.settings))
+            counts.rows_in = events.rows_in(build_workflows.WITH_WORKFLOWS)
+            counts.wrote(built.values())
+            changes |= built
+        landed = found.replaced | {partition for partition, _ in deduplicated.moved}
+        state = NewState(self.lake, self.folder, changes)
+        with self._journal.step("metrics") as counts:
+            of_all_dates = "metrics" in from_nothing
+            dates = landed | changed_partitions.partitions(self.lake, SOURCES) if of_all_dates else landed
+            changes["daily_metrics"] = compute_metrics.compute(self._engine, state, dates, self.run_id, from_nothing=of_all_dates)
+            counts.wrote([changes["daily_metrics"]])
+        shrinkages = shrinkage.findings(
+            state,
+            {file.partition for file in found.files},
+            self.settings.quality,
+            accepted=accept_shrunk,
+            unreadable=[file for file in found.files if file.file in unreadable],
+        )
+        findings = self._check(state, landed, changes, sources, list(shrinkages))
         self._publish(changes, sources)
         return Outcome(
             self.run_id,
             self.night,
             found.landed,
             True,
-            _tallies(found, accounts, settled.counts),
-            sorted((file.file, told.error or "") for file, told in zip(found.files, accounts, strict=True) if told.error is not None),
+            tallies(found, file_counts, deduplicated.counts),
+            sorted(
+                (file.file, of_file.error or "")
+                for file, of_file in zip(found.files, file_counts, strict=True)
+                if of_file.error is not None
+            ),
             [finding for finding in findings if not finding.passed],
             len(findings),
+            self.night is None or self.night in found.dates,
+            self._missing(state, sources),
         )
 
-    def _read(self, found: Survey) -> tuple[list[ingest.FileAccount], list[ingest.StagedFile]]:
+    def _missing(self, state: NewState, sources: Collection[str]) -> list[str]:
+        return baseline.missing_sources(state, sources, self.settings.quality, self.night) if self.night is not None else []
+
+    def _read(self, found: Survey) -> tuple[list[ingest.FileCounts], list[ingest.StagedFile]]:
         rules = self.settings.ingest
-        read_rules = ingest.ReadRules(time_rules(self.settings), rules.max_document_bytes, rules.chunk_lines)
+        times = {source: time_rules(self.settings, source) for source in SOURCES}
+        read_rules = ingest.ReadRules(times, rules.max_document_bytes, rules.chunk_lines, secret_names(self.settings))
         size = sum(file.size for file in found.files)
-        with self._journal.step("ingest", rows=len(found.files), size=size):
+        with self._journal.step("ingest") as counts:
             task_bytes = max(rules.task_bytes_minimum, min(rules.task_bytes_maximum, size // rules.tasks))
-            return ingest.read(self._engine, self.settings.paths.landing, found.files, self.folder / "_records", read_rules, task_bytes)
+            file_counts, staged = ingest.read(
+                self._engine, self.settings.paths.landing, found.files, self.folder / "_records", read_rules, task_bytes
+            )
+            counts.files, counts.records, counts.bytes = len(found.files), sum(of_file.records or 0 for of_file in file_counts), size
+            counts.rows_out = sum(file.rows for file in staged)
+            return file_counts, staged
 
     def _nothing_new(self, found: Survey, sources: Collection[str]) -> Outcome:
-        """A run that has nothing to read. A night without a file is still held against its past: every source may have stopped."""
+        """A run that has nothing to of_file. A night without a file is still held against its past: every source may have stopped."""
         changes: dict[str, Change] = {}
         findings: list[Finding] = []
         night = self.night
-        if night is not None and night not in {partition.landing_date for partition in survey.partitions(self.lake, sources)}:
-            state = metrics.NewState(self.lake, self.folder, changes)
-            observed = list(history.findings(state, sources, self.settings.quality, night))
-            findings = self._judge(lambda: observed, night, changes, sources) if observed else []
+        if night is not None and night not in {partition.landing_date for partition in changed_partitions.partitions(self.lake, sources)}:
+            state = NewState(self.lake, self.folder, changes)
+            observed = list(baseline.findings(state, sources, self.settings.quality, night))
+            findings = self._validate(lambda: observed, night, changes, sources) if observed else []
         self._publish(changes, sources)
         failed = [finding for finding in findings if not finding.passed]
-        return Outcome(self.run_id, night, found.landed, failed=failed, checks=len(findings))
+        return Outcome(
+            self.run_id,
+            night,
+            found.landed,
+            failed=failed,
+            checks=len(findings),
+            has_landed=night is None or night in found.dates,
+            missing=self._missing(NewState(self.lake, self.folder, {}), sources),
+        )
 
     def _check(
-        self, state: metrics.NewState, landed: Collection[Partition], changes: dict[str, Change], sources: Collection[str]
+        self,
+        state: NewState,
+        landed: Collection[Partition],
+        changes: dict[str, Change],
+        sources: Collection[str],
+        shrinkages: Sequence[Finding],
     ) -> list[Finding]:
         night = self.night or max(partition.landing_date for partition in landed)
-        asked = self.settings.quality
-        return self._judge(lambda: checks.observe(self._engine, state, landed, asked, night, sources), night, changes, sources)
+        quality = self.settings.quality
+        return self._validate(
+            lambda: [*checks.observe(self._engine, state, landed, quality, night, sources), *shrinkages], night, changes, sources
+        )
 
-    def _judge(
+    def _validate(
         self, observe: Callable[[], list[Finding]], night: dt.date, changes: dict[str, Change], sources: Collection[str]
     ) -> list[Finding]:
-        with self._journal.step("checks"):
+        with self._journal.step("checks") as counts:
             observed = observe()
-            pages = quality_gate.pages_of(self.lake.root, night) if self.settings.quality.pages else None
-            findings = quality_gate.judge(observed, self.run_id, pages)
+            pages = gate.pages_of(self.lake.root, night) if self.settings.quality.pages else None
+            findings = gate.validate(observed, self.run_id, pages)
             results = checks.results(findings, self.folder, self.run_id, night)
+            counts.wrote([results])
         critical = [finding for finding in findings if not finding.passed and finding.severity == "critical"]
         if critical:
             self._publish({QUALITY_RESULTS.name: results}, sources, failed=True)
             first = critical[0]
             more = f" and {len(critical) - 1} more" if len(critical) > 1 else ""
+            remedy = "; if the loss is meant, call with --accept-shrunk" if all(map(is_of_shrinkage, critical)) else ""
             raise CheckFailedError(
                 f"nothing was published: {first.table}: {first.label} does not hold"
                 f" ({first.observed:g} found, allowed is {first.threshold}){more};"
-                f" see `millrace quality --lake {self.lake.root} --date {night}` and the staged tables in {self.folder}"
+                f" see `millrace quality --lake {self.lake.root} --date {night}` and the staged tables in {self.folder}{remedy}"
             )
         changes[QUALITY_RESULTS.name] = results
         return findings
 
     def _publish(self, changes: Mapping[str, Change], sources: Collection[str], *, failed: bool = False) -> None:
         limited = None if set(sources) == set(SOURCES) else ",".join(sorted(sources))
-        with self._journal.last_step(survey.NIGHT_DONE, failed=failed, sources=limited) as rows:
+        rules = None if failed else self._rules
+        with self._journal.last_step(changed_partitions.NIGHT_DONE, failed=failed, sources=limited, rules=rules) as rows:
             self.lake.publish(changes, rows, self.run_id, keep_staging=failed)
         # They are written while tables are published, and are no part of what counts.
-        if why := quality_gate.pages_written():
-            self._progress.say(f"Great Expectations' pages could not be written ({why}): quality_results has the same checks")
+        if why := gate.pages_written():
+            self._progress.say(f"the pages of the checks could not be written ({why}): quality_results has the same checks")
 
 
 def run_night(
@@ -190,25 +278,32 @@ def run_night(
     *,
     sources: Collection[str] = tuple(SOURCES),
     accept_empty: bool = False,
+    accept_shrunk: bool = False,
     command: str = "run",
     progress: Progress | None = None,
 ) -> Outcome:
     """Run the night of a date, with late files of the nights before it that have been run.
 
-    Raises LandingError when there is no landing folder, or when a night that has rows has no file left;
-    CheckFailedError when a critical check fails; LakeError and LakeBusyError when the lake cannot be written.
+    Raises LandingError when there is no landing folder, or when a source and date, on any night, has rows and no file left;
+    RulesChangedError when the lake was built by other rules; CheckFailedError when a critical check fails;
+    LakeError and LakeBusyError when the lake cannot be written.
     """
     progress = progress or Progress()
     progress.begin(night.isoformat())
     check_sources(sources)
     check_root(settings.paths.landing)
     with Lake.writing(settings.paths.lake, f"millrace {command}") as lake:
+        rules = recorded_rules.for_run(lake, settings)
         with progress.step("survey"):
-            before = {night - dt.timedelta(days=days) for days in range(1, settings.ingest.nights_back + 1)}
-            nights = {night} | (before & survey.nights_run(lake))
-            refuse_emptied(survey.emptied(lake, settings.paths.landing, nights, SOURCES), accept_empty=accept_empty)
-            found = survey.of_nights(lake, settings.paths.landing, nights, sources, rulesets_of(settings, sources))
-        return Run(engine, lake, settings, command, progress, night).execute(found, sources)
+            first = shifted(night, -settings.ingest.nights_back)
+            nights = {night} | {before for before in changed_partitions.nights_run(lake) if first <= before < night}
+            guarded = nights | _guarded_dates(lake, night, settings.ingest.landing_days)
+            empty = [one for one in changed_partitions.without_files(lake, settings.paths.landing, sources) if one.landing_date in guarded]
+            if empty and not accept_empty:
+                raise LandingError(_no_file_left(empty))
+            found = changed_partitions.of_nights(lake, settings.paths.landing, nights, sources, rulesets_of(settings, sources), empty)
+            unlisted.check(lake, found.files)
+        return Run(engine, lake, settings, command, progress, night, rules).execute(found, sources, accept_shrunk=accept_shrunk)
 
 
 def check_sources(sources: Collection[str]) -> None:
@@ -218,32 +313,41 @@ def check_sources(sources: Collection[str]) -> None:
             raise UsageError(f"no source is called {source!r}: --source takes {', '.join(sorted(SOURCES))}")
 
 
-def refuse_emptied(nights: Sequence[dt.date], *, accept_empty: bool) -> None:
-    """Raises LandingError when nights have lost all their files and nobody said that this is meant."""
-    if nights and not accept_empty:
-        raise LandingError(
-            f"the night of {nights[0]} has rows in the lake but no landed file is left:"
-            " land its files again, or call with --accept-empty to drop its rows"
-        )
+def _no_file_left(partitions: Sequence[Partition]) -> str:
+    return (
+        f"{changed_partitions.without_files_line(partitions)}: land the files again, or call with --accept-empty to drop the rows;"
+        " where landed files are deleted after some days, set ingest.landing_days to keep them"
+    )
 
 
-def _tallies(found: Survey, accounts: Sequence[ingest.FileAccount], counts: Mapping[str, Mapping[str, int]]) -> dict[str, Tally]:
-    tallies: dict[str, Tally] = {}
-    for file, told in zip(found.files, accounts, strict=True):
-        so_far = tallies.get(file.partition.source, Tally())
+def _guarded_dates(lake: Lake, night: dt.date, landing_days: int | None) -> set[dt.date]:
+    """The dates in the lake whose landed files should still be there."""
+    dates = {partition.landing_date for partition in changed_partitions.partitions(lake, SOURCES)}
+    newest = max(dates | {night})
+    return {date for date in dates if landing_days is None or (newest - date).days <= landing_days}
+
+
+def tallies(found: Survey, file_counts: Sequence[ingest.FileCounts], counts: Mapping[str, Mapping[str, int]]) -> dict[Partition, Tally]:
+    """Per partition that was read, or whose rows were dropped: its files and what became of their records."""
+    totals = {partition: Tally() for partition in sorted(found.replaced)}
+    for file, of_file in zip(found.files, file_counts, strict=True):
+        total = totals.get(file.partition, Tally())
         kinds = {kind: counts.get(kind, {}).get(file.file, 0) for kind in ("accepted", "duplicates", "rejected")}
-        tallies[file.partition.source] = Tally(
-            so_far.files + 1,
-            so_far.records + (told.records or 0),
-            so_far.accepted + kinds["accepted"],
-            so_far.duplicates + kinds["duplicates"],
-            so_far.rejected + kinds["rejected"],
-            so_far.unreadable + (told.error is not None),
+        totals[file.partition] = Tally(
+            total.files + 1,
+            total.records + (of_file.records or 0),
+            total.accepted + kinds["accepted"],
+            total.duplicates + kinds["duplicates"],
+            total.rejected + kinds["rejected"],
+            total.unreadable + (of_file.error is not None),
         )
-    return dict(sorted(tallies.items()))
+    return totals
 
 
 if __name__ == "__main__":
-    from jobs.cli import main
+    import importlib
+    import sys
 
-    main(["run"])
+    # Imported by name, because the commands import this module.
+    sys.argv.insert(1, "run")
+    importlib.import_module("jobs.commands.program").program()

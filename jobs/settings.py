@@ -1,63 +1,153 @@
-"""Settings: `conf/base.yaml`, an environment over it, and what the call itself says."""
+"""The settings of a run: their keys, types and bounds. `conf/base.yaml` explains each key and has its default."""
 
 from __future__ import annotations
 
-import importlib.resources
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from jobs import settings_files
+from jobs.console.home import at_home
 from jobs.errors import SettingsError
 from schemas.events import EVENTS
 
-ENVIRONMENTS = ("local", "spark", "cluster")
+_SourceSection = TypeVar("_SourceSection")
 
 
 class Section(BaseModel):
-    """A part of the configuration: every key is known, none changes after it is read."""
+    """A part of the configuration. It refuses unknown keys, and its values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Paths(Section):
-    """Where files land and where the tables are."""
+    """The landing zone and the lake."""
 
     landing: Path
     lake: Path
+
+    @field_validator("landing", "lake")
+    @classmethod
+    def _is_a_path(cls, path: Path) -> Path:
+        if "\0" in str(path):
+            raise PydanticCustomError("path", "a path cannot hold a NUL character")
+        return at_home(path)
 
 
 class Ingest(Section):
     """How landed files are read."""
 
     nights_back: int = Field(ge=0)
+    landing_days: int | None = Field(ge=0)
     max_document_bytes: int = Field(gt=0)
     chunk_lines: int = Field(gt=0)
     tasks: int = Field(gt=0)
     task_bytes_minimum: int = Field(gt=0)
     task_bytes_maximum: int = Field(gt=0)
 
+    @field_validator("landing_days")
+    @classmethod
+    def _covers_the_nights_back(cls, landing_days: int | None, known: ValidationInfo) -> int | None:
+        if landing_days is not None and landing_days <= known.data.get("nights_back", 0):
+            raise PydanticCustomError("landing_days", "landing_days must be larger than nights_back")
+        return landing_days
 
-class Time(Section):
-    """Which times are plausible."""
+
+def _with_complete_sources(section: type[Section], given: Any) -> Any:
+    """The keys of a section, with those that the part of a source lacks added to it from the section itself."""
+    if not isinstance(given, dict) or not isinstance(given.get("sources"), dict):
+        return given
+    common = {key: given[key] for key in section.model_fields if key in given}
+    sources = {name: settings_files.overridden(common, own) if isinstance(own, dict) else own for name, own in given["sources"].items()}
+    return given | {"sources": sources}
+
+
+def _known_sources(sources: dict[str, _SourceSection]) -> dict[str, _SourceSection]:
+    # Imported here because the import takes a while, and most configurations name no source.
+    from transforms.sources.registry import SOURCES
+
+    for name in sources:
+        if name not in SOURCES:
+            raise PydanticCustomError(
+                "source", "no source is called {name}, there are {known}", {"name": name, "known": ", ".join(sorted(SOURCES))}
+            )
+    return sources
+
+
+class SourceTime(Section):
+    """Bounds of the times of a source's events: which are plausible, and which are late."""
 
     client_past_days: int = Field(ge=0)
     client_future_hours: int = Field(ge=0)
     late_after_hours: int = Field(ge=0)
 
 
+class Time(SourceTime):
+    """The bounds for all sources, and those of sources that differ."""
+
+    sources: dict[str, SourceTime]
+
+    def of(self, source: str) -> SourceTime:
+        """The bounds of this source's times."""
+        return self.sources.get(source, self)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_sources(cls, given: Any) -> Any:
+        return _with_complete_sources(SourceTime, given)
+
+    @field_validator("sources")
+    @classmethod
+    def _are_known(cls, sources: dict[str, SourceTime]) -> dict[str, SourceTime]:
+        return _known_sources(sources)
+
+
+class Secrets(Section):
+    """Names of fields that are dropped."""
+
+    names: tuple[str, ...]
+    additional: tuple[str, ...]
+
+    @field_validator("names")
+    @classmethod
+    def _none_is_missing(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        from transforms.ingest.secrets import SHIPPED, normalised
+
+        missing = sorted(SHIPPED - set(map(normalised, names)))
+        if missing:
+            raise PydanticCustomError("names", "shipped names cannot be removed, {missing} is missing", {"missing": missing[0]})
+        return names
+
+    @field_validator("additional")
+    @classmethod
+    def _can_be_dropped(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names:
+            return names
+        # Imported here because the import takes a while, and most configurations add no name.
+        from transforms.documents.validation import required_fields
+        from transforms.ingest.secrets import normalised
+        from transforms.sources.registry import SOURCES
+
+        required = {normalised(field) for source in SOURCES.values() for file in source.schema_files for field in required_fields(file)}
+        for name in names:
+            if not normalised(name):
+                raise PydanticCustomError("name", "a name has letters or digits")
+            if normalised(name) in required:
+                raise PydanticCustomError("name", "the formats require the field {name}, which cannot be dropped", {"name": name})
+        return names
+
+
 class Deduplication(Section):
-    """How far back a copy is looked for."""
+    """For how many landing days a record with the same id counts as a copy."""
 
     window_days: int = Field(ge=0)
 
 
 class Sessions(Section):
-    """What holds a session together and what counts as time."""
+    """The numbers in the rules of sessions (docs/rules/sessions.md)."""
 
     keyed_silence_hours: float = Field(gt=0)
     derived_silence_minutes: float = Field(gt=0)
@@ -67,7 +157,10 @@ class Sessions(Section):
 
 
 class Workflows(Section):
-    """What holds a workflow together and what counts as time. Other numbers than these make other summaries than Sunbird's own."""
+    """The numbers in the rules of workflow summaries (docs/rules/workflows.md).
+
+    With other numbers than the defaults, the summaries differ from Sunbird's own.
+    """
 
     idle_seconds: float = Field(gt=0)
     break_minutes: float = Field(gt=0)
@@ -75,26 +168,32 @@ class Workflows(Section):
 
 
 class Bound(Section):
-    """What a number may be, and what happens when it is not; with neither end, it is not asked for."""
+    """The bounds of an observed number, and the severity of the check. A check without bounds is off."""
 
     minimum: float | None = None
     maximum: float | None = None
     severity: Literal["critical", "warning"] = "warning"
 
     @property
-    def is_asked(self) -> bool:
-        """Whether there is anything to keep to."""
+    def is_set(self) -> bool:
+        """Whether there is a bound, so that the check is on."""
         return self.minimum is not None or self.maximum is not None
 
 
 class HourBound(Bound):
-    """What the records of an hour may be, and how many hours may be otherwise."""
+    """The bounds of the records of an hour, as a share of the usual number, and how many hours may be outside of them."""
 
     hours: int = Field(ge=0)
 
 
+class FileBound(Bound):
+    """The bounds of a share of a file's events, for files with at least `events_minimum` events."""
+
+    events_minimum: int = Field(ge=1)
+
+
 class NullRates(Section):
-    """Columns of `events` that should not lose their values, and by how much the share of nulls may rise."""
+    """Columns of `events` whose share of nulls is checked, and by how much that share may rise."""
 
     columns: tuple[str, ...]
     rise: float = Field(ge=0, le=1)
@@ -109,8 +208,15 @@ class NullRates(Section):
         return columns
 
 
+class Shrinkage(Section):
+    """The share of its accepted records that a partition must keep when it is read again; null: no check."""
+
+    critical: float | None = Field(ge=0, le=1)
+    warning: float | None = Field(ge=0, le=1)
+
+
 class Past(Section):
-    """Which nights a night is compared with."""
+    """The earlier nights with which a night is compared."""
 
     weeks: int = Field(ge=0)
     weekdays_minimum: int = Field(ge=1)
@@ -120,14 +226,19 @@ class Past(Section):
 
 
 class SourceQuality(Section):
-    """What a night of a source is asked for."""
+    """Quality thresholds of one source."""
 
-    # against bounds
+    # compared with bounds
     acceptance_rate: Bound
     duplicate_rate: Bound
     late_rate: Bound
+    time_replaced: FileBound
     reported_mismatch_rate: Bound
-    # against its own past
+    # compared with the former content of the same partition
+    shrinkage: Shrinkage
+    # whether the source lands irregularly, so that a night without files is no finding
+    irregular: bool
+    # compared with earlier nights
     past: Past
     landed_files: Bound
     missing_hours: Bound
@@ -138,41 +249,28 @@ class SourceQuality(Section):
 
 
 class Quality(SourceQuality):
-    """What a night is asked for, of every source and of those that are asked for something else."""
+    """Quality thresholds for all sources, and those of sources that differ."""
 
     pages: bool
     sources: dict[str, SourceQuality]
 
     def of(self, source: str) -> SourceQuality:
-        """What a night of this source is asked for."""
+        """The thresholds of this source."""
         return self.sources.get(source, self)
 
     @model_validator(mode="before")
     @classmethod
-    def _over_the_defaults(cls, given: Any) -> Any:
-        """A source's section says only what differs."""
-        if not isinstance(given, dict) or not isinstance(given.get("sources"), dict):
-            return given
-        common = {key: given[key] for key in SourceQuality.model_fields if key in given}
-        sources = {name: _over(common, own) if isinstance(own, dict) else own for name, own in given["sources"].items()}
-        return given | {"sources": sources}
+    def _complete_sources(cls, given: Any) -> Any:
+        return _with_complete_sources(SourceQuality, given)
 
     @field_validator("sources")
     @classmethod
     def _are_known(cls, sources: dict[str, SourceQuality]) -> dict[str, SourceQuality]:
-        # Imports every source's mapping: only who names a source pays.
-        from transforms.sources import SOURCES
-
-        for name in sources:
-            if name not in SOURCES:
-                raise PydanticCustomError(
-                    "source", "no source is called {name}, there are {known}", {"name": name, "known": ", ".join(sorted(SOURCES))}
-                )
-        return sources
+        return _known_sources(sources)
 
 
 class Maintain(Section):
-    """What is kept for how long, and how large files should be."""
+    """How long history, raw records, staging folders and pages are kept, and how large files should be."""
 
     # States of the lake that are younger than a week can always be read.
     history_days: int = Field(ge=7)
@@ -183,7 +281,7 @@ class Maintain(Section):
 
 
 class Spark(Section):
-    """The Spark session; a null master is left to spark-submit."""
+    """The Spark session. With a null master, spark-submit sets it."""
 
     master: str | None
     driver_memory: str
@@ -193,7 +291,7 @@ class Spark(Section):
 
 
 class Sail(Section):
-    """The Sail session; without a number of processes, one for every processor."""
+    """The Sail session. With null `processes`, there is one per processor."""
 
     processes: int | None = Field(gt=0)
     options: dict[str, str | int | float | bool]
@@ -206,6 +304,7 @@ class Settings(Section):
     paths: Paths
     ingest: Ingest
     time: Time
+    secrets: Secrets
     deduplication: Deduplication
     sessions: Sessions
     workflows: Workflows
@@ -225,50 +324,14 @@ class Settings(Section):
 
 
 def load(environment: str = "local", file: Path | None = None) -> Settings:
-    """Read the settings of an environment, or of a file, over the defaults.
+    """The settings of `conf/base.yaml`, overridden by those of `file`, or of the environment if `file` is None.
 
-    Raises SettingsError when a file cannot be read or a key or value is wrong.
+    Raises SettingsError when a file cannot be read, a key is unknown or a value is wrong.
     """
-    folder = importlib.resources.files("conf")
-    layers = [_parsed("base.yaml", (folder / "base.yaml").read_text())]
-    if file is not None:
-        try:
-            layers.append(_parsed(str(file), file.read_text()))
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"the configuration {file} cannot be read ({_why(error)}): give --conf a YAML file") from None
-    elif environment in ENVIRONMENTS:
-        layers.append(_parsed(f"{environment}.yaml", (folder / f"{environment}.yaml").read_text()))
-    else:
-        raise SettingsError(f"no environment is called {environment!r}: --env takes {', '.join(ENVIRONMENTS)}")
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        merged = _over(merged, layer)
     try:
-        return Settings.model_validate(merged)
+        return Settings.model_validate(settings_files.read(environment, file))
     except ValidationError as error:
         raise SettingsError(_one_line(error, file)) from None
-
-
-def _parsed(name: str, text: str) -> dict[str, Any]:
-    try:
-        parsed = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise SettingsError(f"the configuration {name} is no YAML{where}: mend it") from None
-    if parsed is None:
-        return {}
-    if not isinstance(parsed, dict):
-        raise SettingsError(f"the configuration {name} is no mapping of keys: see conf/base.yaml")
-    return parsed
-
-
-def _over(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in layer.items():
-        below = merged.get(key)
-        merged[key] = _over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return merged
 
 
 def _one_line(error: ValidationError, file: Path | None) -> str:
@@ -278,7 +341,3 @@ def _one_line(error: ValidationError, file: Path | None) -> str:
     if first["type"] == "extra_forbidden":
         return f"{where} has the unknown key {key}: conf/base.yaml lists the keys"
     return f"{where}: {key} is wrong ({first['msg'].lower()}): see conf/base.yaml"
-
-
-def _why(error: Exception) -> str:
-    return error.strerror or "" if isinstance(error, OSError) else "it is no text"

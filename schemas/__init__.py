@@ -1,1 +1,1 @@
-"""What the tables and the four formats must look like: the contracts that everything else is derived from."""
+"""The contracts of the tables, and the JSON Schemas of the four formats."""

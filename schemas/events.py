@@ -1,4 +1,4 @@
-"""The tables that hold what landed, record by record: `events`, `duplicate_events`, `rejected_events`."""
+"""The contracts of the tables with one row per landed record: `events`, `duplicate_events`, `rejected_events`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from schemas.table import (
     TIMESTAMP,
     Check,
     Column,
+    Expectation,
     Table,
     array_of,
     column,
+    ordered,
     struct_of,
 )
 
@@ -61,12 +63,12 @@ REPORTED = struct_of(
     eventssummary=EVENTS_SUMMARY,
     pagesummary=PAGE_SUMMARY,
 )
-# What the session rules read of one event, worked out once by the module of its source, so that the rules
-# themselves know no source. An event whose `key` is null belongs to no session.
+# The fields of an event that the rules of sessions (docs/rules/sessions.md) read. The mapping of its source computes them, so the
+# rules do not depend on the source. An event whose `key` is null belongs to no session.
 SESSION_INPUT = struct_of(
     key=STRING,  # the session key: canonical JSON of the list of its fields
     kind=STRING,  # one of SESSION_KINDS
-    user=BOOLEAN,  # carries time and makes a session
+    user=BOOLEAN,  # a user event: time after it counts, and a chain with one is a session
     pauses=BOOLEAN,  # the gap directly after it counts 0
     expects_end=BOOLEAN,  # sessions of this key are expected to close with an event of type end
     page_type=STRING,
@@ -79,15 +81,16 @@ SESSION_INPUT = struct_of(
     currency=STRING,  # ISO 4217, of a transaction
     variable_key=STRING,
     variable_value=STRING,
-    reported=REPORTED,  # what the client's own summary says
-    reported_rank=INTEGER,  # which summaries come first: 0 session, 1 app, 2 any
+    reported=REPORTED,  # the numbers of the client's own summary
+    reported_rank=INTEGER,  # the type of the summary, best first: 0 session, 1 app, 2 any other
 )
-# The same as `events` holds it: lists of structs that are nearly always null take Spark longer to read than all else.
+# The same fields as stored in `events`. `reported` is JSON there, because Spark reads lists of structs slowly, even null ones.
 STORED_SESSION_INPUT = struct_of(**{part.name: STRING if part.name == "reported" else part.type for part in SESSION_INPUT})
 
-# What the rules of workflow summaries read of one event, beside its columns: null where it is no part of any.
+# The fields of an event that the rules of workflow summaries (docs/rules/workflows.md) read, in addition to its columns. Null for an
+# event that is in no workflow.
 WORKFLOW_INPUT = struct_of(
-    key=STRING,  # the group: canonical JSON of did, channel, pdata_id, and where there is no did of the UTC day
+    key=STRING,  # the group: canonical JSON of did, channel and pdata_id, and without a did also of the UTC day
     ets=BIGINT,  # when it happened, as the client sent it, epoch ms
     uid=STRING,  # the actor
     object_id=STRING,
@@ -106,6 +109,10 @@ LANDING: tuple[Column, ...] = (
 )
 RUN_ID = column("run_id", STRING, "run that wrote the row: see runs", required=True)
 
+_FLAGS = (
+    "what is doubtful about the row, sorted: late (landed too long after event_time), time_replaced (client_time is implausible or not"
+    " representable, event_time is received_time), value_out_of_sums (value is 10^18 or more); and flags of the source"
+)
 _EVENT_COLUMNS: tuple[Column, ...] = (
     # what
     column("source", STRING, "which of the landed formats", required=True),
@@ -138,9 +145,11 @@ _EVENT_COLUMNS: tuple[Column, ...] = (
     column("value", DOUBLE, "the event's own number: a score, a rating, an amount, a measured value"),
     column("duration_ms", BIGINT, "the event's own duration", unit="ms", minimum=0),
     # verbatim
-    column("properties", STRING, "the event's own part, verbatim, canonical JSON without secrets", required=True),
-    column("context", STRING, "the rest of the record and of its batch header, canonical JSON without secrets", required=True),
-    column("flags", array_of(STRING), "what is doubtful about the row, sorted", required=True),
+    column("properties", STRING, "the event's own part, verbatim, canonical JSON without secrets (README, Secrets)", required=True),
+    column(
+        "context", STRING, "the rest of the record and of its batch header, canonical JSON without secrets (README, Secrets)", required=True
+    ),
+    column("flags", array_of(STRING), _FLAGS, required=True),
     *LANDING,
     # for the next steps
     column("event_hash", BIGINT, "64-bit hash of event_id, by which copies are found", required=True),
@@ -180,7 +189,7 @@ DUPLICATE_EVENTS = Table(
         column("earlier_record", BIGINT, "its line", required=True, minimum=1),
         column("earlier_position", INTEGER, "its place within the line", required=True, minimum=0),
     ),
-    checks=(Check("the earlier copy did not land later", "earlier_landing_date <= landing_date"),),
+    checks=(ordered("the earlier copy did not land later", "earlier_landing_date", "landing_date"),),
 )
 
 REJECTED_EVENTS = Table(
@@ -205,8 +214,10 @@ REJECTED_EVENTS = Table(
         RUN_ID,
     ),
     checks=(
-        # Of what a night writes; retention takes it away later.
-        Check("a refused record is kept", "raw IS NOT NULL"),
+        # This holds for the rows that a night writes. Maintenance sets raw to null after maintain.raw_days.
+        Check(
+            "a refused record is kept", "raw IS NOT NULL", expectation=Expectation("expect_column_values_to_not_be_null", {"column": "raw"})
+        ),
         Check("raw is whole unless too large", "octet_length(raw) = raw_length OR reason = 'too_large'"),
     ),
 )

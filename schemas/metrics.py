@@ -1,4 +1,4 @@
-"""The metrics of `daily_metrics`: what each counts, by which date, in which unit."""
+"""The metrics of `daily_metrics`: definition, date and unit of each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHAIN_DATE = "event_date of events without a session"
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: a family of metrics is worked out together, for the dates that a night touches."""
+    """One metric. The metrics of a family have the same date and are computed together."""
 
     name: str
     family: str
@@ -30,6 +30,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("devices", EVENT_DATE, "distinct device_id among these events"),
         Metric("sessionless_events", CHAIN_DATE, "events of a session key that make no session, since none is a user's"),
         Metric("orphan_events", CHAIN_DATE, "pings that no session ping takes"),
+        Metric("keyless_events", EVENT_DATE, "accepted events without a session key, test events too: they are in no session"),
         Metric("sessions", SESSION_DATE, "sessions", dimensions=("all", "session_kind")),
         Metric("median_session_duration", SESSION_DATE, "discrete median of session_duration; denominator: sessions that have one", "ms"),
         Metric(
@@ -44,7 +45,16 @@ METRICS: Mapping[str, Metric] = {
         Metric("rejected_rate", LANDING_DATE, "rejected / records"),
         Metric("rejected", LANDING_DATE, "refused records", dimensions=("all", "reason")),
         Metric("duplicate_rate", LANDING_DATE, "duplicates / (accepted + duplicates)"),
-        Metric("late_rate", LANDING_DATE, "accepted events that landed more than 24 h after they happened / accepted events"),
+        Metric(
+            "late_rate",
+            LANDING_DATE,
+            "accepted events flagged late (they landed more than time.late_after_hours after they happened) / accepted events",
+        ),
         Metric("unreadable_files", LANDING_DATE, "landed files that could not be read"),
     )
 }
+
+
+def with_definition(name: str) -> str:
+    """The name of a metric, followed by its definition; any other name as it is."""
+    return f"{name}: {METRICS[name].definition}" if name in METRICS else name

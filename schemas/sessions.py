@@ -1,29 +1,34 @@
-"""The tables of sessions: `sessions`, `session_events`, the chains behind them, and `workflow_summaries`."""
+"""The contracts of `sessions`, `session_events`, `session_chains`, `workflow_summaries` and `workflow_chains`."""
 
 from __future__ import annotations
 
 from schemas.events import ENV_SUMMARY, EVENTS_SUMMARY, PAGE_SUMMARY, REPORTED, RUN_ID, SESSION_KINDS
-from schemas.table import BIGINT, DATE, DOUBLE, STRING, TIMESTAMP, Check, Table, array_of, column, struct_of
+from schemas.table import BIGINT, DATE, DOUBLE, STRING, TIMESTAMP, Check, Expectation, Table, array_of, column, ordered, struct_of
 
 
 def _ms(seconds: str) -> str:
-    """Seconds as whole milliseconds, in SQL."""
+    """Seconds as whole milliseconds, as SQL."""
     return f"TRY_CAST(round({seconds} * 1000) AS BIGINT)"
 
 
 def _spent(summary: str) -> str:
-    """The milliseconds that the entries of a summary add up to, in SQL."""
+    """The sum of timespent over the entries of a summary, in ms, as SQL."""
     return f"coalesce(list_sum(list_transform({summary}, lambda entry: {_ms('coalesce(entry.timespent, 0)')})), 0)"
 
 
 def _hundredths(seconds: str) -> str:
-    """Seconds as whole hundredths, in SQL."""
+    """Seconds as whole hundredths of a second, as SQL."""
     return f"TRY_CAST(round({seconds} * 100) AS BIGINT)"
 
 
 def _hundredths_of(summary: str) -> str:
-    """The hundredths of a second that the entries of a workflow's summary add up to, in SQL."""
+    """The sum of time_spent over the entries of a workflow's summary, in hundredths of a second, as SQL."""
     return f"coalesce(list_sum(list_transform({summary}, lambda entry: {_hundredths('entry.time_spent')})), 0)"
+
+
+def _date_of(ms: str) -> str:
+    """The UTC date of epoch milliseconds, null outside the years 1 to 9999, as SQL."""
+    return f"CASE WHEN {ms} BETWEEN -62135596800000 AND 253402300799999 THEN CAST(epoch_ms({ms}) AS DATE) END"
 
 
 SESSIONS = Table(
@@ -126,7 +131,6 @@ SESSION_CHAINS = Table(
     one_row_per="unbroken chain of events of one session key, whether or not it makes a session",
     key=("source", "key", "first_time", "chain_id"),
     partitioned_by=("chain_date", "source"),
-    internal=True,
     columns=(
         column("source", STRING, "which of the landed formats", required=True),
         column("chain_id", STRING, "SHA-256 of source, key and the chain's first event", required=True),
@@ -147,7 +151,7 @@ SESSION_CHAINS = Table(
         column("chain_date", DATE, "UTC date of first_time", required=True),
         RUN_ID,
     ),
-    checks=(Check("a chain ends no earlier than it starts", "first_time <= last_time"),),
+    checks=(ordered("a chain ends no earlier than it starts", "first_time", "last_time"),),
 )
 
 WORKFLOW_SUMMARIES = Table(
@@ -192,8 +196,12 @@ WORKFLOW_SUMMARIES = Table(
         RUN_ID,
     ),
     checks=(
-        Check("summary_date is the date of start_time", "summary_date IS NULL OR summary_date = CAST(epoch_ms(start_time) AS DATE)"),
-        Check("time_spent is more than 0", "time_spent > 0"),
+        Check("summary_date is the date of start_time", f"summary_date IS NOT DISTINCT FROM {_date_of('start_time')}"),
+        Check(
+            "time_spent is more than 0",
+            "time_spent > 0",
+            expectation=Expectation("expect_column_values_to_be_between", {"column": "time_spent", "min_value": 0, "strict_min": True}),
+        ),
         Check(
             "time in environments adds up to time_spent",
             f"{_hundredths_of('env_summary')} = {_hundredths('time_spent')}",
@@ -207,7 +215,6 @@ WORKFLOW_CHAINS = Table(
     one_row_per="unbroken chain of events of one workflow group, whether or not it makes a summary",
     key=("key", "first_ets", "chain_id"),
     partitioned_by=("chain_date",),
-    internal=True,
     columns=(
         column("chain_id", STRING, "SHA-256 of key and the chain's first event", required=True),
         column(
@@ -221,5 +228,5 @@ WORKFLOW_CHAINS = Table(
         column("chain_date", DATE, "UTC date of first_ets; null outside the years 1 to 9999"),
         RUN_ID,
     ),
-    checks=(Check("a chain ends no earlier than it starts", "first_ets <= last_ets"),),
+    checks=(ordered("a chain ends no earlier than it starts", "first_ets", "last_ets"),),
 )

@@ -1,18 +1,17 @@
-"""A table's contract: columns, types, units, meaning, key, partitions and checks, in one place.
+"""The contract of a table: columns, types, units, meaning, key, partitions and checks, in one place.
 
-The Delta schema with its comments, the data dictionary, `conform` and the quality suite are all derived from it.
+The Delta schema with its comments, the data dictionary and the quality suite are derived from it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
 STRING = pa.string()
@@ -35,13 +34,9 @@ def struct_of(**fields: pa.DataType) -> pa.DataType:
     return pa.struct([pa.field(name, kind) for name, kind in fields.items()])
 
 
-class ContractError(Exception):
-    """A frame does not have what its table's contract asks for. Remedy: mend the transform that built it."""
-
-
 @dataclass(frozen=True)
 class Column:
-    """One column of a table: its name, type, meaning and unit, and the values that it may hold."""
+    """One column of a table: its name, type, meaning and unit, and its allowed values."""
 
     name: str
     type: pa.DataType
@@ -54,22 +49,33 @@ class Column:
 
     @property
     def description(self) -> str:
-        """The meaning with the unit behind it, as the Delta column comment says it."""
+        """The meaning, followed by the unit in brackets: the comment of the Delta column."""
         return f"{self.comment} [{self.unit}]" if self.unit else self.comment
 
 
 @dataclass(frozen=True)
+class Expectation:
+    """An expectation of Great Expectations: its type and its arguments, as that library names them."""
+
+    type: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Check:
-    """A condition in DuckDB's SQL that every row of the table must meet; a row for which it is null meets it.
+    """A condition in DuckDB's SQL that every row of the table must meet. A row for which it is null meets it.
 
-    Times in it have no zone: they are UTC.
+    Timestamps in the condition have no zone; they are UTC. A row for which it cannot be evaluated breaks it. So a condition must
+    not raise for any value of the columns' types, or one client's nonsense would stop the night.
 
-    `severity` is `critical` (a failure stops the publication) or `warning` (a failure is recorded).
+    `severity` is `critical` (a failure stops the publication) or `warning` (a failure is recorded). `expectation` is Great
+    Expectations' equivalent of the condition; None: an expectation that runs the condition as a query.
     """
 
     name: str
     condition: str
     severity: str = "critical"
+    expectation: Expectation | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,6 @@ class Table:
     partitioned_by: tuple[str, ...] = ()
     sorted_by: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
-    internal: bool = field(default=False)
 
     @property
     def names(self) -> list[str]:
@@ -96,25 +101,12 @@ class Table:
 
     @property
     def arrow(self) -> pa.Schema:
-        """The Arrow schema; each field's metadata bears its comment, which Delta and Spark show."""
+        """The Arrow schema. Each field's metadata has its comment, which Delta and Spark show."""
         return pa.schema([pa.field(c.name, c.type, metadata={"comment": c.description}) for c in self.columns])
 
     def spark(self, *names: str) -> StructType:
-        """The Spark schema, of all columns or of these."""
+        """The Spark schema of all columns, or of these columns in the table's order."""
         return spark_schema(pa.schema([pa.field(c.name, c.type) for c in self.columns if not names or c.name in names]))
-
-    def conform(self, frame: DataFrame) -> DataFrame:
-        """Select exactly this table's columns, in order and with their types.
-
-        Raises ContractError when a column is missing.
-        """
-        from pyspark.sql import functions as F
-
-        wanted = {f.name: f.dataType for f in self.spark().fields}
-        missing = [name for name in wanted if name not in frame.columns]
-        if missing:
-            raise ContractError(f"{self.name}: the frame lacks {', '.join(missing)}")
-        return frame.select(*[F.col(name).cast(kind).alias(name) for name, kind in wanted.items()])
 
 
 def column(
@@ -132,6 +124,12 @@ def column(
     return Column(name, type, comment, unit, required, minimum, maximum, tuple(values))
 
 
+def ordered(name: str, first: str, last: str) -> Check:
+    """The check that the column `first` is at most the column `last`."""
+    at_most = Expectation("expect_column_pair_values_a_to_be_greater_than_b", {"column_A": last, "column_B": first, "or_equal": True})
+    return Check(name, f"{first} <= {last}", expectation=at_most)
+
+
 def spark_schema(schema: pa.Schema) -> StructType:
     """The Spark schema of an Arrow schema, with timestamps as Spark's TIMESTAMP (an instant, UTC)."""
     from pyspark.sql.pandas.types import from_arrow_schema
@@ -139,8 +137,8 @@ def spark_schema(schema: pa.Schema) -> StructType:
     return from_arrow_schema(schema)
 
 
-def spelled(kind: pa.DataType) -> str:
-    """A type in Spark SQL's words: `array<struct<id:string,count:bigint>>`."""
+def sql_type(kind: pa.DataType) -> str:
+    """A type as Spark SQL writes it: `array<struct<id:string,count:bigint>>`."""
     plain: Mapping[pa.DataType, str] = {
         STRING: "string",
         BINARY: "binary",
@@ -152,9 +150,9 @@ def spelled(kind: pa.DataType) -> str:
         TIMESTAMP: "timestamp",
     }
     if pa.types.is_list(kind):
-        return f"array<{spelled(kind.value_type)}>"
+        return f"array<{sql_type(kind.value_type)}>"
     if pa.types.is_struct(kind):
-        return "struct<" + ",".join(f"{f.name}:{spelled(f.type)}" for f in kind) + ">"
+        return "struct<" + ",".join(f"{f.name}:{sql_type(f.type)}" for f in kind) + ">"
     if pa.types.is_map(kind):
-        return f"map<{spelled(kind.key_type)},{spelled(kind.item_type)}>"
+        return f"map<{sql_type(kind.key_type)},{sql_type(kind.item_type)}>"
     return plain[kind]

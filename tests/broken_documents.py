@@ -11,7 +11,21 @@ from typing import Any
 VALUE = "a-value-of-the-document"
 # Stands in secret fields alone, so that it may never come to stand in an accepted row.
 SECRET = "10.99.98.97-is-a-secret"
-SECRET_NAMES = ("ip", "IP", "client_ip", "X-Client-IP", "x-forwarded-for", "Forwarded", "Cookie", "set-cookie", "AUTHORIZATION")
+SECRET_NAMES = (
+    "ip",
+    "IP",
+    "client_ip",
+    "X-Client-IP",
+    "x-forwarded-for",
+    "Forwarded",
+    "Cookie",
+    "set-cookie",
+    "AUTHORIZATION",
+    "uip",
+    "clientIp",
+    "X_Forwarded_For",
+    "e-mail",
+)
 LONGEST = 200_000  # bytes of what is put into a document
 
 _HOLE = "the-hole-in-the-document"

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as tries
 
 from jobs import settings as configuration
 from jobs.settings import Settings
 
 if TYPE_CHECKING:
+    from ingested_files import ValidDocuments
     from pyspark.sql import SparkSession
+
+# How long an example takes depends on what else the machine does, and says nothing of the code.
+tries.register_profile("millrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+tries.load_profile("millrace")
 
 NIGHTS = (dt.date(2026, 11, 18), dt.date(2026, 11, 19))
 EVENTS = 2_000
@@ -36,7 +43,7 @@ def environment(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def spark(environment: str) -> Iterator[SparkSession]:
     """The session; whatever a test runs in this process, it runs on it."""
-    from jobs.session import start
+    from jobs.engine.spark_session import start
 
     session = start(configuration.load(environment))
     yield session
@@ -54,8 +61,8 @@ class Demo:
 
 @pytest.fixture(scope="session")
 def demo(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    from jobs.commands.run_nights import run
     from jobs.generator.generate import generate
-    from jobs.nights import run
 
     root = tmp_path_factory.mktemp("demo")
     made = Demo(root / "landing", root / "lake")
@@ -68,6 +75,49 @@ def demo(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Demo:
 @pytest.fixture(scope="session")
 def demo_lake(demo: Demo) -> Path:
     return demo.lake
+
+
+@pytest.fixture(scope="session")
+def undamaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A landing zone and a lake of a few rows, of which tests damage copies."""
+    from damaged_lakes import make
+
+    root = tmp_path_factory.mktemp("undamaged")
+    make(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def valid_documents(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, ValidDocuments]:
+    """Per source generated documents, every record of which is accepted."""
+    from ingested_files import generate_valid_documents
+
+    return generate_valid_documents(tmp_path_factory.mktemp("valid"))
+
+
+@pytest.fixture(scope="session")
+def generated_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The landing zone of one generated night of about 2,000 records."""
+    from generated_nights import FIRST
+
+    from jobs.generator.generate import generate
+
+    landing = tmp_path_factory.mktemp("generated-night")
+    generate(landing, FIRST, 2_000)
+    return landing
+
+
+@pytest.fixture(scope="session")
+def generated_week(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The landing zone of eight generated nights with many faults: most late or repeated events land among them, some do not."""
+    from generated_nights import NIGHTS, date_of
+
+    from jobs.generator.generate import generate
+
+    landing = tmp_path_factory.mktemp("generated-week")
+    for number in range(NIGHTS):
+        generate(landing, date_of(number), 2_500, faults=0.12)
+    return landing
 
 
 @pytest.fixture

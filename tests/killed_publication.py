@@ -1,21 +1,46 @@
-"""Publish what a run has staged, in a process that is killed on the way: call with the lake, the run, and the point of death."""
+"""Publish a staged change in a process that is killed on the way: call with the lake, the publication's file and the point of death."""
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import pickle
 import shutil
 import signal
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from jobs import lake as lakes
+from jobs.lake import state_file, table_changes
+from jobs.lake.table_changes import Change
+from jobs.lake.tables import Lake
+
+# The functions that write in a publication, by the name that a point has for them.
+WRITES: dict[str, tuple[Any, str]] = {
+    "rename": (Path, "rename"),
+    "commit": (table_changes, "commit"),
+    "create": (table_changes, "create"),
+    "state": (state_file, "write"),
+    "sweep": (shutil, "rmtree"),
+}
 
 
-def dying(call: Callable[..., Any], number: int, *, after: bool) -> Callable[..., Any]:
-    """The same function, which kills its process at the call of this number, from 1, before or after its work."""
+class KillPoint(NamedTuple):
+    """Where a process is killed: "before" or "after" which call of which function, counted from 1."""
+
+    function: str
+    number: int
+    moment: str
+
+
+def kill_at(owner: Any, name: str, number: int, *, after: bool) -> None:
+    """Replace a function by one that kills this process at the call of this number, before or after its work."""
+    setattr(owner, name, _killing(getattr(owner, name), number, after=after))
+
+
+def _killing(function: Callable[..., Any], number: int, *, after: bool) -> Callable[..., Any]:
     calls = 0
 
     def counted(*arguments: Any, **options: Any) -> Any:
@@ -23,7 +48,7 @@ def dying(call: Callable[..., Any], number: int, *, after: bool) -> Callable[...
         calls += 1
         if calls == number and not after:
             os.kill(os.getpid(), signal.SIGKILL)
-        result = call(*arguments, **options)
+        result = function(*arguments, **options)
         if calls == number and after:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
@@ -31,27 +56,34 @@ def dying(call: Callable[..., Any], number: int, *, after: bool) -> Callable[...
     return counted
 
 
-def arm(where: str, number: int, *, after: bool) -> None:
-    """Make the process die at this call of what publishes."""
-    owner, name = {"rename": (Path, "rename"), "commit": (lakes, "_commit"), "create": (lakes, "_create"), "sweep": (shutil, "rmtree")}[
-        where
-    ]
-    setattr(owner, name, dying(getattr(owner, name), number, after=after))
-
-
-def publish(root: Path, staged: Path) -> None:
-    """Publish the changes that were pickled, as the run that staged them would have."""
-    with staged.open("rb") as file:
+def publish(root: Path, publication: Path) -> None:
+    """Publish the pickled changes, as the run that staged them would have."""
+    with publication.open("rb") as file:
         changes, journal, run_id = pickle.load(file)
-    state, versions = lakes._recorded(root) or (-1, {})
-    lakes.Lake(root, versions, state).publish(changes, journal, run_id)
+    Lake.open(root).publish(changes, journal, run_id)
+
+
+def publish_in_a_process(root: Path, publication: Path, point: KillPoint) -> bool:
+    """Publish in a process of its own that is killed at this point; whether it was: a point may lie beyond the last call."""
+    process = subprocess.run([sys.executable, __file__, str(root), str(publication), *map(str, point)], capture_output=True, text=True)
+    assert process.returncode in (0, -signal.SIGKILL), process.stderr
+    return process.returncode != 0
+
+
+def kill_publication(root: Path, changes: Mapping[str, Change], run_id: str, point: tuple[str, int, str]) -> None:
+    """Publish these staged changes in a process of its own that is killed at this point."""
+    now = dt.datetime.now(dt.UTC)
+    row = {"run_id": run_id, "command": "run", "step": "publish", "started": now, "ended": now, "status": "done"}
+    publication = root.with_name(f"{root.name}.pickle")
+    publication.write_bytes(pickle.dumps((dict(changes), [row], run_id)))
+    assert publish_in_a_process(root, publication, KillPoint(*point))
 
 
 if __name__ == "__main__":
-    root, staged, where, number, moment = sys.argv[1:]
-    arm(where, int(number), after=moment == "after")
-    if where == "create":
-        with lakes.Lake.writing(Path(root), "a test"):
+    root, publication, function, number, moment = sys.argv[1:]
+    kill_at(*WRITES[function], int(number), after=moment == "after")
+    if function == "create":
+        with Lake.writing(Path(root), "a test"):
             pass
     else:
-        publish(Path(root), Path(staged))
+        publish(Path(root), Path(publication))

@@ -1,11 +1,11 @@
-"""What a lake holds, in a form that two lakes can be compared in."""
+"""The rows of a lake, in a form in which two lakes can be compared."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from jobs.lake import Lake
+from jobs.lake.tables import Lake
 from schemas.catalog import TABLES
 
 # The tables that depend on what has landed alone, not on how it was run.
@@ -15,15 +15,15 @@ LANDED = [name for name in TABLES if name not in ("runs", "quality_results")]
 def contents(root: Path) -> dict[str, list[str]]:
     """Per table all rows but for `run_id`, as sorted lines."""
     lake = Lake.open(root)
-    held = {}
+    rows_by_table = {}
     for name in LANDED:
         rows = lake.arrow(name).drop_columns(["run_id"]).to_pylist()
-        held[name] = sorted(json.dumps(row, default=str, sort_keys=True) for row in rows)
-    return held
+        rows_by_table[name] = sorted(json.dumps(row, default=str, sort_keys=True) for row in rows)
+    return rows_by_table
 
 
 def assert_same(one: Path, other: Path) -> None:
-    """Two lakes hold the same, in every table; says the first row in which they differ."""
+    """Two lakes hold the same rows in every table; a failure names the first row that differs."""
     left, right = contents(one), contents(other)
     for name in LANDED:
         only_left, only_right = set(left[name]) - set(right[name]), set(right[name]) - set(left[name])

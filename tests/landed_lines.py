@@ -1,4 +1,4 @@
-"""What is made of landed lines, without Spark: events, sessions and workflow summaries as rows; and a lake of them."""
+"""Landed lines to rows of events, sessions and workflow summaries, without Spark; and a lake that holds these rows."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 import tiny_lake
+from one_batch import to_records
 from session_rows import rows_of
 
 from schemas.events import SESSION_KINDS
-from transforms.lines import split_lines
-from transforms.records import Place, TimeRules, to_records
-from transforms.session_rules import SessionQueries
-from transforms.sessions import SessionRules, as_input, build
-from transforms.sources import SOURCES
-from transforms.workflows import INPUT, WorkflowRules, summarise
+from transforms.ingest.lines import split_lines
+from transforms.ingest.records import FileLocation, TimeRules
+from transforms.sessions.rules import SessionQueries
+from transforms.sessions.sessions import SessionRules, as_input, build
+from transforms.sources.registry import SOURCES
+from transforms.workflows.summaries import INPUT, WorkflowRules, summarise
 
 Row = dict[str, Any]
 
 
-class Made(NamedTuple):
+class LandedTables(NamedTuple):
     """Rows of the tables."""
 
     events: list[Row]
@@ -49,13 +50,13 @@ def records_of(file: str, content: bytes) -> pa.RecordBatch:
     """The records of a file, which is named by its path below the landing root."""
     source, date, *hour, _ = file.split("/")
     landing_hour = int(hour[0].removeprefix("hour=")) if hour else None
-    place = Place(source, dt.date.fromisoformat(date.removeprefix("date=")), landing_hour, file)
-    records, _ = to_records(SOURCES[source], list(split_lines([content])), place, TimeRules())
+    location = FileLocation(source, dt.date.fromisoformat(date.removeprefix("date=")), landing_hour, file)
+    records, _ = to_records(SOURCES[source], list(split_lines([content])), location, TimeRules())
     return records
 
 
-def without_copies(files: Iterable[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    """The same records; of an event that came twice, the first."""
+def without_duplicates(files: Iterable[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """The records without those that repeat the id of an earlier one."""
     records = pa.Table.from_batches(files)
     firsts: dict[tuple[str, str] | int, int] = {}
     for number, (source, event_id) in enumerate(zip(records["source"].to_pylist(), records["event_id"].to_pylist(), strict=True)):
@@ -64,11 +65,11 @@ def without_copies(files: Iterable[pa.RecordBatch]) -> list[pa.RecordBatch]:
     return kept
 
 
-def made_of(files: Sequence[pa.RecordBatch]) -> Made:
-    """The rows that the records of files make, copies of events too."""
+def tables_of(files: Sequence[pa.RecordBatch]) -> LandedTables:
+    """The rows that the records of these files give; duplicates are not removed."""
     accepted, rejected = ([records.filter(pc.equal(records["status"], status)) for records in files] for status in ("accepted", "rejected"))
     built = rows_of(list(build(map(as_input, accepted), SessionRules())))
-    return Made(
+    return LandedTables(
         [event for records in accepted for event in records.to_pylist()],
         [record for records in rejected for record in records.to_pylist()],
         sorted(built.sessions, key=lambda row: (row["start_time"], row["session_id"])),
@@ -77,9 +78,9 @@ def made_of(files: Sequence[pa.RecordBatch]) -> Made:
     )
 
 
-def workflows_of(made: Made) -> list[Row]:
+def workflow_summaries(tables: LandedTables) -> list[Row]:
     """The rows of `workflow_summaries`, by their start; of those that start together the outer ones first."""
-    parts = [event | event["workflow_input"] for event in made.events if event["workflow_input"] is not None]
+    parts = [event | event["workflow_input"] for event in tables.events if event["workflow_input"] is not None]
     parts.sort(key=lambda row: (row["key"], row["ets"], *_landing_order(row)))
     steps = pa.RecordBatch.from_pylist([{name: row[name] for name in INPUT.names} for row in parts], schema=INPUT)
     built = [row["summary"] for batch in summarise([steps], WorkflowRules()) for row in batch.to_pylist()]
@@ -88,7 +89,7 @@ def workflows_of(made: Made) -> list[Row]:
 
 
 def _landing_order(event: Row) -> tuple[Any, ...]:
-    """As transforms.workflow_chains has it, whose columns are not made here."""
+    """As transforms.workflows.chains has it, whose columns are not made here."""
     hour = event["landing_hour"]
     return event["landing_date"], -1 if hour is None else hour, event["file"], event["record"], event["position"]
 
@@ -98,6 +99,6 @@ def flags_of(queries: SessionQueries) -> list[str]:
     return re.findall(r"'(\w+)'", queries.sessions.split("list_where(")[1].split("]")[0])
 
 
-def publish(root: Path, made: Made) -> None:
+def publish(root: Path, tables: LandedTables) -> None:
     """A lake that holds these rows."""
-    tiny_lake.publish(root, {"events": made.events, "sessions": made.sessions, "session_events": made.members})
+    tiny_lake.publish(root, {"events": tables.events, "sessions": tables.sessions, "session_events": tables.members})

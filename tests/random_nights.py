@@ -1,4 +1,4 @@
-"""Random nights of all sources: people who do things at awkward times, and files that land whenever they like."""
+"""Random nights of all sources: events at and around every limit of the rules, in files that land on time, late or twice."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ Landed = dict[Path, list[Row]]  # the documents of each file, by its path below 
 
 
 def landed_files(random: Random, people: int) -> Landed:
-    """What so many people per source do, in files of the hours in which it lands; some of it days late, some of it twice."""
+    """The documents of so many people per source, in files of the hours in which they land; some land days late, some twice."""
     files: Landed = defaultdict(list)
-    for source, told in (
+    for source, documents_of in (
         ("sunbird", _sunbird),
         ("contentsquare", _contentsquare),
         ("homepagevisit", _homepagevisit),
         ("activity_stream", _pings),
     ):
         for person in range(people):
-            for time, document in told(random, f"{source}-{person}"):
+            for time, document in documents_of(random, f"{source}-{person}"):
                 for _ in range(random.choice([1] * 19 + [2])):
                     files[_place(random, source, time)].append(document)
     return files

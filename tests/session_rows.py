@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from schemas.events import SESSION_INPUT
-from transforms.sessions import BUILT, INPUT, SessionRules, build
+from transforms.sessions.sessions import BUILT, INPUT, SessionRules, build
 
 Row = dict[str, Any]
 

@@ -1,6 +1,6 @@
-"""The session rules once more, in the plainest Python: one event after the other, whatever it costs.
+"""The rules of sessions (docs/rules/sessions.md) in plain Python: one event after the other, whatever it costs.
 
-Written from the rules, not from the queries of transforms, so that where the two agree, both have read them alike.
+Written from the rules and not from the queries of transforms: where the two agree, both follow the rules.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from itertools import combinations, pairwise
 from typing import Any, NamedTuple
 
-from transforms.documents import short_hash
-from transforms.sessions import SessionRules
+from transforms.documents.json_documents import short_hash
+from transforms.sessions.sessions import SessionRules
 
 Row = dict[str, Any]
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -91,7 +91,7 @@ def people_and_app(events: Sequence[Row]) -> Row:
 
 def doubts(events: Sequence[Row]) -> set[str]:
     flags = {flag for event in events for flag in event["flags"]}
-    replaced = any(event["client_time"] not in (None, event["event_time"]) for event in events)
+    replaced = "time_replaced" in flags or any(event["client_time"] not in (None, event["event_time"]) for event in events)
     late = bool(flags & {"late", "sent_late"})
     return ({"clock_skew"} & flags) | ({"late"} if late else set()) | ({"time_replaced"} if replaced else set())
 

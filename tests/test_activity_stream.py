@@ -9,15 +9,17 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from one_batch import to_records
 
-from transforms.activity_stream import SOURCE
-from transforms.lines import split_lines
-from transforms.records import Place, TimeRules, to_records
-from transforms.source import Batch, Record, Refusal
+from transforms.documents.refusal import Refusal
+from transforms.ingest.lines import split_lines
+from transforms.ingest.records import FileLocation, TimeRules
+from transforms.ingest.source import Batch, Record
+from transforms.sources.activity_stream import SOURCE
 
 ARRIVAL_MS = 1_457_395_200_000  # 2016-03-08 00:00 UTC
 
-SEED_SESSION = {
+EXAMPLE_SESSION = {
     "action": "activity_stream_session",
     "addon_version": "1.0.0",
     "client_id": "374dc4d8-0cb2-4ac5-a3cf-c5a9bc3c602e",
@@ -36,7 +38,7 @@ SEED_SESSION = {
     "ua": "python-requests/2.9.1",
     "unload_reason": "close",
 }
-SEED_EVENT = {
+EXAMPLE_EVENT = {
     "action": "activity_stream_event",
     "action_position": "3",
     "addon_version": "1.0.0",
@@ -53,7 +55,7 @@ SEED_EVENT = {
     "url": "https://www.example.com",
     "recommender_type": "pocket-trending",
 }
-SEED_PERFORMANCE = {
+EXAMPLE_PERFORMANCE = {
     "action": "activity_stream_performance",
     "addon_version": "1.0.0",
     "client_id": "374dc4d8-0cb2-4ac5-a3cf-c5a9bc3c602e",
@@ -108,8 +110,8 @@ def mapped(ping: dict[str, Any], header: dict[str, Any] | None = None) -> dict[s
 def landed(*lines: Any) -> list[dict[str, Any]]:
     """The records of these lines of a file, by all steps from bytes to Arrow."""
     content = b"".join(orjson.dumps(line) + b"\n" for line in lines)
-    place = Place("activity_stream", date(2016, 3, 8), 0, "activity_stream/date=2016-03-08/hour=00/a.jsonl")
-    batch, _ = to_records(SOURCE, list(split_lines([content])), place, TimeRules())
+    location = FileLocation("activity_stream", date(2016, 3, 8), 0, "activity_stream/date=2016-03-08/hour=00/a.jsonl")
+    batch, _ = to_records(SOURCE, list(split_lines([content])), location, TimeRules())
     return list(batch.to_pylist())
 
 
@@ -120,7 +122,7 @@ def without(ping: dict[str, Any], *names: str) -> dict[str, Any]:
 # --- what is valid
 
 
-@pytest.mark.parametrize("ping", [SEED_SESSION, SEED_EVENT, SEED_PERFORMANCE, *KINDS], ids=lambda ping: ping["action"])
+@pytest.mark.parametrize("ping", [EXAMPLE_SESSION, EXAMPLE_EVENT, EXAMPLE_PERFORMANCE, *KINDS], ids=lambda ping: ping["action"])
 def test_a_ping_with_what_its_action_requires_is_valid(ping: dict[str, Any]) -> None:
     assert refusal(ping) is None
 
@@ -233,7 +235,7 @@ def test_an_optional_field_may_be_null_and_of_no_other_type(name: str) -> None:
 
 
 @pytest.mark.parametrize("ping", KINDS, ids=lambda ping: ping["action"])
-def test_fields_that_no_text_names_are_accepted_and_kept(ping: dict[str, Any]) -> None:
+def test_fields_that_no_schema_names_are_accepted_and_kept(ping: dict[str, Any]) -> None:
     extended = {**ping, "new": {"a": [None]}, "shield_id": "x"}
     assert mapped(extended)["properties"] == extended
 
@@ -357,8 +359,8 @@ def test_a_ping_that_is_sent_alone_and_in_a_batch_is_the_same_event() -> None:
 # --- what the columns say
 
 
-def test_the_session_of_the_seed_is_mapped() -> None:
-    row = mapped({**SEED_SESSION, "ver": "3"})
+def test_the_session_of_mozillas_documentation_is_mapped() -> None:
+    row = mapped({**EXAMPLE_SESSION, "ver": "3"})
     assert {name: value for name, value in row.items() if value is not None} == {
         "event_type": "session",
         "event_name": "activity_stream_session",
@@ -370,7 +372,7 @@ def test_the_session_of_the_seed_is_mapped() -> None:
         "page": "newtab or timeline",
         "locale": "en-US",
         "duration_ms": 1635,
-        "properties": {**SEED_SESSION, "ver": "3"},
+        "properties": {**EXAMPLE_SESSION, "ver": "3"},
         "context": {},
         "flags": (),
         "session_input.kind": "reported",
@@ -384,15 +386,15 @@ def test_the_session_of_the_seed_is_mapped() -> None:
     }
 
 
-def test_the_event_of_the_seed_is_mapped() -> None:
-    row = mapped(SEED_EVENT)
+def test_the_event_of_mozillas_documentation_is_mapped() -> None:
+    row = mapped(EXAMPLE_EVENT)
     assert (row["event_type"], row["event_name"]) == ("interaction", "click or scroll or search or delete")
     assert (row["target_id"], row["target_type"]) == ("https://www.example.com", "top sites, or bookmarks, or...")
     assert (row["session_input.user"], row["session_input.key"]) == (False, '["374dc4d8-0cb2-4ac5-a3cf-c5a9bc3c602e"]')
 
 
-def test_the_performance_ping_of_the_seed_is_mapped_and_keeps_no_id_as_its_own() -> None:
-    row = mapped(SEED_PERFORMANCE)
+def test_the_performance_ping_of_mozillas_documentation_is_mapped_and_keeps_no_id_as_its_own() -> None:
+    row = mapped(EXAMPLE_PERFORMANCE)
     assert (row["event_type"], row["event_name"], row["value"]) == ("performance", "previewCacheHit", 1.0)
     assert row["event_id"] is None
 
@@ -450,7 +452,7 @@ def test_the_servers_time_is_timestamp_else_receive_at(times: dict[str, Any], re
 
 
 def test_the_client_says_no_time_so_the_servers_is_the_events() -> None:
-    (row,) = landed(SEED_SESSION)
+    (row,) = landed(EXAMPLE_SESSION)
     assert row["time_source"] == "received"
     assert row["event_time"].isoformat() == "2016-03-08T00:24:20+00:00"
     assert row["client_time"] is None

@@ -15,7 +15,7 @@ import pytest
 import tiny_lake
 from deltalake import DeltaTable
 
-from jobs.lake import Lake
+from jobs.lake.tables import Lake
 
 ROOT = Path(__file__).parents[1]
 MILLRACE = Path(sys.executable).with_name("millrace")
@@ -33,9 +33,29 @@ nightly = bag.dags["millrace_nightly"]
 for task in nightly.tasks:
     task.retry_delay = timedelta(0)
 for date in sys.argv[2:]:
-    run = nightly.test(logical_date=datetime.fromisoformat(date).replace(tzinfo=UTC))
+    # What Airflow's UI sends for a run that is triggered by hand is the present moment.
+    logical_date = datetime.now(UTC) if date == "now" else datetime.fromisoformat(date).replace(tzinfo=UTC)
+    run = nightly.test(logical_date=logical_date)
     tasks = {task.task_id: [str(task.state), task.try_number] for task in run.get_task_instances()}
+    if date == "now":
+        tasks["due"] = str(run.run_after.date())
     print("RESULT", json.dumps({"date": date, "run": str(run.state), "tasks": tasks}))
+"""
+
+# Run by Airflow's Python: the night that the DAG takes for each logical date, which may be missing, and the time at which it is due.
+TAKES = """
+import json, sys
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from airflow.dag_processing.dagbag import DagBag
+
+sys.path.append(sys.argv[1])
+nightly = DagBag(sys.argv[1]).dags["millrace_nightly"]
+template = nightly.get_template_env().from_string(nightly.get_task("run_night").night)
+for pair in sys.argv[2:]:
+    logical_date, run_after = (datetime.fromisoformat(date) if date else None for date in pair.split("/"))
+    dag_run = SimpleNamespace(logical_date=logical_date, run_after=run_after)
+    print("NIGHT", template.render(dag_run=dag_run, params={"night": None}, macros=SimpleNamespace(timedelta=timedelta)))
 """
 
 # Stands in for `millrace`: notes the call and ends `run` as the night of that day of the month is meant to end.
@@ -45,7 +65,11 @@ case "$*" in
     "run --date=2026-11-01"*) exit 1 ;;
     "run --date=2026-11-02"*) exit 2 ;;
     "run --date=2026-11-03"*) exit 3 ;;
-    "run --date=2026-11-04"*) [ "$(grep -c 'run --date=2026-11-04' calls)" = 1 ] && kill -KILL $$ ;;
+    "run --date=2026-11-04"*)
+        case "$(grep -c 'run --date=2026-11-04' calls)" in
+            1) kill -KILL $$ ;;
+            2) exit 143 ;;
+        esac ;;
 esac
 exit 0
 """
@@ -93,14 +117,16 @@ def endings(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> dict[
     stand_in.write_text(ENDS, encoding="utf-8")
     stand_in.chmod(0o755)
     variables = {"MILLRACE_BIN": str(stand_in), "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags")}
-    dates = [f"2026-11-{day:02}" for day in range(1, 6)]
+    dates = [*(f"2026-11-{day:02}" for day in range(1, 6)), "now"]
     said = airflow.run("python", "-c", RUNS, str(folder / "dags"), *dates, variables=variables)
     calls = (folder / "calls").read_text(encoding="utf-8").splitlines()
     results = [json.loads(line.removeprefix("RESULT")) for line in said.splitlines() if line.startswith("RESULT")]
-    return {
+    now = results.pop()
+    ended = {
         int(result["date"][-2:]): {**result["tasks"], "run": result["run"], "calls": [call for call in calls if result["date"] in call]}
         for result in results
     }
+    return ended | {0: {"due": now["tasks"]["due"], "calls": calls[-2:]}}
 
 
 def test_a_night_is_run_and_then_reported(endings: dict[int, dict[str, object]]) -> None:
@@ -108,19 +134,36 @@ def test_a_night_is_run_and_then_reported(endings: dict[int, dict[str, object]])
         "run": "success",
         "run_night": ["success", 1],
         "write_report": ["success", 1],
-        "every_file_was_read": ["success", 1],
+        "night_is_complete": ["success", 1],
         "calls": ["run --date=2026-11-05", "report --date=2026-11-05"],
     }
 
 
-def test_a_night_with_unreadable_files_is_done_and_shows_it(endings: dict[int, dict[str, object]]) -> None:
+def test_a_night_that_lacks_files_is_done_and_shows_it(endings: dict[int, dict[str, object]]) -> None:
     assert endings[3] == {
         "run": "success",
         "run_night": ["success", 1],
         "write_report": ["success", 1],
-        "every_file_was_read": ["skipped", 1],
+        "night_is_complete": ["skipped", 1],
         "calls": ["run --date=2026-11-03", "report --date=2026-11-03"],
     }
+
+
+def test_a_run_that_is_triggered_by_hand_takes_the_last_finished_day(endings: dict[int, dict[str, object]]) -> None:
+    last = dt.date.fromisoformat(str(endings[0]["due"])) - dt.timedelta(days=1)
+    assert endings[0]["calls"] == [f"run --date={last}", f"report --date={last}"]
+
+
+def test_the_night_is_that_of_the_logical_date_and_at_the_latest_the_last_day_that_is_over(airflow: Airflow) -> None:
+    nights = {
+        "2026-11-20T02:30:00+00:00/2026-11-21T02:30:00+00:00": "2026-11-20",  # scheduled, or of a backfill
+        "2026-11-26T00:10:00+00:00/2026-11-26T00:10:00+00:00": "2026-11-25",  # by hand, before the schedule's hour
+        "2026-11-26T23:50:00+00:00/2026-11-26T23:50:00+00:00": "2026-11-25",  # and after it
+        "2026-11-20T12:00:00+00:00/2026-11-26T09:00:00+00:00": "2026-11-20",  # by hand, with a date
+        "/2026-11-26T00:10:00+00:00": "2026-11-25",  # by the API or an asset
+    }
+    said = airflow.run("python", "-c", TAKES, str(ROOT / "dags"), *nights)
+    assert [line.removeprefix("NIGHT ") for line in said.splitlines() if line.startswith("NIGHT")] == list(nights.values())
 
 
 @pytest.mark.parametrize("exit_code", [1, 2])
@@ -131,10 +174,10 @@ def test_what_would_fail_again_is_not_tried_again(endings: dict[int, dict[str, o
     assert ended["calls"] == [f"run --date=2026-11-0{exit_code}"]
 
 
-def test_a_night_that_was_killed_is_tried_again(endings: dict[int, dict[str, object]]) -> None:
+def test_a_night_that_was_killed_or_stopped_is_tried_again(endings: dict[int, dict[str, object]]) -> None:
     assert endings[4]["run"] == "success"
-    assert endings[4]["run_night"] == ["success", 2]
-    assert endings[4]["calls"] == ["run --date=2026-11-04", "run --date=2026-11-04", "report --date=2026-11-04"]
+    assert endings[4]["run_night"] == ["success", 3]
+    assert endings[4]["calls"] == [*["run --date=2026-11-04"] * 3, "report --date=2026-11-04"]
 
 
 def test_airflow_runs_a_landed_night_into_the_lake(airflow: Airflow, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from schemas.events import EVENTS
 from schemas.sessions import SESSION_CHAINS
-from transforms.chains import COLUMNS, EVENT_COLUMNS, changed_spans, events_of, merged_spans, touched
-from transforms.sessions import SessionRules
+from transforms.sessions.chains import COLUMNS, EVENT_COLUMNS, changed_spans, events_of, merged_spans, touched
+from transforms.sessions.sessions import SessionRules
 
 RULES = SessionRules()
 NOON = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,18 @@ import tiny_lake
 from pyspark.sql import SparkSession
 from tiny_lake import NIGHT, RUN
 
-from jobs import checks, quality_gate
+from jobs import checks
 from jobs import settings as configuration
-from jobs.lake import Change, Lake
-from jobs.landing import Partition
-from jobs.metrics import NewState
-from jobs.progress import Progress
-from jobs.quality_gate import Finding
-from jobs.session import Engine
+from jobs.console.progress import Progress
+from jobs.engine.spark_session import Engine
+from jobs.lake.new_state import NewState
+from jobs.lake.table_changes import Change
+from jobs.lake.table_files import write_partitioned
+from jobs.lake.tables import Lake
+from jobs.landing.zone import Partition
+from jobs.quality import gate
+from jobs.quality.gate import Finding
 from jobs.settings import Settings
-from jobs.table_files import write_partitioned
 from schemas.catalog import TABLES
 from schemas.suite import Rule, suite
 from schemas.table import Table
@@ -39,11 +42,11 @@ def staged(root: Path, **tables: list[Mapping[str, Any]]) -> NewState:
         return NewState(lake, folder, changes)
 
 
-def judged(spark: SparkSession, state: NewState, settings: Settings) -> list[Finding]:
-    """What does not hold, as the gate judges it."""
+def failures(spark: SparkSession, state: NewState, settings: Settings) -> list[Finding]:
+    """What does not hold, as the gate finds it."""
     assert spark is not None
     observed = checks.observe(Engine(settings, Progress(quiet=True)), state, SUNBIRD, settings.quality, NIGHT, ["sunbird"])
-    return [finding for finding in quality_gate.judge(observed, RUN, None) if not finding.passed]
+    return [finding for finding in gate.validate(observed, RUN, None) if not finding.passed]
 
 
 # --- rates against the bounds of the configuration
@@ -61,8 +64,8 @@ def rate(metric: str, value: float, source: str = "sunbird") -> Mapping[str, Any
 def test_a_rate_is_a_warning_beyond_its_bound_and_none_at_it(
     spark: SparkSession, settings: Settings, tmp_path: Path, metric: str, at_the_bound: float, beyond: float
 ) -> None:
-    assert judged(spark, staged(tmp_path / "at", daily_metrics=[rate(metric, at_the_bound)]), settings) == []
-    (finding,) = judged(spark, staged(tmp_path / "beyond", daily_metrics=[rate(metric, beyond)]), settings)
+    assert failures(spark, staged(tmp_path / "at", daily_metrics=[rate(metric, at_the_bound)]), settings) == []
+    (finding,) = failures(spark, staged(tmp_path / "beyond", daily_metrics=[rate(metric, beyond)]), settings)
     assert (finding.expectation, finding.severity, finding.observed, finding.source) == (metric, "warning", beyond, "sunbird")
 
 
@@ -70,12 +73,12 @@ def test_a_source_of_its_own_bound_is_held_to_that_one_and_the_others_are_not(sp
     conf = tmp_path / "conf.yaml"
     conf.write_text("quality: {pages: false, sources: {sunbird: {acceptance_rate: {minimum: 0.99, severity: critical}}}}")
     state = staged(tmp_path, daily_metrics=[rate("accepted_rate", 0.95), rate("accepted_rate", 0.95, "homepagevisit")])
-    (finding,) = judged(spark, state, configuration.load(file=conf))
+    (finding,) = failures(spark, state, configuration.load(file=conf))
     assert (finding.source, finding.severity) == ("sunbird", "critical")
 
 
 def test_a_file_that_could_not_be_read_is_a_warning(spark: SparkSession, settings: Settings, tmp_path: Path) -> None:
-    (finding,) = judged(spark, staged(tmp_path, daily_metrics=[rate("unreadable_files", 1)]), settings)
+    (finding,) = failures(spark, staged(tmp_path, daily_metrics=[rate("unreadable_files", 1)]), settings)
     assert finding.label == "every landed file can be read (sunbird)"
 
 
@@ -90,6 +93,7 @@ def good(table: Table) -> Mapping[str, Any]:
         "files": {"status": "unreadable", "error": "truncated"},
         "sessions": {"events": 1, "eventssummary": [{"id": "START", "count": 1}]},
         "rejected_events": {"source": "sunbird", "raw": b"{", "raw_length": 1},
+        "workflow_summaries": {"start_time": 0, "summary_date": dt.date(1970, 1, 1)},
     }.get(table.name, {})
 
 
@@ -114,7 +118,7 @@ def test_the_rules_of_a_table_stop_each_row_that_breaks_them_and_no_other(
     rules = {rule.name: rule for rule in suite(table)}
 
     def broken(name: str, *rows: Mapping[str, Any]) -> dict[str, str]:
-        found = judged(spark, staged(tmp_path / name, **{table.name: list(rows)}), settings)
+        found = failures(spark, staged(tmp_path / name, **{table.name: list(rows)}), settings)
         return {one.expectation: one.severity for one in found if one.table == table.name and one.expectation in rules}
 
     assert broken("good", good(table)) == {}
@@ -127,13 +131,14 @@ def test_the_rules_of_a_table_stop_each_row_that_breaks_them_and_no_other(
 def test_a_required_column_without_a_value_stops_the_night(spark: SparkSession, settings: Settings, tmp_path: Path) -> None:
     for column in ("event_type", "event_time"):
         state = staged(tmp_path / column, events=[{"source": "sunbird", column: None}])
-        found = {finding.expectation: finding.severity for finding in judged(spark, state, settings)}
-        assert found.get(f"{column} is filled") == "critical"
+        found = {finding.expectation: finding for finding in failures(spark, state, settings)}
+        filled = found[f"{column} is filled"]
+        assert (filled.severity, filled.observed, filled.rows, filled.nulls) == ("critical", 1, 1, 1)
 
 
 def test_a_refused_record_without_its_bytes_stops_the_night(spark: SparkSession, settings: Settings, tmp_path: Path) -> None:
     state = staged(tmp_path, rejected_events=[{"source": "sunbird", "raw": None}])
-    assert {one.severity for one in judged(spark, state, settings) if one.expectation == "a refused record is kept"} == {"critical"}
+    assert {one.severity for one in failures(spark, state, settings) if one.expectation == "a refused record is kept"} == {"critical"}
 
 
 # --- the account
@@ -149,7 +154,7 @@ def test_files_that_do_not_account_for_the_rows_stop_the_night(
     spark: SparkSession, settings: Settings, tmp_path: Path, accepted: int, stops: bool
 ) -> None:
     events = [{"source": "sunbird", "event_id": name} for name in "ab"]
-    found = {one.label: one for one in judged(spark, staged(tmp_path, events=events, files=[file(accepted)]), settings)}
+    found = {one.label: one for one in failures(spark, staged(tmp_path, events=events, files=[file(accepted)]), settings)}
     account = found.get("the files account for every row (accepted) (sunbird)")
     assert (account is not None) == stops
     assert account is None or (account.severity, account.observed) == ("critical", 1)
@@ -159,6 +164,6 @@ def test_sessions_that_count_other_events_than_they_have_stop_the_night(spark: S
     members = [{"source": "sunbird", "event_id": name, "session_id": "s"} for name in "ab"]
     for events, off in ((2, None), (3, 1)):
         session = good(TABLES["sessions"]) | {"session_id": "s", "events": events}
-        found = judged(spark, staged(tmp_path / str(events), sessions=[session], session_events=members), settings)
+        found = failures(spark, staged(tmp_path / str(events), sessions=[session], session_events=members), settings)
         observed = next((one.observed for one in found if one.expectation == "sessions have as many events as they count"), None)
         assert observed == off

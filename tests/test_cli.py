@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from conftest import Demo
 
-from jobs import cli
+from jobs.commands import program
+from jobs.commands.cli import cli
 
 
 def call(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     """Call the command line; gives exit code, stdout and stderr."""
     with pytest.raises(SystemExit) as left:
-        cli.main([str(argument) for argument in arguments])
+        program.main([str(argument) for argument in arguments])
     said = capfd.readouterr()
     assert isinstance(left.value.code, int)
     return left.value.code, said.out, said.err
@@ -78,7 +79,7 @@ def test_a_wrong_call_is_one_line_that_names_it_and_the_remedy(
 
 
 def test_every_command_has_help_with_an_example(capfd: pytest.CaptureFixture[str]) -> None:
-    for name in cli.cli.commands:
+    for name in cli.commands:
         code, out, _ = call(capfd, name, "--help")
         assert code == 0
         assert f"Example: millrace {name}" in out
@@ -86,7 +87,7 @@ def test_every_command_has_help_with_an_example(capfd: pytest.CaptureFixture[str
 
 def test_help_imports_nothing_heavy() -> None:
     heavy = ["pyspark", "pyarrow", "duckdb", "pandas", "yaml", "rich"]
-    code = f"import sys; from jobs import cli; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys; from jobs.commands import program; print([name for name in {heavy} if name in sys.modules])"
     started = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "[]\n"
@@ -94,7 +95,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_a_fault_of_our_own_is_told_from_a_failed_check(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from jobs import describe
+    from jobs.commands import describe
 
     monkeypatch.setattr(describe, "show", lambda table: 1 / 0)
     code, _, err = call(capfd, "describe")
@@ -110,7 +111,7 @@ def test_what_fails_because_of_an_interrupt_is_no_fault(capfd: pytest.CaptureFix
         finally:
             raise RuntimeError("Job 3 cancelled")
 
-    monkeypatch.setattr("jobs.describe.show", stop)
+    monkeypatch.setattr("jobs.commands.describe.show", stop)
     code, _, err = call(capfd, "describe")
     assert (code, err.count("\n")) == (130, 1)
     assert err.startswith("millrace: stopped: the tables are whole")
@@ -137,7 +138,7 @@ def test_status_and_quality_show_the_lake(capfd: pytest.CaptureFixture[str], dem
     for source in ("activity_stream", "contentsquare", "homepagevisit", "sunbird"):
         assert out.count(source) == 2
     lines = [line.replace(",", "").split() for line in out.splitlines() if line.startswith("2026-")]
-    for records, accepted, duplicates, rejected, erased in ([int(count) for count in line[6:11]] for line in lines):
+    for records, accepted, duplicates, rejected, erased in ([int(count) for count in line[7:12]] for line in lines):
         assert records == accepted + duplicates + rejected + erased > 0
     code, out, _ = call(capfd, "quality", "--lake", demo.lake)
     assert code == 0
@@ -162,7 +163,7 @@ def test_running_a_night_again_changes_nothing_and_says_so(capfd: pytest.Capture
 def test_a_night_that_never_landed_anything_says_so(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "landing").mkdir()
     code, out, _ = call(capfd, "run", "--landing", tmp_path / "landing", "--lake", tmp_path / "lake", "--date", "2026-11-18")
-    assert (code, out) == (0, "2026-11-18: nothing has landed\n")
+    assert (code, out) == (0, "2026-11-18: nothing has landed, and nothing is expected\n")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_a_worker_that_is_gone_is_one_line_however_the_engine_puts_it(
     def fail(*_: object) -> None:
         raise RuntimeError(said)
 
-    monkeypatch.setattr("jobs.describe.show", fail)
+    monkeypatch.setattr("jobs.commands.describe.show", fail)
     code, _, err = call(capfd, "describe")
     assert (code, err.count("\n")) == (75, 1)
     assert err.startswith("millrace: a worker process was lost")
@@ -192,7 +193,7 @@ def test_a_library_that_ends_the_process_does_not_pass_for_success(
     def leave(*_: object) -> None:
         sys.exit(0)
 
-    monkeypatch.setattr("jobs.describe.show", leave)
+    monkeypatch.setattr("jobs.commands.describe.show", leave)
     code, _, err = call(capfd, "describe")
     assert code == 70
     assert err.startswith("millrace: a library ended the run")

@@ -9,17 +9,19 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from one_batch import to_records
 
-from transforms.contentsquare import SOURCE
-from transforms.lines import split_lines
-from transforms.records import Place, TimeRules, to_records
-from transforms.source import Batch, Record, Refusal
+from transforms.documents.refusal import Refusal
+from transforms.ingest.lines import split_lines
+from transforms.ingest.records import FileLocation, TimeRules
+from transforms.ingest.source import Batch, Record
+from transforms.sources.contentsquare import SOURCE
 from transforms.times import DAY_MS
 
 ARRIVAL_MS = 1_522_152_000_000  # 2018-03-27 12:00 UTC
 SENT_MS = ARRIVAL_MS + 60_000
 
-SEED_HEADER = {
+EXAMPLE_HEADER = {
     "pid": 8,
     "uid": "ac1529a7-59f6-49d9-b254-6f0a22f57284",
     "dt": 4,
@@ -32,7 +34,7 @@ SEED_HEADER = {
     "to": {"an": "appname", "st": "SDK-android", "sf": "release"},
     "r": {"d": 1.5},
 }
-SEED_COMMON = {
+EXAMPLE_COMMON = {
     "upt": 1522,
     "euid": "euid",
     "url": "app-and://identifier/mainPath/secondaryPath?title=screeName",
@@ -102,8 +104,8 @@ def mapped(event: dict[str, Any], header: dict[str, Any] | None = HEADER) -> dic
 def landed(*lines: Any) -> list[dict[str, Any]]:
     """The records of these lines of a file, by all steps from bytes to Arrow."""
     content = b"".join(orjson.dumps(line) + b"\n" for line in lines)
-    place = Place("contentsquare", date(2018, 3, 27), 12, "contentsquare/date=2018-03-27/hour=12/a.jsonl")
-    batch, _ = to_records(SOURCE, list(split_lines([content])), place, TimeRules())
+    location = FileLocation("contentsquare", date(2018, 3, 27), 12, "contentsquare/date=2018-03-27/hour=12/a.jsonl")
+    batch, _ = to_records(SOURCE, list(split_lines([content])), location, TimeRules())
     return list(batch.to_pylist())
 
 
@@ -218,7 +220,7 @@ def test_the_bounds_of_a_field_hold_at_their_edges(event: dict[str, Any], path: 
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: f"ea {event['ea']}")
-def test_fields_that_no_text_names_are_accepted_and_kept(event: dict[str, Any]) -> None:
+def test_fields_that_no_schema_names_are_accepted_and_kept(event: dict[str, Any]) -> None:
     extended = {**event, "new": {"a": [None]}, "vo": {"new": 1}}
     assert mapped(extended)["properties"] == extended
 
@@ -282,15 +284,16 @@ def test_an_event_without_a_header_is_valid_and_has_no_device_and_no_session(lin
 # --- what the columns say
 
 
-def test_the_screenview_of_the_seed_is_mapped() -> None:
-    event = {**SEED_COMMON, "ea": 4, "st": "title", "sl": 34543}
-    row = mapped(event, SEED_HEADER)
+def test_the_screenview_of_mozillas_documentation_is_mapped() -> None:
+    event = {**EXAMPLE_COMMON, "ea": 4, "st": "title", "sl": 34543}
+    row = mapped(event, EXAMPLE_HEADER)
     assert {name: value for name, value in row.items() if value is not None} == {
         "event_id": "euid",
         "event_type": "page_view",
         "event_name": "screenview",
         "format_version": "2.1",
         "client_ms": 12894726459435,
+        "says_client_time": True,
         "device_id": "ac1529a7-59f6-49d9-b254-6f0a22f57284",
         "session_key": "1",
         "app_id": "8",
@@ -302,7 +305,7 @@ def test_the_screenview_of_the_seed_is_mapped() -> None:
         "device_model": "Samsung SG",
         "duration_ms": 34543,
         "properties": event,
-        "context": {"batch": SEED_HEADER},
+        "context": {"batch": EXAMPLE_HEADER},
         "flags": ["clock_skew"],
         "session_input.kind": "keyed",
         "session_input.key": '[8,"ac1529a7-59f6-49d9-b254-6f0a22f57284",1]',
@@ -313,7 +316,7 @@ def test_the_screenview_of_the_seed_is_mapped() -> None:
 
 
 def test_the_seeds_time_in_the_year_2378_is_kept_and_not_believed() -> None:
-    (row,) = landed({**SEED_HEADER, "pl": [{**SEED_COMMON, "ea": 0}]})
+    (row,) = landed({**EXAMPLE_HEADER, "pl": [{**EXAMPLE_COMMON, "ea": 0}]})
     assert row["client_time"].year == 2378
     assert row["time_source"] == "received"
     assert row["event_time"].isoformat() == "2018-03-27T12:00:00+00:00"
@@ -500,7 +503,7 @@ json_values = st.recursive(
     max_leaves=8,
 )
 header_names = st.sampled_from(["pid", "uid", "dma", "dmo", "os", "l", "now", "to", "r"])
-event_names = st.sampled_from(sorted({name for event in EVENTS for name in event} | set(SEED_COMMON)))
+event_names = st.sampled_from(sorted({name for event in EVENTS for name in event} | set(EXAMPLE_COMMON)))
 
 
 @given(st.dictionaries(header_names | event_names | st.just("pl") | st.text(max_size=8), json_values, max_size=8))
@@ -520,7 +523,7 @@ def test_an_odd_event_of_an_odd_batch_is_one_record_and_raises_nothing(
     assert row["status"] in ("accepted", "rejected")
 
 
-@given(st.integers(20, 2**64 - 1), st.dictionaries(event_names.filter(lambda name: name not in SEED_COMMON), json_values, max_size=8))
+@given(st.integers(20, 2**64 - 1), st.dictionaries(event_names.filter(lambda name: name not in EXAMPLE_COMMON), json_values, max_size=8))
 def test_an_unknown_action_is_never_refused_for_its_fields(action: int, odd: dict[str, Any]) -> None:
     (row,) = landed({**HEADER, "pl": [{**COMMON, **odd, "ea": action}]})
     assert (row["status"], row["event_type"], row["event_name"]) == ("accepted", "other", f"ea_{action}")

@@ -1,26 +1,21 @@
-"""JSON documents: strict parsing, canonical text, secrets, hashes."""
+"""JSON documents: strict parsing, canonical text, hashes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.documents import (
-    SECRET_FIELD,
-    SECRETS,
+from transforms.documents.json_documents import (
     InvalidJsonError,
     canonical,
-    content_hash,
     parse,
     short_hash,
     with_batch,
-    without_secrets,
 )
 
 documents = st.recursive(
@@ -102,36 +97,6 @@ def test_canonical_json_reads_back_as_the_same_document(document: Any) -> None:
     assert json.loads(canonical(document)) == document
 
 
-@pytest.mark.parametrize("name", sorted(SECRETS))
-def test_every_secret_field_is_dropped_in_any_case_of_letters_and_at_any_depth(name: str) -> None:
-    document = {"a": [{name.upper(): "1.2.3.4", "b": {name.title(): {"c": 1}, "kept": name}}], name: None}
-    assert without_secrets(document) == {"a": [{"b": {"kept": name}}]}
-
-
-def test_names_that_merely_contain_a_secret_one_are_kept() -> None:
-    document = {"zip": 1, "has_cookies": True, "ips": [], "coo\u212aie": 1}
-    assert without_secrets(document) is document
-
-
-def test_a_document_with_secrets_is_left_as_it_is() -> None:
-    document = {"a": {"ip": 1}, "b": [{"cookie": 2}]}
-    assert without_secrets(document) == {"a": {}, "b": [{}]}
-    assert document == {"a": {"ip": 1}, "b": [{"cookie": 2}]}
-
-
-def test_secrets_are_found_at_the_greatest_depth() -> None:
-    deep: Any = {"ip": 1}
-    for _ in range(1023):
-        deep = [deep]
-    assert b"ip" not in canonical(without_secrets(deep))
-
-
-@given(documents)
-def test_the_look_over_the_text_finds_every_document_with_a_secret(document: Any) -> None:
-    has_secret = without_secrets(document) is not document
-    assert not has_secret or re.search(SECRET_FIELD, canonical(document).decode())
-
-
 def test_the_context_of_a_batch_stands_beside_the_rest() -> None:
     assert with_batch({"a": 1}, {"id": 2}) == {"a": 1, "batch": {"id": 2}}
     assert with_batch({"a": 1}, None) == {"a": 1}
@@ -141,14 +106,6 @@ def test_a_field_of_the_name_batch_is_kept() -> None:
     rest = {"batch": 1, "_batch": 2}
     assert with_batch(rest, {"id": 3}) == {"batch": 1, "_batch": 2, "__batch": {"id": 3}}
     assert rest == {"batch": 1, "_batch": 2}
-
-
-def test_a_content_hash_knows_neither_the_order_of_keys_nor_the_secrets() -> None:
-    hashed = content_hash("sunbird", {"a": 1, "b": 2})
-    assert hashed == content_hash("sunbird", {"b": 2, "ip": "1.2.3.4", "a": 1})
-    assert hashed != content_hash("sunbird", {"a": 1, "b": 2.0})
-    assert hashed != content_hash("homepagevisit", {"a": 1, "b": 2})
-    assert hashed == hashlib.sha256(b'sunbird\n{"a":1,"b":2}').hexdigest()
 
 
 def test_an_event_hash_is_a_signed_64_bit_number_that_never_changes() -> None:

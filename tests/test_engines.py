@@ -22,11 +22,11 @@ from random_nights import NIGHTS
 from test_across_nights import disturb
 
 from jobs import settings as configuration
+from jobs.console.progress import Progress
+from jobs.engine.spark_session import Engine
 from jobs.generator.generate import generate
-from jobs.lake import Lake
+from jobs.lake.tables import Lake
 from jobs.night import run_night
-from jobs.progress import Progress
-from jobs.session import Engine
 
 # A process has one session, and it is of the other engine: this one is called as from a shell.
 MILLRACE = Path(sys.executable).with_name("millrace")

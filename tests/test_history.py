@@ -1,413 +1,325 @@
-"""Checks that hold a night against the nights before it: what they notice, and what they let pass."""
+"""The files and records of a night, compared with the nights before it: which differences are reported, and which are allowed."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
-from tiny_lake import NIGHT, Rows, publish
+from nights_before import (
+    EXPECTED_FILES,
+    FULL_DAY,
+    IRREGULAR_SOURCE,
+    MISSING_HOURS,
+    NIGHT_VOLUME,
+    QUIET_DAY,
+    SILENT_HOURS,
+    TWO_WEEKS,
+    UNUSUAL_HOURS,
+    USUAL_FILES,
+    Hours,
+    check_night,
+    configure,
+    file_rows,
+    nights_before,
+    out_of_bounds,
+    publish_files,
+    same_hours,
+    with_weekends,
+)
+from tiny_lake import NIGHT, publish
 
-from jobs import history, nights, settings, status
-from jobs.errors import CheckFailedError, SettingsError
-from jobs.lake import Change, Lake
-from jobs.metrics import NewState
-from jobs.night import run_night
-from jobs.progress import Progress
-from jobs.quality_gate import Finding
-from jobs.session import Engine
+from jobs import changed_partitions
+from jobs.commands import run_nights
+from jobs.console.progress import Progress
+from jobs.engine.spark_session import Engine
+from jobs.errors import CheckFailedError
+from jobs.lake.new_state import NewState
+from jobs.lake.table_changes import Change
+from jobs.lake.table_files import write_partitioned
+from jobs.lake.tables import Lake
+from jobs.night import Outcome, run_night
+from jobs.quality import baseline
 from jobs.settings import Settings
-from jobs.table_files import write_partitioned
-from schemas import account
-from transforms.history import PastRules, compared, silent_hours, unusual_hours, usual_hours
+from schemas import bookkeeping
 
-Hours = Mapping[int | None, int | None]
-
-FILES = "landed files of a source that usually sends some"
-VOLUME = "records of the night as a share of the usual number"
-MISSING = "landing hours without a file that the source usually has"
-HOURS = "hours with far fewer or far more records than usual"
-SILENCE = "hours without a record at the end of the night"
-USERS = "share of events without user_id"
-RULES = PastRules(weeks=4, weekdays_minimum=2, nights=3, nights_minimum=5, records_minimum=10)
-DAY = dict.fromkeys(range(24), 200)
+# --- volume
 
 
-def before(*days: int) -> list[dt.date]:
-    return [NIGHT - dt.timedelta(days=day) for day in days]
+def test_a_night_like_the_nights_before_it_is_within_all_bounds(tmp_path: Path) -> None:
+    settings = configure(tmp_path)
+    publish_files(settings, same_hours([*TWO_WEEKS, NIGHT], FULL_DAY))
+
+    findings = check_night(settings)
+
+    assert {finding.expectation: finding.observed for finding in findings} == {
+        EXPECTED_FILES: 24,
+        NIGHT_VOLUME: 1,
+        MISSING_HOURS: 0,
+        UNUSUAL_HOURS: 0,
+        SILENT_HOURS: 0,
+    }
+    assert out_of_bounds(findings) == {}
 
 
-TWO_WEEKS = before(*range(1, 15))
+def test_a_missing_hour_is_reported(tmp_path: Path) -> None:
+    settings = configure(tmp_path)
+    publish_files(settings, same_hours(TWO_WEEKS, FULL_DAY) | {NIGHT: {hour: 200 for hour in range(24) if hour != 9}})
+
+    findings = check_night(settings)
+
+    assert out_of_bounds(findings) == {MISSING_HOURS: 1}
 
 
-def each(nights: Iterable[dt.date], hours: Hours) -> dict[dt.date, Hours]:
-    return dict.fromkeys(nights, hours)
+def test_hours_with_too_few_or_too_many_records_and_an_unreadable_hour_are_reported(tmp_path: Path) -> None:
+    settings = configure(tmp_path, "hour_volume: {hours: 0}")
+    publish_files(settings, same_hours(TWO_WEEKS, FULL_DAY) | {NIGHT: FULL_DAY | {3: 99, 4: 601, 5: None, 6: 100, 7: 600}})
+
+    findings = check_night(settings)
+
+    assert out_of_bounds(findings) == {UNUSUAL_HOURS: 3}
 
 
-def landed(date: dt.date, hours: Hours, source: str = "sunbird") -> Rows:
-    """One file per landing hour, with so many records; None for one that could not be read."""
-    return [
-        {"source": source, "landing_date": date, "landing_hour": hour, "file": f"{source}/{date}/{hour}", "records": records}
-        | {"status": "unreadable" if records is None else "done"}
-        for hour, records in hours.items()
-    ]
+def test_a_few_unusual_hours_are_allowed(tmp_path: Path) -> None:
+    settings = configure(tmp_path)
+    publish_files(settings, same_hours(TWO_WEEKS, FULL_DAY) | {NIGHT: FULL_DAY | {3: 99, 4: 601, 5: None}})
+
+    findings = check_night(settings)
+
+    assert out_of_bounds(findings) == {}
 
 
-def events(date: dt.date, count: int, *, without_user: int = 0, source: str = "sunbird") -> Rows:
-    return [
-        {"source": source, "landing_date": date, "event_id": f"{date} {number}", "user_id": None if number < without_user else "u"}
-        for number in range(count)
-    ]
+def test_a_missing_hour_that_usually_has_few_records_is_allowed(tmp_path: Path) -> None:
+    settings = configure(tmp_path)
+    publish_files(settings, same_hours(TWO_WEEKS, FULL_DAY | {9: 199}) | {NIGHT: {hour: 200 for hour in range(24) if hour != 9}})
 
+    findings = check_night(settings)
 
-def files(root: Path, nights: Mapping[dt.date, Hours], source: str = "sunbird", **run: Any) -> None:
-    publish(root, {"files": [row for date, hours in nights.items() for row in landed(date, hours, source)]}, **run)
-
-
-def asked(tmp_path: Path, text: str = "") -> Settings:
-    """The settings with this under `quality`, and a landing zone and a lake of their own."""
-    conf = tmp_path / "conf.yaml"
-    conf.write_text("{quality: {pages: false, " + text + "}, ingest: {nights_back: 0}}")
-    (tmp_path / "landing").mkdir(exist_ok=True)
-    return settings.load(file=conf).at(tmp_path / "landing", tmp_path / "lake")
-
-
-def found(given: Settings, night: dt.date = NIGHT, sources: Iterable[str] = ("sunbird",)) -> list[Finding]:
-    state = NewState(Lake.open(given.paths.lake), given.paths.lake, {})
-    return list(history.findings(state, list(sources), given.quality, night))
-
-
-def noticed(findings: Iterable[Finding]) -> dict[str, float | None]:
-    """What was observed where it is out of bounds."""
-    return {one.expectation: one.observed for one in findings if not _holds(one)}
-
-
-def _holds(one: Finding) -> bool:
-    assert one.observed is not None
-    return (one.minimum is None or one.observed >= one.minimum) and (one.maximum is None or one.observed <= one.maximum)
-
-
-# Which nights a night is compared with
-
-
-def test_a_night_is_compared_with_the_same_weekday_of_the_weeks_before() -> None:
-    every_night = before(*range(-20, 60))
-    assert compared(NIGHT, every_night, every_night, RULES) == before(28, 21, 14, 7)
-
-
-def test_with_too_few_of_the_same_weekday_it_is_compared_with_the_last_nights_that_the_lake_holds() -> None:
-    held = before(1, 3, 4, 5, 7, 9)
-    assert compared(NIGHT, held, held, RULES) == before(4, 3, 1)
-    assert compared(NIGHT, [*held, *before(14)], held, RULES) == before(14, 7)
-
-
-def test_with_too_few_nights_it_is_compared_with_none() -> None:
-    assert compared(NIGHT, before(1, 2, 3, 4), before(1, 2, 3, 4), RULES) == []
-    assert compared(NIGHT, before(1, 2, 3, 4, 5), [], RULES) == before(3, 2, 1)
-    assert compared(NIGHT, [], before(*range(1, 40)), RULES) == []
-
-
-def test_nights_before_a_source_began_do_not_count_and_nights_without_it_since_do() -> None:
-    held = before(*range(1, 40))
-    assert compared(NIGHT, before(4), held, RULES) == []
-    assert compared(NIGHT, before(8), held, RULES) == before(3, 2, 1)
-    assert compared(NIGHT, before(15), held, RULES) == before(14, 7)
-
-
-def test_what_is_usual_of_an_hour_is_its_discrete_median_a_missing_one_being_nothing() -> None:
-    past = [{0: 10, 1: 90, 2: 50}, {0: 30, 1: 9}, {0: 20, 2: 70}, {0: 40, 1: 9}]
-    assert usual_hours(past, records_minimum=10) == {0: 20}
-    assert usual_hours(past, records_minimum=0) == {0: 20, 1: 9}
-
-
-def test_an_hour_is_unusual_only_beyond_its_bounds() -> None:
-    hours = {0: 50, 1: 49, 2: 300, 3: 301}
-    assert unusual_hours(hours, dict.fromkeys(range(5), 100), 0.5, 3) == [1, 3, 4]
-    assert unusual_hours(hours, dict.fromkeys(range(5), 100), None, None) == []
-
-
-def test_silence_runs_from_the_last_hour_with_records() -> None:
-    assert silent_hours(NIGHT, {0: 5, 23: 1}, NIGHT) == 0
-    assert silent_hours(NIGHT, {4: 5, 23: 0}, NIGHT) == 19
-    assert silent_hours(NIGHT - dt.timedelta(days=1), {23: 1}, NIGHT) == 24
-    assert silent_hours(NIGHT, {}, NIGHT) == 23
-
-
-# Volume
-
-
-def test_a_night_like_those_before_it_is_no_alarm(tmp_path: Path) -> None:
-    given = asked(tmp_path)
-    files(given.paths.lake, each([*TWO_WEEKS, NIGHT], DAY))
-    findings = found(given)
-    assert {one.expectation: one.observed for one in findings} == {FILES: 24, VOLUME: 1, MISSING: 0, HOURS: 0, SILENCE: 0}
-    assert noticed(findings) == {}
-
-
-def test_an_hour_that_is_missing_is_noticed(tmp_path: Path) -> None:
-    given = asked(tmp_path)
-    files(given.paths.lake, each(TWO_WEEKS, DAY) | {NIGHT: {hour: 200 for hour in range(24) if hour != 9}})
-    assert noticed(found(given)) == {MISSING: 1}
-
-
-def test_an_hour_with_too_little_or_too_much_and_one_that_could_not_be_read_are_noticed(tmp_path: Path) -> None:
-    given = asked(tmp_path, "hour_volume: {hours: 0}")
-    files(given.paths.lake, each(TWO_WEEKS, DAY) | {NIGHT: DAY | {3: 99, 4: 601, 5: None, 6: 100, 7: 600}})
-    assert noticed(found(given)) == {HOURS: 3}
-
-
-def test_a_few_hours_may_be_unusual(tmp_path: Path) -> None:
-    given = asked(tmp_path)
-    files(given.paths.lake, each(TWO_WEEKS, DAY) | {NIGHT: DAY | {3: 99, 4: 601, 5: None}})
-    assert noticed(found(given)) == {}
-
-
-def test_an_hour_that_usually_has_few_records_may_be_missing(tmp_path: Path) -> None:
-    given = asked(tmp_path)
-    files(given.paths.lake, each(TWO_WEEKS, DAY | {9: 199}) | {NIGHT: {hour: 200 for hour in range(24) if hour != 9}})
-    assert noticed(found(given)) == {}
+    assert out_of_bounds(findings) == {}
 
 
 @pytest.mark.parametrize(("records", "share"), [(99, 0.495), (601, 3.005)])
-def test_a_night_with_far_fewer_or_far_more_records_is_noticed(tmp_path: Path, records: int, share: float) -> None:
-    given = asked(tmp_path)
-    files(given.paths.lake, each(TWO_WEEKS, {None: 200}) | {NIGHT: {None: records}})
-    assert noticed(found(given)) == {VOLUME: share}
+def test_a_night_with_far_fewer_or_far_more_records_is_reported(tmp_path: Path, records: int, share: float) -> None:
+    settings = configure(tmp_path)
+    publish_files(settings, same_hours(TWO_WEEKS, {None: 200}) | {NIGHT: {None: records}})
+
+    findings = check_night(settings)
+
+    assert out_of_bounds(findings) == {NIGHT_VOLUME: share}
 
 
-WEEKEND = dict.fromkeys(range(10), 20)
-
-
-def a_quiet_weekend_in(days: Iterable[dt.date], weekend: Hours) -> dict[dt.date, Hours]:
-    return {date: weekend if date.weekday() >= 5 else DAY for date in days}
-
-
-@pytest.mark.parametrize("weekend", [WEEKEND, {}])
-def test_a_quiet_weekend_is_no_alarm(tmp_path: Path, weekend: Hours) -> None:
-    given = asked(tmp_path)
-    files(given.paths.lake, a_quiet_weekend_in(before(*range(-2, 9)), weekend))
-    files(given.paths.lake, each(before(*range(-2, 9)), DAY), "contentsquare")  # the lake holds the weekends
+@pytest.mark.parametrize("weekend", [QUIET_DAY, {}])
+def test_a_quiet_weekend_like_the_last_one_is_within_all_bounds(tmp_path: Path, weekend: Hours) -> None:
+    settings = configure(tmp_path, "" if weekend else IRREGULAR_SOURCE)
+    publish_files(settings, with_weekends(nights_before(*range(-2, 9)), weekend))
+    publish_files(settings, same_hours(nights_before(*range(-2, 9)), FULL_DAY), "contentsquare")  # the lake holds the weekends
     for days in (-1, -2):
-        assert noticed(found(given, *before(days))) == {}
+        findings = check_night(settings, *nights_before(days))
+
+        assert out_of_bounds(findings) == {}
 
 
-def test_a_friday_like_a_weekend_is_an_alarm(tmp_path: Path) -> None:
-    given = asked(tmp_path)
-    files(given.paths.lake, a_quiet_weekend_in(before(*range(1, 9)), WEEKEND) | {NIGHT: WEEKEND})
-    assert noticed(found(given)) == {MISSING: 14, VOLUME: 200 / 4800, HOURS: 24}
+def test_a_friday_as_quiet_as_a_weekend_is_reported(tmp_path: Path) -> None:
+    settings = configure(tmp_path)
+    publish_files(settings, with_weekends(nights_before(*range(1, 9)), QUIET_DAY) | {NIGHT: QUIET_DAY})
+
+    findings = check_night(settings)
+
+    assert out_of_bounds(findings) == {MISSING_HOURS: 14, NIGHT_VOLUME: 200 / 4800, UNUSUAL_HOURS: 24}
 
 
-def test_a_source_that_stops_is_noticed(tmp_path: Path) -> None:
-    given = asked(tmp_path)
-    files(given.paths.lake, each(TWO_WEEKS, DAY))
-    files(given.paths.lake, each([*TWO_WEEKS, NIGHT], DAY), "contentsquare")
-    assert noticed(found(given)) == {FILES: 0, VOLUME: 0, MISSING: 24, HOURS: 24, SILENCE: 24}
-    assert noticed(found(given, sources=["contentsquare"])) == {}
+def test_a_source_that_stops_is_one_finding(tmp_path: Path) -> None:
+    settings = configure(tmp_path)
+    publish_files(settings, same_hours(TWO_WEEKS, FULL_DAY))
+    publish_files(settings, same_hours([*TWO_WEEKS, NIGHT], FULL_DAY), "contentsquare")
+
+    findings = check_night(settings)
+
+    assert out_of_bounds(findings) == {EXPECTED_FILES: 0}
+
+    findings = check_night(settings, sources=["contentsquare"])
+
+    assert out_of_bounds(findings) == {}
 
 
-def test_a_source_that_was_not_read_by_the_run_is_not_judged(tmp_path: Path) -> None:
-    given = asked(tmp_path)
-    files(given.paths.lake, each(TWO_WEEKS, DAY))
-    assert found(given, sources=["contentsquare"]) == []
+def test_a_source_that_stops_is_still_reported_by_a_critical_check(tmp_path: Path) -> None:
+    settings = configure(tmp_path, "silent_hours: {severity: critical}")
+    publish_files(settings, same_hours(TWO_WEEKS, FULL_DAY))
+
+    findings = check_night(settings)
+
+    assert out_of_bounds(findings) == {EXPECTED_FILES: 0, SILENT_HOURS: 24}
 
 
-def test_too_short_a_past_is_no_alarm(tmp_path: Path) -> None:
-    given = asked(tmp_path)
-    files(given.paths.lake, each(before(*range(1, 7)), DAY))
-    assert found(given) == []
-    files(given.paths.lake, {before(7)[0]: DAY})
-    assert noticed(found(given)) == {FILES: 0, VOLUME: 0, MISSING: 24, HOURS: 24, SILENCE: 24}
+def test_an_irregular_source_that_stops_is_compared_with_its_own_past(tmp_path: Path) -> None:
+    settings = configure(tmp_path, IRREGULAR_SOURCE)
+    publish_files(settings, same_hours(TWO_WEEKS, FULL_DAY))
+    publish_files(settings, same_hours([*TWO_WEEKS, NIGHT], FULL_DAY), "contentsquare")
+
+    findings = check_night(settings)
+
+    assert out_of_bounds(findings) == {USUAL_FILES: 0, NIGHT_VOLUME: 0, MISSING_HOURS: 24, UNUSUAL_HOURS: 24, SILENT_HOURS: 24}
+
+    findings = check_night(settings, sources=["contentsquare"])
+
+    assert out_of_bounds(findings) == {}
 
 
-def test_a_new_source_has_no_past_in_an_old_lake(tmp_path: Path) -> None:
-    given = asked(tmp_path)
-    files(given.paths.lake, each(before(*range(1, 30)), DAY))
-    files(given.paths.lake, {before(2)[0]: DAY, NIGHT: {4: 5}}, "contentsquare")
-    assert found(given, sources=["contentsquare"]) == []
+def test_a_source_that_the_run_did_not_read_is_not_checked(tmp_path: Path) -> None:
+    settings = configure(tmp_path)
+    publish_files(settings, same_hours(TWO_WEEKS, FULL_DAY))
+    assert check_night(settings, sources=["contentsquare"]) == []
 
 
-def test_later_nights_have_no_say(tmp_path: Path) -> None:
-    given = asked(tmp_path, "hour_volume: {hours: 0}")
-    files(given.paths.lake, each(TWO_WEEKS, DAY) | {NIGHT: DAY | {3: 10}})
-    findings = found(given)
-    files(given.paths.lake, {date: {3: 1} for date in before(*range(-30, 0))}, night=NIGHT + dt.timedelta(days=30))
-    assert found(given) == findings
-    assert noticed(findings) == {HOURS: 1}
+def test_a_source_with_too_few_nights_is_not_compared(tmp_path: Path) -> None:
+    settings = configure(tmp_path, IRREGULAR_SOURCE)
+    publish_files(settings, same_hours(nights_before(*range(1, 7)), FULL_DAY))
+    assert check_night(settings) == []
+    publish_files(settings, {nights_before(7)[0]: FULL_DAY})
+
+    findings = check_night(settings)
+
+    assert out_of_bounds(findings) == {USUAL_FILES: 0, NIGHT_VOLUME: 0, MISSING_HOURS: 24, UNUSUAL_HOURS: 24, SILENT_HOURS: 24}
 
 
-def test_what_the_run_has_staged_counts_and_what_it_replaces_does_not(tmp_path: Path) -> None:
-    given = asked(tmp_path)
-    files(given.paths.lake, each([*TWO_WEEKS, NIGHT], DAY))
-    lake = Lake.open(given.paths.lake)
-    whole = [row | {"ruleset": "r", "run_id": "another"} for row in landed(NIGHT, {2: 10})]
-    rows = pa.Table.from_pylist(whole, schema=account.FILES.arrow.remove_metadata())
-    staged = write_partitioned(account.FILES, rows, tmp_path / "staged" / "files")
+def test_a_new_source_in_an_old_lake_is_not_compared(tmp_path: Path) -> None:
+    settings = configure(tmp_path)
+    publish_files(settings, same_hours(nights_before(*range(1, 30)), FULL_DAY))
+    publish_files(settings, {nights_before(2)[0]: FULL_DAY, NIGHT: {4: 5}}, "contentsquare")
+    assert {finding.expectation for finding in check_night(settings, sources=["contentsquare"])} == {EXPECTED_FILES}
+
+    findings = check_night(settings, sources=["contentsquare"])
+
+    assert out_of_bounds(findings) == {}
+
+
+def test_only_a_source_that_landed_on_an_earlier_night_is_expected(tmp_path: Path) -> None:
+    settings = configure(tmp_path, "sources: {homepagevisit: {irregular: true}, activity_stream: {landed_files: {minimum: null}}}")
+    for source in ("sunbird", "homepagevisit", "activity_stream"):
+        publish_files(settings, {nights_before(1)[0]: {4: 5}}, source)
+    publish_files(settings, {nights_before(-1)[0]: {4: 5}}, "contentsquare")  # a later night has no say
+    sources = ["sunbird", "homepagevisit", "activity_stream", "contentsquare"]
+    assert [(finding.source, finding.observed, finding.severity) for finding in check_night(settings, sources=sources)] == [
+        ("sunbird", 0, "warning")
+    ]
+
+
+def test_later_nights_do_not_change_the_findings(tmp_path: Path) -> None:
+    settings = configure(tmp_path, "hour_volume: {hours: 0}")
+    publish_files(settings, same_hours(TWO_WEEKS, FULL_DAY) | {NIGHT: FULL_DAY | {3: 10}})
+
+    findings = check_night(settings)
+
+    publish_files(settings, {date: {3: 1} for date in nights_before(*range(-30, 0))}, night=NIGHT + dt.timedelta(days=30))
+    assert check_night(settings) == findings
+    assert out_of_bounds(findings) == {UNUSUAL_HOURS: 1}
+
+
+def test_staged_files_count_and_the_files_that_they_replace_do_not(tmp_path: Path) -> None:
+    settings = configure(tmp_path)
+    publish_files(settings, same_hours([*TWO_WEEKS, NIGHT], FULL_DAY))
+    lake = Lake.open(settings.paths.lake)
+    whole = [row | {"ruleset": "r", "run_id": "another"} for row in file_rows(NIGHT, {2: 10})]
+    rows = pa.Table.from_pylist(whole, schema=bookkeeping.FILES.arrow.remove_metadata())
+    staged = write_partitioned(bookkeeping.FILES, rows, tmp_path / "staged" / "files")
     removed = [file for file in lake.files("files") if file.partition["landing_date"] == NIGHT.isoformat()]
     state = NewState(lake, tmp_path / "staged", {"files": Change(staged, removed)})
-    observed = noticed(history.findings(state, ["sunbird"], given.quality, NIGHT))
-    assert observed == {MISSING: 23, VOLUME: 10 / 4800, HOURS: 24}
+    observed = out_of_bounds(baseline.findings(state, ["sunbird"], settings.quality, NIGHT))
+    assert observed == {MISSING_HOURS: 23, NIGHT_VOLUME: 10 / 4800, UNUSUAL_HOURS: 24}
 
 
-# Freshness
+# --- freshness
 
 
-def test_a_source_that_fell_silent_in_the_night_is_noticed_by_a_tighter_bound(tmp_path: Path) -> None:
-    given = asked(tmp_path, "missing_hours: {maximum: null}, hour_volume: {minimum: null}, silent_hours: {maximum: 6}")
-    files(given.paths.lake, each(TWO_WEEKS, DAY) | {NIGHT: dict.fromkeys(range(17), 200)})
-    assert noticed(found(given)) == {SILENCE: 7}
-    files(given.paths.lake, {NIGHT: {17: 1}})
-    assert noticed(found(given)) == {}
+def test_a_source_that_falls_silent_during_the_night_is_reported_by_a_tighter_bound(tmp_path: Path) -> None:
+    settings = configure(tmp_path, "missing_hours: {maximum: null}, hour_volume: {minimum: null}, silent_hours: {maximum: 6}")
+    publish_files(settings, same_hours(TWO_WEEKS, FULL_DAY) | {NIGHT: dict.fromkeys(range(17), 200)})
+
+    findings = check_night(settings)
+
+    assert out_of_bounds(findings) == {SILENT_HOURS: 7}
+
+    publish_files(settings, {NIGHT: {17: 1}})
+
+    findings = check_night(settings)
+
+    assert out_of_bounds(findings) == {}
 
 
-def test_files_without_records_do_not_break_the_silence(tmp_path: Path) -> None:
-    given = asked(tmp_path)
-    files(given.paths.lake, each(before(*range(2, 15)), {12: 5}) | {before(1)[0]: {12: None}, NIGHT: {12: 0}})
-    assert noticed(found(given)) == {SILENCE: 2 * 24 + 11}
+def test_files_without_records_do_not_end_the_silence(tmp_path: Path) -> None:
+    settings = configure(tmp_path)
+    publish_files(settings, same_hours(nights_before(*range(2, 15)), {12: 5}) | {nights_before(1)[0]: {12: None}, NIGHT: {12: 0}})
+
+    findings = check_night(settings)
+
+    assert out_of_bounds(findings) == {SILENT_HOURS: 2 * 24 + 11}
 
 
-# Nulls
+# --- nights on which nothing landed at all
 
 
-def test_a_column_that_loses_its_values_is_noticed(tmp_path: Path) -> None:
-    given = asked(tmp_path)
-    past = [row for date in TWO_WEEKS for row in events(date, 200, without_user=40)]
-    publish(given.paths.lake, {"events": [*past, *events(NIGHT, 200, without_user=61)]})
-    files(given.paths.lake, each([*TWO_WEEKS, NIGHT], DAY))
-    (finding,) = [one for one in found(given) if not _holds(one)]
-    assert (finding.table, finding.column, finding.source, finding.observed) == ("events", "user_id", "sunbird", 0.305)
-    assert (finding.expectation, finding.threshold) == (USERS, "at most 0.3")
+def run_silent_night(settings: Settings) -> Outcome:
+    """Run the night, on which no file landed, for sunbird, whose earlier files are still there."""
+    for partition in changed_partitions.partitions(Lake.open(settings.paths.lake), ["sunbird"]):
+        folder = settings.paths.landing / "sunbird" / f"date={partition.landing_date}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "a.json").touch()
+    with Engine(settings, Progress(quiet=True)) as engine:
+        return run_night(engine, settings, NIGHT, sources=["sunbird"], progress=Progress(quiet=True))
 
 
-def test_a_column_with_as_many_nulls_as_ever_is_no_alarm(tmp_path: Path) -> None:
-    given = asked(tmp_path)
-    past = [row for date in TWO_WEEKS for row in events(date, 200, without_user=40)]
-    publish(given.paths.lake, {"events": [*past, *events(NIGHT, 200, without_user=60)]})
-    files(given.paths.lake, each([*TWO_WEEKS, NIGHT], DAY))
-    shares = {one.expectation: one.observed for one in found(given) if one.table == "events"}
-    assert shares == {USERS: 0.3} | {f"share of events without {column}": 1 for column in ("device_id", "session_key", "page")}
-    assert noticed(found(given)) == {}
+def test_a_night_without_a_file_of_any_source_is_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    settings = configure(tmp_path)
+    publish_files(settings, same_hours(TWO_WEEKS, FULL_DAY), night=None)
 
+    outcome = run_silent_night(settings)
 
-def test_a_night_of_few_events_tells_nothing_of_what_is_usual(tmp_path: Path) -> None:
-    given = asked(tmp_path)
-    few, many = before(7)[0], before(14)[0]
-    past = [*events(few, 199), *events(many, 200, without_user=200)]
-    publish(given.paths.lake, {"events": [*past, *events(NIGHT, 200, without_user=200)]})
-    files(given.paths.lake, each([*TWO_WEEKS, NIGHT], DAY))
-    assert noticed(found(given)) == {}
+    assert (outcome.published, outcome.exit_code, outcome.checks, outcome.missing) == (False, 3, 1, ["sunbird"])
+    assert out_of_bounds(outcome.failed) == {EXPECTED_FILES: 0}
 
+    run_nights.show(outcome)
 
-def test_the_nulls_of_a_few_events_tell_nothing(tmp_path: Path) -> None:
-    given = asked(tmp_path)
-    past = [row for date in TWO_WEEKS for row in events(date, 200)]
-    publish(given.paths.lake, {"events": [*past, *events(NIGHT, 199, without_user=199)]})
-    files(given.paths.lake, each([*TWO_WEEKS, NIGHT], DAY))
-    assert [one for one in found(given) if one.table == "events"] == []
-
-
-# Settings
-
-
-def test_a_source_can_be_asked_for_something_else(tmp_path: Path) -> None:
-    text = "night_volume: {minimum: 0.6}, sources: {sunbird: {night_volume: {minimum: 0.1, severity: critical}, past: {weeks: 2}}}"
-    given = asked(tmp_path, text)
-    night = each(TWO_WEEKS, {None: 1000}) | {NIGHT: {None: 400}}
-    for source in ("sunbird", "contentsquare"):
-        files(given.paths.lake, night, source)
-    findings = found(given, sources=["sunbird", "contentsquare"])
-    volumes = {one.source: (one.minimum, one.maximum, one.severity, _holds(one)) for one in findings if one.expectation == VOLUME}
-    assert volumes == {"sunbird": (0.1, 3, "critical", True), "contentsquare": (0.6, 3, "warning", False)}
-    assert (given.quality.of("sunbird").past.weeks, given.quality.of("sunbird").past.nights) == (2, 7)
-    assert given.quality.of("homepagevisit") is given.quality
-
-
-def test_a_bound_without_ends_is_not_asked_for(tmp_path: Path) -> None:
-    given = asked(tmp_path, "sources: {sunbird: {landed_files: {minimum: null}}}, hour_volume: {minimum: null, maximum: null}")
-    files(given.paths.lake, each([*TWO_WEEKS, NIGHT], DAY))
-    assert {one.expectation for one in found(given)} == {VOLUME, MISSING, SILENCE}
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("sources: {facebook: {past: {weeks: 1}}}", "quality.sources is wrong (no source is called facebook, there are activity_stream"),
-        ("sources: {sunbird: {late: {maximum: 1}}}", "unknown key quality.sources.sunbird.late:"),
-        ("sources: {sunbird: {past: {weeks: many}}}", "quality.sources.sunbird.past.weeks is wrong"),
-        ("sources: {sunbird: 3}", "quality.sources.sunbird is wrong"),
-        ("sources: [sunbird]", "quality.sources is wrong"),
-        ("null_rates: {columns: [flags]}", "quality.null_rates.columns is wrong (flags is no column of events whose nulls are counted)"),
-        ("null_rates: {columns: [usr_id]}", "quality.null_rates.columns is wrong (usr_id is no column"),
-        ("past: {days: 3}", "unknown key quality.past.days:"),
-    ],
-)
-def test_a_wrong_setting_is_one_line_that_names_it(tmp_path: Path, text: str, says: str) -> None:
-    with pytest.raises(SettingsError) as raised:
-        asked(tmp_path, text)
-    assert says in str(raised.value)
-    assert "\n" not in str(raised.value)
-
-
-# A night on which nothing landed at all
-
-
-def run_silent_night(given: Settings) -> Any:
-    with Engine(given, Progress(quiet=True)) as engine:
-        return run_night(engine, given, NIGHT, sources=["sunbird"], progress=Progress(quiet=True))
-
-
-def test_a_night_without_a_file_of_any_source_is_noticed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    given = asked(tmp_path)
-    files(given.paths.lake, each(TWO_WEEKS, DAY), night=None)
-    outcome = run_silent_night(given)
-    assert (outcome.published, outcome.exit_code, outcome.checks) == (False, 0, 5)
-    assert noticed(outcome.failed) == {FILES: 0, VOLUME: 0, MISSING: 24, HOURS: 24, SILENCE: 24}
-    nights.show(outcome)
-    assert "2026-11-20: nothing has landed\nwarning: files: landed files of" in capfd.readouterr().out
-    results = Lake.open(given.paths.lake).arrow("quality_results").to_pylist()
-    assert {row["expectation"]: (row["source"], row["passed"], row["threshold"]) for row in results}[FILES] == (
+    output = capfd.readouterr().out
+    assert output.startswith("2026-11-20: nothing has landed\ndid not land: sunbird of 2026-11-20: land its files")
+    assert "warning" not in output
+    results = Lake.open(settings.paths.lake).arrow("quality_results").to_pylist()
+    assert {row["expectation"]: (row["source"], row["passed"], row["threshold"]) for row in results}[EXPECTED_FILES] == (
         "sunbird",
         False,
         "at least 1",
     )
-    assert len(results) == 5
+    assert len(results) == 1
 
 
-def test_a_night_without_a_file_stops_where_the_settings_say_so(tmp_path: Path) -> None:
-    given = asked(tmp_path, "landed_files: {severity: critical}")
-    files(given.paths.lake, each(TWO_WEEKS, DAY), night=None)
-    with pytest.raises(CheckFailedError, match="landed files of a source that usually sends some"):
-        run_silent_night(given)
+def test_a_night_of_which_nothing_is_expected_is_reported_as_such(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    settings = configure(tmp_path)
+    publish_files(settings, {NIGHT + dt.timedelta(days=1): FULL_DAY}, night=None)
+
+    outcome = run_silent_night(settings)
+
+    assert (outcome.published, outcome.exit_code, outcome.checks) == (False, 0, 0)
+
+    run_nights.show(outcome)
+
+    assert capfd.readouterr().out == "2026-11-20: nothing has landed, and nothing is expected\n"
 
 
-def test_a_night_that_usually_lands_nothing_is_no_alarm(tmp_path: Path) -> None:
-    given = asked(tmp_path)
-    workdays = [date for date in before(*range(-1, 15)) if date.weekday() < 4]
-    files(given.paths.lake, each(workdays, DAY), night=None)
-    for friday in before(14, 7):
-        publish(given.paths.lake, {}, night=friday)  # run, and nothing had landed
-    assert run_silent_night(given).failed == []
+def test_a_night_without_a_file_stops_the_run_if_the_check_is_critical(tmp_path: Path) -> None:
+    settings = configure(tmp_path, "landed_files: {severity: critical}")
+    publish_files(settings, same_hours(TWO_WEEKS, FULL_DAY), night=None)
+
+    with pytest.raises(CheckFailedError, match="landed files of an expected source"):
+        run_silent_night(settings)
 
 
-# What status says
+def test_a_weekday_on_which_an_irregular_source_usually_lands_nothing_is_within_all_bounds(tmp_path: Path) -> None:
+    settings = configure(tmp_path, IRREGULAR_SOURCE)
+    workdays = [date for date in nights_before(*range(-1, 15)) if date.weekday() < 4]
+    publish_files(settings, same_hours(workdays, FULL_DAY), night=None)
+    for friday in nights_before(14, 7):
+        publish(settings.paths.lake, {}, night=friday)  # run, and nothing had landed
 
+    outcome = run_silent_night(settings)
 
-def missing_hours(capfd: pytest.CaptureFixture[str], given: Settings) -> dict[str, str]:
-    """Per night what the page says of sunbird."""
-    capfd.readouterr()
-    assert status.show(given) == 0
-    rows = [line.split() for line in capfd.readouterr().out.splitlines() if " sunbird " in line]
-    return {row[0]: " ".join(row[11:]) for row in rows}
-
-
-def test_status_names_the_hours_that_are_missing_and_the_nights_that_a_source_did_not_send(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    given = asked(tmp_path)
-    files(given.paths.lake, each(before(*range(2, 15)), {4: 200, 8: 200, 9: 200, 20: 199}) | {before(1)[0]: {8: 10}})
-    files(given.paths.lake, each([*TWO_WEEKS, NIGHT], DAY), "contentsquare")
-    shown = missing_hours(capfd, given)
-    assert (shown.pop("2026-11-19"), shown.pop("2026-11-20")) == ("04 09", "04 08 09")
-    assert list(shown.values()) == [""] * 13
+    assert outcome.failed == []

@@ -8,19 +8,20 @@ from typing import Any
 
 import orjson
 import pytest
+from one_batch import to_records
 
-from transforms.homepagevisit import SCHEMA_FILES, SOURCE
-from transforms.lines import split_lines
-from transforms.records import Place, TimeRules, to_records
-from transforms.validation import schema_document
+from transforms.documents.validation import schema_document
+from transforms.ingest.lines import split_lines
+from transforms.ingest.records import FileLocation, TimeRules
+from transforms.sources.homepagevisit import SCHEMA_FILES, SOURCE
 
 NAME = "/analytics/legacy/homepagevisit/"
-PLACE = Place("homepagevisit", date(2020, 4, 2), 19, "homepagevisit/date=2020-04-02/hour=19/a.jsonl")
+LOCATION = FileLocation("homepagevisit", date(2020, 4, 2), 19, "homepagevisit/date=2020-04-02/hour=19/a.jsonl")
 LANDED = datetime(2020, 4, 2, 19, tzinfo=UTC)
 
 
 def visit(event: Any = None, meta: Any = None, **fields: Any) -> dict[str, Any]:
-    """The example of the format's text."""
+    """A visit as the published schema describes it."""
     return {
         "$schema": NAME + "1.2.1",
         "client_dt": "2020-04-02T19:11:20.942Z",
@@ -46,7 +47,7 @@ def visit(event: Any = None, meta: Any = None, **fields: Any) -> dict[str, Any]:
 
 
 def row(document: Any) -> dict[str, Any]:
-    batch, _ = to_records(SOURCE, list(split_lines([orjson.dumps(document)])), PLACE, TimeRules())
+    batch, _ = to_records(SOURCE, list(split_lines([orjson.dumps(document)])), LOCATION, TimeRules())
     (only,) = batch.to_pylist()
     return only  # type: ignore[no-any-return]
 
@@ -64,7 +65,7 @@ def without(document: dict[str, Any], name: str) -> dict[str, Any]:
 # what is valid
 
 
-def test_the_example_of_the_text_maps_to_a_page_view() -> None:
+def test_a_visit_maps_to_a_page_view() -> None:
     record = row(visit({"referer_route": "direct"}))
     expected = {
         "status": "accepted",
@@ -157,7 +158,7 @@ def test_letters_beyond_ascii_pass_in_a_uri(uri: str) -> None:
 @pytest.mark.parametrize(("user_id", "told"), [(b"456.0", "456"), (b"4.56e2", "456"), (b"-7", "-7"), (b"0", "0"), (b"-0.0", "0")])
 def test_a_user_id_is_any_integer_however_it_is_written(user_id: bytes, told: str) -> None:
     line = orjson.dumps(visit()).replace(b'"user_id":456', b'"user_id":' + user_id)
-    batch, _ = to_records(SOURCE, list(split_lines([line])), PLACE, TimeRules())
+    batch, _ = to_records(SOURCE, list(split_lines([line])), LOCATION, TimeRules())
     assert batch["user_id"].to_pylist() == [f"enwiki:{told}"]
 
 

@@ -5,329 +5,306 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
-import pickle
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 import random_nights
 from conftest import ENVIRONMENTS, without_pages
 from deltalake import DeltaTable
-from killed_publication import publish
+from killed_publication import KillPoint, publish, publish_in_a_process
 from lakes import contents
+from process_groups import assert_all_end
 from pyspark.sql import SparkSession
+from quiet_runs import run_quietly
 from random_nights import NIGHTS
+from staged_nights import StagedNight, staging_publication
 
 from jobs import maintain
 from jobs import settings as configuration
-from jobs.lake import Lake
-from jobs.night import run_night
-from jobs.progress import Progress
-from jobs.session import Engine
+from jobs.lake import state_file
+from jobs.lake.tables import Lake, recorded
 from jobs.settings import Settings
 from schemas.catalog import TABLES
 
 FIRST, SECOND = NIGHTS[:2]
 MILLRACE = Path(sys.executable).with_name("millrace")
-# As many as a publication has: a table that does not change has no commit, but `runs` always has one.
-COMMITS = len(TABLES)
-EVERY_COMMIT = [("commit", number, moment) for number in range(1, COMMITS + 1) for moment in ("before", "after")]
-RENAMES = [("rename", number, moment) for number in (1, 2, 3, 5, 10, 20, 40) for moment in ("before", "after")]
-SWEEPS = [("sweep", 1, "before"), ("sweep", 1, "after")]
-LAST = 0  # in the place of a number
-QUICK = [
-    ("rename", 3, "after"),
-    ("commit", 1, "before"),
-    ("commit", 5, "after"),
-    ("commit", LAST, "before"),
-    ("commit", LAST, "after"),
-]
-CREATIONS = [("create", number, moment) for number in (1, 2, COMMITS // 2, COMMITS) for moment in ("before", "after")]
+ENGINE_START = "start"  # the progress line of the engine's start
+STEPS = ("survey", ENGINE_START, "ingest", "deduplicate", "write", "account", "sessions", "workflows", "metrics", "checks")
 
 
-@dataclass(frozen=True)
-class Night:
-    """A lake of one night, and the next one landed and staged, up to its publication."""
-
-    settings: Settings
-    staged: Path  # what is to be published, pickled
-    old: dict[str, list[str]]
-    new: dict[str, list[str]]
-
-    def copy(self, root: Path) -> Settings:
-        """The same lake and landing zone in another folder."""
-        shutil.copytree(self.settings.paths.landing, root / "landing")
-        shutil.copytree(self.settings.paths.lake, root / "lake")
-        return self.settings.at(root / "landing", root / "lake")
-
-
-class InterruptedHereError(Exception):
-    """Raised in the place of a publication."""
+# --- given: a lake of one night and the staged publication of the next; the same of its maintenance
 
 
 @pytest.fixture(scope="module")
-def night(spark: SparkSession, environment: str, tmp_path_factory: pytest.TempPathFactory) -> Night:
+def night(spark: SparkSession, environment: str, tmp_path_factory: pytest.TempPathFactory) -> StagedNight:
     root = tmp_path_factory.mktemp("kills")
     settings = without_pages(configuration.load(environment)).at(root / "landing", root / "lake")
+    land_two_nights(settings.paths.landing)
+    run_quietly(settings, FIRST)
+    rows_before = contents(settings.paths.lake)
+    publication = root / "publication.pickle"
+    with staging_publication(publication):
+        run_quietly(settings, SECOND)
+    published = root / "published"
+    shutil.copytree(settings.paths.lake, published)
+    publish(published, publication)
+    rows_after = contents(published)
+    assert rows_before != rows_after
+    return StagedNight(settings, publication, rows_before, rows_after)
+
+
+def land_two_nights(landing: Path) -> None:
     for path, documents in random_nights.landed_files(Random(7), people=12).items():
         if any(f"date={date}" in path.parts for date in (FIRST, SECOND)):
-            random_nights.write(settings.paths.landing, path, documents)
-    run(settings, FIRST)
-    old = contents(settings.paths.lake)
-    with published_into(root / "staged.pickle"):
-        run(settings, SECOND)
-    whole = root / "whole"
-    shutil.copytree(settings.paths.lake, whole)
-    publish(whole, root / "staged.pickle")
-    made = Night(settings, root / "staged.pickle", old, contents(whole))
-    assert made.old != made.new
-    return made
+            random_nights.write(landing, path, documents)
 
 
 @pytest.fixture(scope="module")
-def maintenance(night: Night, tmp_path_factory: pytest.TempPathFactory) -> Night:
-    """The lake of two nights, and its maintenance staged up to the publication: it changes no row."""
+def maintenance(night: StagedNight, tmp_path_factory: pytest.TempPathFactory) -> StagedNight:
+    """The lake of two nights, and its maintenance, staged: it changes no row."""
     root = tmp_path_factory.mktemp("maintenance")
-    settings = night.copy(root)
-    publish(settings.paths.lake, night.staged)
-    with published_into(root / "staged.pickle"):
+    settings = night.copied_to(root)
+    publish(settings.paths.lake, night.publication)
+    publication = root / "publication.pickle"
+    with staging_publication(publication):
         maintain.run(settings, SECOND)
-    return Night(settings, root / "staged.pickle", night.new, night.new)
-
-
-@contextlib.contextmanager
-def published_into(path: Path) -> Iterator[None]:
-    """What the block would publish is pickled instead."""
-
-    def interrupted(lake: Lake, *arguments: Any, **_: Any) -> None:
-        path.write_bytes(pickle.dumps(arguments))
-        raise InterruptedHereError
-
-    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(InterruptedHereError):
-        patch.setattr(Lake, "publish", interrupted)
-        yield
-
-
-def run(settings: Settings, date: Any) -> None:
-    with Engine(settings, Progress(quiet=True)) as engine:
-        run_night(engine, settings, date, progress=Progress(quiet=True))
+    return StagedNight(settings, publication, night.rows_after, night.rows_after)
 
 
 # --- killed while it publishes
 
-
-def die(lake: Path, staged: Path, where: str, number: int, moment: str) -> bool:
-    """Publish in a process of its own, which is killed there; says whether it was."""
-    script = Path(__file__).with_name("killed_publication.py")
-    done = subprocess.run([sys.executable, str(script), str(lake), str(staged), where, str(number), moment], capture_output=True, text=True)
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode != 0
-
-
-def assert_whole_after_death(night: Night, root: Path, point: tuple[str, int, str]) -> None:
-    settings = night.copy(root)
-    lake = settings.paths.lake
-    where, number, moment = point
-    killed = die(lake, night.staged, where, number or commits_of(night), moment)
-    # The last commit is the one that counts: once it is there, so is the night.
-    is_new = not killed or where == "sweep" or ((where, moment) == ("commit", "after") and number in (LAST, commits_of(night)))
-    expected = night.new if is_new else night.old
-    assert contents(lake) == expected, point
-    for name in TABLES:
-        assert DeltaTable(str(lake / name)).version() >= 0, point
-    with Lake.writing(lake, "a test"):
-        pass
-    assert contents(lake) == expected, point
-    # Whoever reads a table as it stands sees the state that counts, too.
-    for name in night.old:
-        assert DeltaTable(str(lake / name)).to_pyarrow_dataset().count_rows() == len(expected[name]), point
-    assert not list((lake / "_staging").glob("*")), point
-    if not is_new:
-        shutil.copytree(night.settings.paths.lake / "_staging", lake / "_staging", dirs_exist_ok=True)
-        publish(lake, night.staged)
-        assert contents(lake) == night.new, point
-
-
-def commits_of(night: Night) -> int:
-    changes, *_ = pickle.loads(night.staged.read_bytes())
-    return sum(bool(change) for name, change in changes.items() if name != "runs") + 1
-
-
-@pytest.mark.parametrize("point", QUICK, ids=str)
-def test_a_publication_that_is_killed_leaves_the_old_state_or_the_new_one(night: Night, tmp_path: Path, point: Any) -> None:
-    assert_whole_after_death(night, tmp_path, point)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("point", [*EVERY_COMMIT, *RENAMES, *SWEEPS], ids=str)
-def test_a_publication_that_is_killed_anywhere_leaves_the_old_state_or_the_new_one(night: Night, tmp_path: Path, point: Any) -> None:
-    assert_whole_after_death(night, tmp_path, point)
-
-
-MAINTENANCE = [
-    ("rename", 1, "after"),
-    ("commit", 1, "after"),
-    ("commit", LAST, "before"),
-    ("commit", LAST, "after"),
-    ("sweep", 1, "before"),
+LAST = 0  # the number of the last commit, which depends on what has changed
+MOMENTS = ("before", "after")
+# One commit per table that changes; with fewer commits, the points beyond the last one kill nothing.
+COMMITS = [KillPoint("commit", number, moment) for number in range(1, len(TABLES) + 1) for moment in MOMENTS]
+RENAMES = [KillPoint("rename", number, moment) for number in (1, 2, 3, 5, 10, 20, 40) for moment in MOMENTS]
+AFTER_THE_COMMITS = [KillPoint(function, 1, moment) for function in ("state", "sweep") for moment in MOMENTS]
+QUICK_POINTS = [
+    KillPoint("rename", 3, "after"),
+    KillPoint("commit", 1, "before"),
+    KillPoint("commit", 5, "after"),
+    KillPoint("commit", LAST, "before"),
+    KillPoint("commit", LAST, "after"),
 ]
+MAINTENANCE_POINTS = [
+    KillPoint("rename", 1, "after"),
+    KillPoint("commit", 1, "after"),
+    KillPoint("commit", LAST, "before"),
+    KillPoint("commit", LAST, "after"),
+    KillPoint("sweep", 1, "before"),
+]
+CREATIONS = [KillPoint("create", number, moment) for number in (1, 2, len(TABLES) // 2, len(TABLES)) for moment in MOMENTS]
 
 
-def test_maintenance_that_is_to_be_killed_has_something_to_do(maintenance: Night) -> None:
-    changes, *_ = pickle.loads(maintenance.staged.read_bytes())
-    assert commits_of(maintenance) > 3
-    assert all(len(change.removed) > len(change.added) > 0 for change in changes.values())
-
-
-@pytest.mark.parametrize("point", MAINTENANCE[1:3], ids=str)
-def test_maintenance_that_is_killed_while_it_publishes_changes_no_row(maintenance: Night, tmp_path: Path, point: Any) -> None:
-    assert_whole_after_death(maintenance, tmp_path, point)
+@pytest.mark.parametrize("point", QUICK_POINTS, ids=str)
+def test_a_publication_that_is_killed_leaves_the_old_state_or_the_new_one(night: StagedNight, tmp_path: Path, point: KillPoint) -> None:
+    assert_whole_after_a_kill(night, tmp_path, point)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", [*EVERY_COMMIT, *MAINTENANCE], ids=str)
-def test_maintenance_that_is_killed_anywhere_changes_no_row(maintenance: Night, tmp_path: Path, point: Any) -> None:
-    assert_whole_after_death(maintenance, tmp_path, point)
+@pytest.mark.parametrize("point", [*COMMITS, *RENAMES, *AFTER_THE_COMMITS], ids=str)
+def test_a_publication_that_is_killed_anywhere_leaves_the_old_state_or_the_new_one(
+    night: StagedNight, tmp_path: Path, point: KillPoint
+) -> None:
+    assert_whole_after_a_kill(night, tmp_path, point)
+
+
+def test_maintenance_that_is_to_be_killed_has_something_to_do(maintenance: StagedNight) -> None:
+    assert maintenance.commits > 3
+    assert all(len(change.removed) > len(change.added) > 0 for change in maintenance.changes.values())
+
+
+@pytest.mark.parametrize("point", MAINTENANCE_POINTS[1:3], ids=str)
+def test_maintenance_that_is_killed_while_it_publishes_changes_no_row(maintenance: StagedNight, tmp_path: Path, point: KillPoint) -> None:
+    assert_whole_after_a_kill(maintenance, tmp_path, point)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", [*COMMITS, *MAINTENANCE_POINTS], ids=str)
+def test_maintenance_that_is_killed_anywhere_changes_no_row(maintenance: StagedNight, tmp_path: Path, point: KillPoint) -> None:
+    assert_whole_after_a_kill(maintenance, tmp_path, point)
 
 
 @pytest.mark.parametrize("point", CREATIONS, ids=str)
-def test_a_lake_that_is_killed_while_it_is_made_is_made_whole_by_the_next_writer(tmp_path: Path, point: Any) -> None:
-    assert die(tmp_path / "lake", tmp_path / "nothing", *point)
-    with Lake.writing(tmp_path / "lake", "a test"):
-        pass
+def test_a_lake_that_is_killed_while_it_is_made_is_made_whole_by_the_next_writer(tmp_path: Path, point: KillPoint) -> None:
+    assert publish_in_a_process(tmp_path / "lake", tmp_path / "nothing to publish", point)
+
+    open_for_writing(tmp_path / "lake")
+
     assert all(rows == [] for rows in contents(tmp_path / "lake").values())
 
 
-def test_a_long_reader_goes_on_with_the_state_that_it_opened(night: Night, tmp_path: Path) -> None:
-    settings = night.copy(tmp_path)
-    reader = Lake.open(settings.paths.lake)
+def test_a_long_reader_goes_on_with_the_state_that_it_opened(night: StagedNight, tmp_path: Path) -> None:
+    lake = night.copied_to(tmp_path).paths.lake
+    reader = Lake.open(lake)
     sessions = reader.dataset("sessions")
-    publish(settings.paths.lake, night.staged)
-    assert sessions.count_rows() == len(night.old["sessions"])
-    assert reader.arrow("events", ["event_id"]).num_rows == len(night.old["events"])
-    assert contents(settings.paths.lake) == night.new
+
+    publish(lake, night.publication)
+
+    assert sessions.count_rows() == len(night.rows_before["sessions"])
+    assert reader.arrow("events", ["event_id"]).num_rows == len(night.rows_before["events"])
+    assert contents(lake) == night.rows_after
 
 
-# --- killed while it works
+def assert_whole_after_a_kill(night: StagedNight, root: Path, point: KillPoint) -> None:
+    """The lake holds the old rows or the new ones after the kill, still does after the next writer, and can then be published to."""
+    lake = night.copied_to(root).paths.lake
+    last = night.commits
+    exact_point = point._replace(number=point.number or last)
+
+    was_killed = publish_in_a_process(lake, night.publication, exact_point)
+
+    # The last commit decides: from then on the new state counts.
+    is_published = not was_killed or exact_point.function in ("state", "sweep") or exact_point == ("commit", last, "after")
+    rows = night.rows_after if is_published else night.rows_before
+    assert contents(lake) == rows
+    assert all(DeltaTable(str(lake / name)).version() >= 0 for name in TABLES)
+
+    open_for_writing(lake)
+
+    assert contents(lake) == rows
+    assert_every_reader_sees(lake, rows)
+    assert not list((lake / "_staging").glob("*"))
+    if not is_published:
+        night.stage_again(lake)
+        publish(lake, night.publication)
+        assert contents(lake) == night.rows_after
 
 
-def call(settings: Settings, *command: str) -> list[str]:
-    """A call as from a shell, on the engine of these settings."""
-    paths = ["--env", ENVIRONMENTS[settings.engine], "--landing", str(settings.paths.landing), "--lake", str(settings.paths.lake)]
-    return [str(MILLRACE), *(command or ("run", "--date", str(SECOND))), *paths]
+def open_for_writing(lake: Path) -> None:
+    """The next writer restores the state that counts before it does anything else."""
+    with Lake.writing(lake, "a test"):
+        pass
 
 
-# The line of the engine's start, whichever it is.
-START = "start"
+def assert_every_reader_sees(lake: Path, rows: dict[str, list[str]]) -> None:
+    """`_state.json` names the state that counts, and the tables as they stand hold its rows."""
+    state = recorded(lake)
+    assert state is not None
+    assert state_file.read(lake) == state.document()
+    for name, expected in rows.items():
+        assert DeltaTable(str(lake / name)).to_pyarrow_dataset().count_rows() == len(expected), name
 
 
-def lines_until(process: subprocess.Popen[str], step: str) -> Iterator[str]:
-    """What a run says of its progress, up to the line of this step."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        yield line
-        if f" {step} " in line:
-            return
-    raise AssertionError(f"no line told of the step {step}")
-
-
-STEPS = ("survey", START, "ingest", "deduplicate", "write", "account", "sessions", "workflows", "metrics", "checks")
+# --- killed or interrupted while it works
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.0, 1.0])
 @pytest.mark.parametrize("step", STEPS)
-def test_a_run_that_is_killed_after_any_step_is_made_good_by_the_next_one(night: Night, tmp_path: Path, step: str, seconds: float) -> None:
-    settings = night.copy(tmp_path)
-    shutil.rmtree(settings.paths.lake / "_staging")
-    process = subprocess.Popen(call(settings), stderr=subprocess.PIPE, text=True, start_new_session=True)
-    list(lines_until(process, step))
+def test_a_run_that_is_killed_after_any_step_is_made_good_by_the_next_one(
+    night: StagedNight, tmp_path: Path, step: str, seconds: float
+) -> None:
+    settings = night.copied_to(tmp_path, staged=False)
+    process = start(millrace(settings))
+    wait_for_step(process, step)
     time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert contents(settings.paths.lake) in (night.old, night.new)
-    run(settings, SECOND)
-    assert contents(settings.paths.lake) == night.new
+
+    kill_with_all_children(process)
+
+    assert contents(settings.paths.lake) in (night.rows_before, night.rows_after)
+    run_quietly(settings, SECOND)
+    assert contents(settings.paths.lake) == night.rows_after
     assert not list((settings.paths.lake / "_staging").iterdir())
 
 
-def assert_interrupted(night: Night, root: Path, step: str, seconds: float) -> None:
-    settings = night.copy(root)
-    shutil.rmtree(settings.paths.lake / "_staging")
-    process = subprocess.Popen(call(settings), stderr=subprocess.PIPE, text=True, start_new_session=True)
-    list(lines_until(process, step))
-    time.sleep(seconds)
-    # As a terminal does: all processes at once.
-    os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode in (0, 130)
-    assert "Traceback" not in said
-    assert (process.returncode == 130) == ("millrace: stopped: the tables are whole" in said)
-    assert contents(settings.paths.lake) in (night.old, night.new)
-    until = time.monotonic() + 60
-    while (left := members(process.pid)) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert not left
-    run(settings, SECOND)
-    assert contents(settings.paths.lake) == night.new
-
-
-def members(session: int) -> list[str]:
-    """The processes of a session."""
-    return subprocess.run(["pgrep", "-s", str(session)], capture_output=True, text=True, check=False).stdout.split()
-
-
-def test_a_run_that_is_interrupted_stops_with_a_line_and_leaves_no_process(night: Night, tmp_path: Path) -> None:
-    assert_interrupted(night, tmp_path, "ingest", 0.1)
+def test_a_run_that_is_interrupted_stops_with_a_line_and_leaves_no_process(night: StagedNight, tmp_path: Path) -> None:
+    assert_stops_when_interrupted(night, tmp_path, "ingest", 0.1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.0, 0.5])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_run_that_is_interrupted_anywhere_stops_with_a_line_and_leaves_no_process(
-    night: Night, tmp_path: Path, step: str, seconds: float
+    night: StagedNight, tmp_path: Path, step: str, seconds: float
 ) -> None:
-    assert_interrupted(night, tmp_path, step, seconds)
+    assert_stops_when_interrupted(night, tmp_path, step, seconds)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["vacuum", START, "compact", "sweep"])
-def test_maintenance_that_is_killed_after_any_step_is_made_good_by_the_next_one(maintenance: Night, tmp_path: Path, step: str) -> None:
-    settings = maintenance.copy(tmp_path)
-    if step == START and settings.engine == "sail":
-        pytest.skip("its tasks need no session, so none is started")
-    shutil.rmtree(settings.paths.lake / "_staging")
-    process = subprocess.Popen(call(settings, "maintain"), stderr=subprocess.PIPE, text=True, start_new_session=True)
-    list(lines_until(process, step))
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert contents(settings.paths.lake) == maintenance.old
+@pytest.mark.parametrize("step", ["vacuum", ENGINE_START, "compact", "sweep"])
+def test_maintenance_that_is_killed_after_any_step_is_made_good_by_the_next_one(
+    maintenance: StagedNight, tmp_path: Path, step: str
+) -> None:
+    settings = maintenance.copied_to(tmp_path, staged=False)
+    process = start(millrace(settings, "maintain"))
+    wait_for_step(process, step)
+
+    kill_with_all_children(process)
+
+    assert contents(settings.paths.lake) == maintenance.rows_before
     assert maintain.run(settings, SECOND) == 0
-    assert contents(settings.paths.lake) == maintenance.new
+    assert contents(settings.paths.lake) == maintenance.rows_after
     assert not list((settings.paths.lake / "_staging").iterdir())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [START, "deduplicate", "write"])
-def test_a_run_whose_workers_are_killed_publishes_nothing_or_all(night: Night, tmp_path: Path, step: str) -> None:
-    settings = night.copy(tmp_path)
-    process = subprocess.Popen(call(settings), stderr=subprocess.PIPE, text=True, start_new_session=True)
-    list(lines_until(process, step))
+@pytest.mark.parametrize("step", [ENGINE_START, "deduplicate", "write"])
+def test_a_run_whose_workers_are_killed_publishes_nothing_or_all(night: StagedNight, tmp_path: Path, step: str) -> None:
+    settings = night.copied_to(tmp_path)
+    process = start(millrace(settings))
+    wait_for_step(process, step)
     time.sleep(1)
+
     subprocess.run(["pkill", "-KILL", "-s", str(process.pid), "-f", "pyspark.worker|multiprocessing.forkserver"], check=True)
-    _, said = process.communicate(timeout=300)
-    assert "Traceback" not in said
-    assert contents(settings.paths.lake) == (night.new if process.returncode == 0 else night.old), said
-    run(settings, SECOND)
-    assert contents(settings.paths.lake) == night.new
+
+    _, errors = process.communicate(timeout=300)
+    assert "Traceback" not in errors
+    assert contents(settings.paths.lake) == (night.rows_after if process.returncode == 0 else night.rows_before), errors
+    run_quietly(settings, SECOND)
+    assert contents(settings.paths.lake) == night.rows_after
+
+
+def assert_stops_when_interrupted(night: StagedNight, root: Path, step: str, seconds: float) -> None:
+    """Ctrl-C, so many seconds after this step, ends the run with one line and no process; the next run completes the night."""
+    settings = night.copied_to(root, staged=False)
+    process = start(millrace(settings))
+    wait_for_step(process, step)
+    time.sleep(seconds)
+
+    # A terminal sends SIGINT to all processes of the command at once.
+    os.killpg(process.pid, signal.SIGINT)
+
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (0, 130)
+    assert "Traceback" not in errors
+    assert (process.returncode == 130) == ("millrace: stopped: the tables are whole" in errors)
+    assert contents(settings.paths.lake) in (night.rows_before, night.rows_after)
+    assert_all_end(process.pid, 60)
+    run_quietly(settings, SECOND)
+    assert contents(settings.paths.lake) == night.rows_after
+
+
+def millrace(settings: Settings, *command: str) -> list[str]:
+    """The command line of this command, or of a run of the second night, on the engine of these settings."""
+    paths = ["--env", ENVIRONMENTS[settings.engine], "--landing", str(settings.paths.landing), "--lake", str(settings.paths.lake)]
+    return [str(MILLRACE), *(command or ("run", "--date", str(SECOND))), *paths]
+
+
+def start(command: list[str]) -> subprocess.Popen[str]:
+    """Start a command in a process group of its own."""
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def wait_for_step(process: subprocess.Popen[str], step: str) -> None:
+    """Read the progress of a command up to the line of this step."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if f" {step} " in line:
+            return
+    raise AssertionError(f"the command ended without a line of the step {step}")
+
+
+def kill_with_all_children(process: subprocess.Popen[str]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 # --- a disk that fills up
@@ -335,33 +312,44 @@ def test_a_run_whose_workers_are_killed_publishes_nothing_or_all(night: Night, t
 
 @pytest.mark.slow
 @pytest.mark.parametrize("room", [0.1, 0.2, 0.5, 1.0])
-def test_a_disk_that_fills_up_harms_nothing_and_the_next_run_with_room_is_whole(night: Night, tmp_path: Path, room: float) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=500m", "tmpfs", str(disk)], capture_output=True).returncode:
+def test_a_disk_that_fills_up_harms_nothing_and_the_next_run_with_room_is_whole(night: StagedNight, tmp_path: Path, room: float) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        settings = night.copied_to(disk, staged=False)
+        used = sum(path.stat().st_blocks * 512 for path in disk.rglob("*"))
+        resize(disk, f"{used + int(room * 2**20)}")
+
+        process = subprocess.run(millrace(settings), capture_output=True, text=True)
+
+        assert "Traceback" not in process.stderr
+        if room < 1:
+            assert process.returncode == 2, process.stderr
+            assert process.stderr.splitlines()[-1].startswith("millrace: no space left on the disk: nothing was published")
+            assert contents(settings.paths.lake) == night.rows_before
+        else:
+            # The tables fit, and the pages of the checks do not, which fails no run.
+            assert process.returncode == 0, process.stderr
+            assert "the pages of the checks could not be written (OSError: [Errno 28] No space left on device)" in process.stderr
+            assert contents(settings.paths.lake) == night.rows_after
+        resize(disk, "500m")
+        run_quietly(settings, SECOND)
+        assert contents(settings.paths.lake) == night.rows_after
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A file system of its own; skips the test where mounting one is not allowed."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=500m", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("mounting a file system is not allowed here")
     try:
-        settings = night.copy(disk)
-        shutil.rmtree(settings.paths.lake / "_staging")
-        used = sum(path.stat().st_blocks * 512 for path in disk.rglob("*"))
-        limit = used + int(room * 2**20)
-        subprocess.run(["mount", "-o", f"remount,size={limit}", str(disk)], check=True)
-        done = subprocess.run(call(settings), capture_output=True, text=True)
-        assert "Traceback" not in done.stderr
-        if room < 1:
-            assert done.returncode == 2, done.stderr
-            assert done.stderr.splitlines()[-1].startswith("millrace: no space left on the disk: nothing was published"), done.stderr
-            assert contents(settings.paths.lake) == night.old
-        else:
-            # There is room for the tables, and none for the pages, which do not count.
-            assert done.returncode == 0, done.stderr
-            assert "pages could not be written (OSError: [Errno 28] No space left on device)" in done.stderr
-            assert contents(settings.paths.lake) == night.new
-        subprocess.run(["mount", "-o", "remount,size=500m", str(disk)], check=True)
-        run(settings, SECOND)
-        assert contents(settings.paths.lake) == night.new
+        yield folder
     finally:
-        subprocess.run(["umount", str(disk)], check=False)
+        subprocess.run(["umount", str(folder)], check=False)
+
+
+def resize(disk: Path, size: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
 
 
 # --- two at once
@@ -369,39 +357,45 @@ def test_a_disk_that_fills_up_harms_nothing_and_the_next_run_with_room_is_whole(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("other", [SECOND, FIRST], ids=["of the same night", "of different nights"])
-def test_of_two_runs_at_once_one_stops_with_a_line_that_names_the_other(night: Night, tmp_path: Path, other: dt.date) -> None:
-    settings = night.copy(tmp_path)
-    calls = [call(settings), call(settings, "run", "--date", str(other))]
-    runs = [subprocess.Popen(one, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for one in calls]
-    said = [run.communicate(timeout=300)[1] for run in runs]
+def test_of_two_runs_at_once_one_stops_with_a_line_that_names_the_other(night: StagedNight, tmp_path: Path, other: dt.date) -> None:
+    settings = night.copied_to(tmp_path)
+    commands = [millrace(settings), millrace(settings, "run", "--date", str(other))]
+
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for command in commands]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+
     if other == SECOND:
-        assert sorted(run.returncode for run in runs) == [0, 75], said
-    for process, text in zip(runs, said, strict=True):
-        # A night that has not changed takes a second: it may be over before the other one begins.
+        assert sorted(process.returncode for process in processes) == [0, 75], errors
+    for process, text in zip(processes, errors, strict=True):
+        # The run of an unchanged night takes a second: it may end before the other one starts to write.
         assert process.returncode in (0, 75)
         assert "Traceback" not in text
         assert ("millrace run (process" in text) == (process.returncode == 75)
-    run(settings, SECOND)
-    assert contents(settings.paths.lake) == night.new
+    run_quietly(settings, SECOND)
+    assert contents(settings.paths.lake) == night.rows_after
 
 
 @pytest.mark.slow
-def test_maintenance_stops_with_a_line_while_a_run_is_writing_and_the_run_goes_on(night: Night, tmp_path: Path) -> None:
-    settings = night.copy(tmp_path)
-    process = subprocess.Popen(call(settings), stderr=subprocess.PIPE, text=True)
-    list(lines_until(process, "survey"))
-    refused = subprocess.run(call(settings, "maintain"), capture_output=True, text=True)
-    process.communicate(timeout=300)
-    assert refused.returncode == 75
-    assert refused.stderr.startswith("millrace: millrace run (process")
-    assert process.returncode == 0
-    assert contents(settings.paths.lake) == night.new
+def test_maintenance_stops_with_a_line_while_a_run_is_writing_and_the_run_goes_on(night: StagedNight, tmp_path: Path) -> None:
+    settings = night.copied_to(tmp_path)
+    run = subprocess.Popen(millrace(settings), stderr=subprocess.PIPE, text=True)
+    wait_for_step(run, "survey")
+
+    maintain_process = subprocess.run(millrace(settings, "maintain"), capture_output=True, text=True)
+
+    run.communicate(timeout=300)
+    assert maintain_process.returncode == 75
+    assert maintain_process.stderr.startswith("millrace: millrace run (process")
+    assert run.returncode == 0
+    assert contents(settings.paths.lake) == night.rows_after
 
 
-def test_a_run_stops_with_a_line_while_maintenance_is_writing(night: Night, tmp_path: Path) -> None:
-    settings = night.copy(tmp_path)
+def test_a_run_stops_with_a_line_while_maintenance_is_writing(night: StagedNight, tmp_path: Path) -> None:
+    settings = night.copied_to(tmp_path)
+
     with Lake.writing(settings.paths.lake, "millrace maintain"):
-        refused = subprocess.run(call(settings), capture_output=True, text=True)
-    assert refused.returncode == 75
-    assert "millrace: millrace maintain (process" in refused.stderr
-    assert contents(settings.paths.lake) == night.old
+        run = subprocess.run(millrace(settings), capture_output=True, text=True)
+
+    assert run.returncode == 75
+    assert "millrace: millrace maintain (process" in run.stderr
+    assert contents(settings.paths.lake) == night.rows_before

@@ -17,12 +17,12 @@ import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable
 
-from jobs import lake as lakes
-from jobs import workers
 from jobs.errors import LakeBusyError, LakeError
-from jobs.lake import Change, Lake
-from jobs.table_files import write_partitioned
-from schemas.account import FILES, RUNS
+from jobs.lake import table_changes, table_rows
+from jobs.lake.table_changes import Change
+from jobs.lake.table_files import write_partitioned
+from jobs.lake.tables import Lake
+from schemas.bookkeeping import FILES, RUNS
 from schemas.catalog import TABLES
 
 NIGHT = dt.date(2026, 11, 20)
@@ -87,7 +87,7 @@ def test_the_staging_folder_goes_once_it_is_published(tmp_path: Path) -> None:
 def die_after(root: str, commits: int) -> None:
     """Publish, and be killed after so many of the commits."""
     done = 0
-    commit = lakes._commit
+    commit = table_changes.commit
 
     def commit_and_die(*arguments: Any) -> int:
         nonlocal done
@@ -96,7 +96,7 @@ def die_after(root: str, commits: int) -> None:
         done += 1
         return commit(*arguments)
 
-    lakes._commit = commit_and_die
+    table_changes.commit = commit_and_die
     with Lake.writing(Path(root), "test") as lake:
         tables = {name: staged_all(lake, name) for name in ("files", "quality_results")}
         lake.publish(tables, journal("killed"), "killed")
@@ -132,7 +132,7 @@ def test_a_run_killed_between_its_commits_leaves_the_old_state_and_the_next_one_
 
 def test_a_second_writer_is_told_who_holds_the_lake(tmp_path: Path) -> None:
     with Lake.writing(tmp_path, "millrace run"):
-        second = f"from jobs.lake import Lake; from pathlib import Path\nwith Lake.writing(Path({str(tmp_path)!r}), 'x'): pass"
+        second = f"from jobs.lake.tables import Lake; from pathlib import Path\nwith Lake.writing(Path({str(tmp_path)!r}), 'x'): pass"
         said = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True, check=False).stderr
         with (
             pytest.raises(LakeBusyError, match=rf"millrace run \(process {os.getpid()}, since .* is writing the lake"),
@@ -146,7 +146,7 @@ def test_the_lock_of_a_dead_run_holds_nobody_up(tmp_path: Path) -> None:
     holder = f"""
 import os
 from pathlib import Path
-from jobs.lake import Lake
+from jobs.lake.tables import Lake
 with Lake.writing(Path({str(tmp_path)!r}), "x"):
     os.kill(os.getpid(), 9)
 """
@@ -210,7 +210,7 @@ def test_a_row_without_a_partition_date_comes_back_and_can_be_removed(tmp_path: 
     assert [(one["chain_date"], one["first_ets"]) for one in held] == [(None, 10**17)]
     with Lake.writing(tmp_path, "test") as lake:
         (file,) = lake.files(table.name)
-        assert workers.read_whole(table, tmp_path / table.name, file).to_pylist() == held
+        assert table_rows.read_whole(table, tmp_path / table.name / file.path, file.partition).to_pylist() == held
         lake.publish({table.name: Change(removed=[file])}, journal("two"), "two")
     assert Lake.open(tmp_path).arrow(table.name).num_rows == 0
 

@@ -17,11 +17,12 @@ import pyarrow.compute as pc
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs import landing, survey
-from jobs.lake import Lake
+from jobs import changed_partitions
+from jobs.console.progress import Progress
+from jobs.engine.spark_session import Engine
+from jobs.lake.tables import Lake
+from jobs.landing import zone
 from jobs.night import Outcome, run_night
-from jobs.progress import Progress
-from jobs.session import Engine
 from jobs.settings import Settings
 
 NIGHT = dt.date(2026, 11, 18)
@@ -64,14 +65,14 @@ def test_a_file_that_disappears_during_the_run_harms_no_other(
 ) -> None:
     land(settings, "stays.jsonl", "m1")
     gone = land(settings, "gone.jsonl", "m2")
-    of_nights = survey.of_nights
+    of_nights = changed_partitions.of_nights
 
     def surveyed_and_gone(*arguments: Any) -> Any:
         found = of_nights(*arguments)
         gone.unlink()
         return found
 
-    monkeypatch.setattr(survey, "of_nights", surveyed_and_gone)
+    monkeypatch.setattr(changed_partitions, "of_nights", surveyed_and_gone)
     outcome = run(settings)
     assert [Path(file).name for file, _ in outcome.unreadable] == ["gone.jsonl"]
     assert accounts(settings)["stays.jsonl"] == ("done", None, 1)
@@ -93,13 +94,13 @@ def test_a_file_that_grows_after_it_was_read_is_read_again_by_the_next_run(spark
 def test_a_file_that_may_not_be_read_says_so(settings: Settings) -> None:
     path = land(settings, "secret.jsonl", "m1")
     path.chmod(0)
-    (file,) = landing.landed(settings.paths.landing, "sunbird", NIGHT)
+    (file,) = zone.landed(settings.paths.landing, "sunbird", NIGHT)
     me = os.geteuid()
     if me == 0:
         os.seteuid(65534)  # whom the superuser's rights do not help
     try:
-        with pytest.raises(landing.UnreadableError, match="permission denied"):
-            list(landing.chunks(settings.paths.landing, file, hashlib.sha256()))
+        with pytest.raises(zone.UnreadableError, match="permission denied"):
+            list(zone.chunks(settings.paths.landing, file, hashlib.sha256()))
     finally:
         os.seteuid(me)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.lines import KEPT_OF_TOO_LARGE, Line, split_lines
+from transforms.ingest.lines import KEPT_OF_TOO_LARGE, Line, split_lines
 
 BOM = b"\xef\xbb\xbf"
 

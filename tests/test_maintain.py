@@ -20,7 +20,8 @@ from tiny_lake import NIGHT
 
 from jobs import maintain
 from jobs import settings as configuration
-from jobs.lake import Lake, TableFile
+from jobs.lake.table_changes import TableFile
+from jobs.lake.tables import Lake
 from jobs.settings import Settings
 from schemas.catalog import TABLES
 
@@ -207,10 +208,10 @@ def test_a_state_that_a_dead_run_hid_long_ago_is_restored_before_anything_is_del
     assert contents(lake) == before
 
 
-def test_stages_of_failed_runs_and_pages_go_after_their_time(spark: SparkSession, settings: Settings) -> None:
+def test_stages_of_failed_runs_damaged_tables_and_pages_go_after_their_time(spark: SparkSession, settings: Settings) -> None:
     lake = settings.paths.lake
     tiny_lake.publish(lake, {"events": of_night(0)}, run_id="failed", failed=True)
-    old = [lake / "_staging" / "failed", lake / "_quality" / "2026-08-01", lake / "_reports"]
+    old = [lake / "_staging" / "failed", lake / "_damaged" / "20261120T000000-5f2c81", lake / "_quality" / "2026-08-01", lake / "_reports"]
     for folder in old:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "page.html").write_text("")
@@ -218,7 +219,7 @@ def test_stages_of_failed_runs_and_pages_go_after_their_time(spark: SparkSession
     assert all((folder / "page.html").exists() for folder in old)
     age(lake, 8)
     maintain.run(settings, TODAY)
-    assert [(folder / "page.html").exists() for folder in old] == [False, True, True]
+    assert [(folder / "page.html").exists() for folder in old] == [False, False, True, True]
     age(lake, 83)
     maintain.run(settings, TODAY)
     assert not any((folder / "page.html").exists() for folder in old)

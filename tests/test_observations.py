@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pyarrow as pa
 
 from schemas.suite import suite
-from schemas.table import BIGINT, STRING, Check, Table, column
-from transforms.observations import columns_needed, observe
+from schemas.table import BIGINT, STRING, Check, Table, column, ordered
+from transforms.quality.rule_violations import columns_needed, observe
 
 TABLE = Table(
     name="things",
@@ -64,6 +66,27 @@ def test_a_required_column_that_no_partition_holds_is_counted_when_it_is_written
     assert (kinds["id is filled"], kinds["part is filled"]) == ("filled", "condition")
 
 
+def test_each_rule_is_the_expectation_that_it_means() -> None:
+    between = "expect_column_values_to_be_between"
+    assert {rule.name: (rule.expectation.type, rule.expectation.arguments) for rule in suite(TABLE)} == {
+        "id, part is unique": ("expect_compound_columns_to_be_unique", {"column_list": ["id", "part"]}),
+        "id is filled": ("expect_column_values_to_not_be_null", {"column": "id"}),
+        "part is filled": ("expect_column_values_to_not_be_null", {"column": "part"}),
+        "size is at least 0": (between, {"column": "size", "min_value": 0}),
+        "size is at most 10": (between, {"column": "size", "max_value": 10}),
+        "kind is one of its values": ("expect_column_values_to_be_in_set", {"column": "kind", "value_set": ["a", "b"]}),
+        "a thing of kind a is small": (
+            "unexpected_rows_expectation",
+            {"unexpected_rows_query": "SELECT * FROM {batch} WHERE NOT (kind <> 'a' OR size < 5)"},
+        ),
+    }
+    one_column = dataclasses.replace(TABLE, key=("id",), checks=(ordered("a range", "first", "last"),))
+    assert [rule.expectation.type for rule in (suite(one_column)[0], suite(one_column)[-1])] == [
+        "expect_column_values_to_be_unique",
+        "expect_column_pair_values_a_to_be_greater_than_b",
+    ]
+
+
 def test_columns_that_no_rule_looks_at_are_not_read() -> None:
     assert columns_needed(TABLE) == ("id", "part", "size", "kind")
 
@@ -73,3 +96,9 @@ def test_rows_that_stand_beside_the_new_ones_count_for_the_key_alone() -> None:
     beside = [things(("x", "p", 99, "?"), ("z", "p", 99, "?")).select(["id", "part"])]
     counted = observe(rows, beside, TABLE)
     assert {rule: count for rule, count in counted.items() if count} == {"id, part is unique": 1, "size is at most 10": 1}
+
+
+def test_a_row_for_which_a_rule_cannot_be_evaluated_breaks_it_and_hides_no_other() -> None:
+    table = dataclasses.replace(TABLE, checks=(Check("size is a time", "epoch_ms(size) > TIMESTAMP '1970-01-01'"),))
+    rows = things(("w", "p", 0, "a"), ("x", "p", 1, "a"), ("y", "p", None, "a"), ("z", "p", 2**63 - 1, "a"))
+    assert observe([rows], [], table)["size is a time"] == 2

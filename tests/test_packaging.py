@@ -44,7 +44,7 @@ def test_the_wheel_has_one_command_which_is_millrace(wheel: Path) -> None:
         (entry_points,) = (name for name in content.namelist() if name.endswith(".dist-info/entry_points.txt"))
         scripts = configparser.ConfigParser()
         scripts.read_string(content.read(entry_points).decode())
-    assert dict(scripts["console_scripts"]) == {"millrace": "jobs.cli:program"}
+    assert dict(scripts["console_scripts"]) == {"millrace": "jobs.commands.program:program"}
 
 
 def test_the_installed_command_runs_without_the_checkout(wheel: Path, tmp_path: Path) -> None:

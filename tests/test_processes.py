@@ -13,15 +13,16 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from conftest import plain_environment
 
-from jobs import processes
+from jobs.engine import processes
 from jobs.errors import WorkerLostError, fault_of_the_machine
 
 # A driver whose two tasks write the ids of their processes and then wait for longer than any test.
 DRIVER = """
 import os, sys, time
 from pathlib import Path
-from jobs import processes
+from jobs.engine import processes
 
 def work(number):
     Path(sys.argv[1], str(number)).write_text(str(os.getpid()))
@@ -95,3 +96,52 @@ def test_the_processes_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:
     driver.kill()
     driver.wait()
     wait_until(lambda: not any(is_alive(int(path.read_text())) for path in own))
+
+
+# `millrace describe`, but with more tasks than processes, each of which takes a minute.
+LONG_TASKS = """
+import sys, time
+from jobs import settings
+from jobs.commands import describe, program
+from jobs.console.progress import Progress
+from jobs.engine.spark_session import Engine
+
+def sleep(batches):
+    for batch in batches:
+        time.sleep(60)
+        yield batch
+
+def work(*_, **__):
+    with Engine(settings.load("local"), Progress(quiet=True)) as engine:
+        engine.warm_up()
+        tasks = engine.spark.range(0, 64, 1, 8).repartition(8).mapInArrow(engine.in_processes(sleep), "id long")
+        print("working", flush=True)
+        tasks.toArrow()
+
+if __name__ == "__main__":
+    describe.show = work
+    sys.argv[1:] = ["describe"]
+    program.program()
+"""
+
+
+def test_an_interrupt_waits_for_no_task(tmp_path: Path) -> None:
+    script = tmp_path / "long_tasks.py"
+    script.write_text(LONG_TASKS)
+    command = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=plain_environment(),
+        start_new_session=True,
+    )
+    assert command.stdout is not None
+    assert command.stdout.readline() == "working\n"
+    time.sleep(3)
+
+    os.killpg(command.pid, signal.SIGINT)
+
+    _, errors = command.communicate(timeout=20)
+    assert (command.returncode, "Traceback" in errors) == (130, False), errors
+    assert errors.strip().startswith("millrace: stopped: the tables are whole")

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 from tiny_lake import NIGHT, publish
 
-from jobs.lake import Lake
-from jobs.reading import connect
+from jobs.lake.duckdb_views import connect
+from jobs.lake.tables import Lake
 from schemas.catalog import TABLES
 
 EVENT = {"source": "sunbird", "event_id": "one", "landing_date": NIGHT, "event_date": NIGHT}

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs import nights
 from jobs import settings as configuration
-from jobs.lake import Lake
+from jobs.commands import run_nights
+from jobs.lake.tables import Lake
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "sunbird" / "telemetry-500.jsonl"
 NIGHT = dt.date(2019, 8, 20)
@@ -27,7 +27,7 @@ def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     landed = root / "landing" / "sunbird" / f"date={NIGHT}" / "hour=00" / "telemetry.jsonl"
     landed.parent.mkdir(parents=True)
     shutil.copy(REAL, landed)
-    assert nights.run(configuration.load().at(root / "landing", root / "lake"), [NIGHT], [], "run") == 0
+    assert run_nights.run(configuration.load().at(root / "landing", root / "lake"), [NIGHT], [], "run") == 0
     return Lake.open(root / "lake")
 
 

@@ -12,17 +12,19 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from one_batch import to_records
 
 from schemas.events import EVENTS, REJECTED_EVENTS
-from transforms import sunbird
-from transforms.documents import canonical, content_hash, short_hash
-from transforms.lines import split_lines
-from transforms.records import RECORDS, Counts, Place, TimeRules, to_records
-from transforms.source import Source
-from transforms.sources import SOURCES
+from transforms.documents.json_documents import canonical, short_hash
+from transforms.ingest.lines import split_lines
+from transforms.ingest.records import RECORDS, Counts, FileLocation, TimeRules
+from transforms.ingest.secrets import content_hash
+from transforms.ingest.source import Source
+from transforms.sources import sunbird
+from transforms.sources.registry import SOURCES
 
 LANDED = datetime(2026, 11, 20, 6, tzinfo=UTC)
-PLACE = Place("sunbird", LANDED.date(), LANDED.hour, "sunbird/date=2026-11-20/hour=06/a.jsonl")
+LOCATION = FileLocation("sunbird", LANDED.date(), LANDED.hour, "sunbird/date=2026-11-20/hour=06/a.jsonl")
 DAY = timedelta(days=1)
 MS = timedelta(milliseconds=1)
 
@@ -44,9 +46,9 @@ def event(**fields: Any) -> dict[str, Any]:
 
 
 def read(
-    content: bytes, source: Source = sunbird.SOURCE, place: Place = PLACE, rules: TimeRules | None = None, limit: int = 10_000
+    content: bytes, source: Source = sunbird.SOURCE, location: FileLocation = LOCATION, rules: TimeRules | None = None, limit: int = 10_000
 ) -> tuple[list[dict[str, Any]], Counts]:
-    batch, counts = to_records(source, list(split_lines([content], limit)), place, rules or TimeRules())
+    batch, counts = to_records(source, list(split_lines([content], limit)), location, rules or TimeRules())
     batch.validate(full=True)
     assert batch.schema == RECORDS
     return batch.to_pylist(), counts
@@ -82,7 +84,7 @@ def test_an_accepted_record_tells_where_it_landed() -> None:
         "sunbird",
         date(2026, 11, 20),
         6,
-        PLACE.file,
+        LOCATION.file,
     )
     assert (record["event_id"], record["record"], record["position"]) == ("m3", 2, 1)
     assert record["event_hash"] == short_hash("m3")
@@ -202,8 +204,8 @@ def test_a_server_time_is_believed_from_2000_to_24_hours_after_the_landing_hour(
 
 
 def test_without_a_landing_hour_arrival_is_at_midnight() -> None:
-    place = PLACE._replace(landing_hour=None)
-    record = row(event(ets=0), place=place)
+    location = LOCATION._replace(landing_hour=None)
+    record = row(event(ets=0), location=location)
     assert record["landing_hour"] is None
     assert record["event_time"] == record["received_time"] == datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -298,7 +300,7 @@ odd_lines = (
 @given(st.lists(odd_lines, max_size=6), st.sampled_from(list(SOURCES.values())))
 def test_nothing_that_lands_raises_and_every_record_is_accounted_for(pieces: list[bytes], source: Source) -> None:
     lines = list(split_lines([b"\n".join(pieces)], 50))
-    batch, counts = to_records(source, lines, PLACE, TimeRules())
+    batch, counts = to_records(source, lines, LOCATION, TimeRules())
     batch.validate(full=True)
     statuses = batch["status"].to_pylist()
     assert counts.records == len(statuses)
@@ -308,9 +310,9 @@ def test_nothing_that_lands_raises_and_every_record_is_accounted_for(pieces: lis
     for record in batch.to_pylist():
         if record["reason"] in ("invalid_json", "too_large"):
             assert record["raw"] == whole[record["record"]]
-    told = set(batch["record"].to_pylist())
-    assert told | {line.number for line in lines if line.blank} <= set(whole)
-    assert len(whole) - counts.blank <= len(told) + counts.empty
+    numbers = set(batch["record"].to_pylist())
+    assert numbers | {line.number for line in lines if line.blank} <= set(whole)
+    assert len(whole) - counts.blank <= len(numbers) + counts.empty
 
 
 @given(st.lists(st.tuples(st.sampled_from(["accepted", "rejected"]), st.integers(0, 5)), min_size=1, max_size=5))
@@ -322,6 +324,6 @@ def test_rows_are_told_apart_by_line_and_position(plan: list[tuple[str, int]]) -
 
 def test_the_batch_is_one_arrow_batch_of_the_given_schema_whatever_it_holds() -> None:
     for content in (b"", b"[", orjson.dumps(event()), b"[\n" + orjson.dumps(event())):
-        batch, _ = to_records(sunbird.SOURCE, list(split_lines([content])), PLACE, TimeRules())
+        batch, _ = to_records(sunbird.SOURCE, list(split_lines([content])), LOCATION, TimeRules())
         assert isinstance(batch, pa.RecordBatch)
         assert batch.schema.equals(RECORDS)

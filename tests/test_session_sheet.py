@@ -11,20 +11,20 @@ from typing import Any
 
 import pytest
 import tiny_lake
-from landed_lines import Made, flags_of, made_of, publish, records_of, without_copies
+from landed_lines import LandedTables, flags_of, publish, records_of, tables_of, without_duplicates
 from session_rows import HOUR, built, event, members_of
 
-from jobs import cli, session_sheet
+from jobs.commands import explain_session, program
 from jobs.errors import LakeError, UsageError
 from jobs.generator.generate import generate
-from jobs.landing import chunks, dates, landed
+from jobs.landing.zone import chunks, dates, landed
 from jobs.settings import Settings
-from transforms import sheet_from_events, sheet_from_pings
-from transforms.session_rules import SessionQueries, SessionRules
-from transforms.session_sheet import Figure, Sheet, Step, numbered
-from transforms.sessions_from_events import FROM_EVENTS
-from transforms.sessions_from_pings import FROM_PINGS
-from transforms.sources import SOURCES
+from transforms.sessions import explain_events, explain_pings
+from transforms.sessions.explain import Figure, Sheet, Step, numbered
+from transforms.sessions.from_events import FROM_EVENTS
+from transforms.sessions.from_pings import FROM_PINGS
+from transforms.sessions.rules import SessionQueries, SessionRules
+from transforms.sources.registry import SOURCES
 
 Row = dict[str, Any]
 
@@ -54,17 +54,17 @@ def ping(action: str, seconds: float, **said: Any) -> Row:
     return {"action": f"activity_stream_{action}", "client_id": "c", "addon_version": "1", "timestamp": timestamp, "page": "newtab"} | said
 
 
-def made(*documents: Row, file: str = FILE) -> Made:
+def made(*documents: Row, file: str = FILE) -> LandedTables:
     """What these documents make, landed as one file."""
-    return made_of([records_of(file, b"\n".join(json.dumps(document).encode() for document in documents))])
+    return tables_of([records_of(file, b"\n".join(json.dumps(document).encode() for document in documents))])
 
 
 def sheet(session: Row, events: Sequence[Row]) -> Sheet:
-    module = sheet_from_pings if session["session_kind"] == "reported" else sheet_from_events
+    module = explain_pings if session["session_kind"] == "reported" else explain_events
     return module.sheet(session, events, RULES)
 
 
-def sheet_of(rows: Made, session: Row, **other: Any) -> Sheet:
+def sheet_of(rows: LandedTables, session: Row, **other: Any) -> Sheet:
     """The sheet of a session, of whose row some columns may say other things."""
     return sheet(session | other, rows.events_of(session))
 
@@ -76,17 +76,17 @@ def steps(*documents: Row, file: str = FILE) -> Sequence[Step]:
 
 
 @pytest.fixture(scope="module")
-def generated(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def generated(tmp_path_factory: pytest.TempPathFactory) -> LandedTables:
     """Two generated nights of all sources."""
     root = tmp_path_factory.mktemp("landing")
     for night in (NIGHT - dt.timedelta(days=1), NIGHT):
         generate(root, night, events=1_500, seed=3, workers=1)
     files = [file for date in dates(root, SOURCES) for source in SOURCES for file in landed(root, source, date)]
-    return made_of(without_copies(records_of(file.file, b"".join(chunks(root, file, hashlib.sha256()))) for file in files))
+    return tables_of(without_duplicates(records_of(file.file, b"".join(chunks(root, file, hashlib.sha256()))) for file in files))
 
 
 @pytest.fixture(scope="module")
-def lake(generated: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def lake(generated: LandedTables, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sheets") / "lake"
     publish(root, generated)
     return root
@@ -95,7 +95,7 @@ def lake(generated: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- what follows from the events
 
 
-def test_every_number_of_every_generated_session_is_what_its_events_give(generated: Made) -> None:
+def test_every_number_of_every_generated_session_is_what_its_events_give(generated: LandedTables) -> None:
     flags = set()
     for session in generated.sessions:
         assert sheet_of(generated, session).disagreeing == []
@@ -106,7 +106,7 @@ def test_every_number_of_every_generated_session_is_what_its_events_give(generat
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real events are not here")
 def test_every_number_of_real_sessions_is_what_their_events_give() -> None:
-    rows = made_of(without_copies([records_of("sunbird/date=2019-08-20/hour=00/telemetry.jsonl", REAL.read_bytes())]))
+    rows = tables_of(without_duplicates([records_of("sunbird/date=2019-08-20/hour=00/telemetry.jsonl", REAL.read_bytes())]))
     assert [sheet_of(rows, session).disagreeing for session in rows.sessions] == [[]] * 24
 
 
@@ -190,7 +190,7 @@ FLAGGED: dict[str, tuple[list[Row], str]] = {
     "clock_skew": ([event("interaction", flags=["clock_skew"])], "event 1: the clock of the phone is wrong"),
     "key_reused": (
         [event("interaction", seconds, kind="keyed") for seconds in (0, 25 * HOUR)],
-        "an earlier session has the same key; these events alone do not tell",
+        "an earlier session has the same key; its own events do not show that",
     ),
     "late": ([event("interaction", flags=[flag]) for flag in ("late", "sent_late")], "events 1–2: landed or sent too late"),
     "no_end": ([event("start", expects_end=True)], "no event of type end"),
@@ -201,7 +201,7 @@ FLAGGED: dict[str, tuple[list[Row], str]] = {
     ),
     "time_replaced": (
         [event("start"), event("end", 5, client_time=YEARS_AGO)],
-        "event 2: the client's time is not believed, the server's stands in its place",
+        "event 2: the client's time is implausible, so the server's time is used",
     ),
     "value_out_of_sums": ([event("transaction", value=1e18)], "event 1: 10^18 or more"),
     "zero_length": ([event("start")], "it ends when it starts"),
@@ -212,7 +212,7 @@ FLAGGED_PINGS: dict[str, tuple[list[Row], str]] = {
     "overlong": ([session_ping(86_400_001)], "longer than 86,400,000 ms"),
     "time_replaced": (
         [session_ping(client_time=YEARS_AGO)],
-        "event 1: the client's time is not believed, the server's stands in its place",
+        "event 1: the client's time is implausible, so the server's time is used",
     ),
     "zero_length": ([session_ping(0)], "its session_duration is 0"),
 }
@@ -312,7 +312,7 @@ def test_money_and_variables_are_added_up_as_the_row_has_them() -> None:
     (session,) = rows.sessions
     shown = sheet_of(rows, session)
     assert shown.disagreeing == []
-    told = {figure.name: (figure.said, figure.how) for figure in shown.figures}
+    told = {figure.name: (figure.stored, figure.derivation) for figure in shown.figures}
     assert told["transactions"] == ("4", "events 1–4 of type transaction")
     assert told["transaction_value EUR"] == ("0.3", "0.1 + 0.2, each to nine digits")
     assert told["transaction_value null"] == ("3.0", "3.0, each to nine digits")
@@ -327,17 +327,17 @@ def test_neighbours_are_drawn_together() -> None:
 def test_a_long_sum_is_told_by_how_many_terms_it_has() -> None:
     rows = made(*(sunbird("INTERACT", seconds) for seconds in range(30)))
     (session,) = rows.sessions
-    (told,) = (figure.how for figure in sheet_of(rows, session).figures if figure.name == "timespent")
+    (told,) = (figure.derivation for figure in sheet_of(rows, session).figures if figure.name == "timespent")
     assert told == "29 gaps added up, the gaps that count"
 
 
 # --- on stdout
 
 
-def printed(settings: Settings, capsys: pytest.CaptureFixture[str], rows: Made, asked: str | None = None) -> str:
+def printed(settings: Settings, capsys: pytest.CaptureFixture[str], rows: LandedTables, asked: str | None = None) -> str:
     """What is printed of the one session, or the one asked for, of a lake of these rows."""
     publish(settings.paths.lake, rows)
-    assert session_sheet.show(settings, asked or rows.sessions[0]["session_id"]) == 0
+    assert explain_session.show(settings, asked or rows.sessions[0]["session_id"]) == 0
     return capsys.readouterr().out
 
 
@@ -345,7 +345,7 @@ def test_each_event_has_a_line_that_says_where_it_landed(settings: Settings, cap
     batch = {"events": [sunbird("START", 0), sunbird("INTERACT", 12.5)]}
     later = [sunbird("IMPRESSION", 50_400, pageid="home"), sunbird("END", 50_401)]
     files = [(FILE, json.dumps(batch).encode()), (FILE.replace("20/hour=10", "21/hour=00"), b"\n" + json.dumps(later).encode())]
-    out = printed(settings, capsys, made_of([records_of(*file) for file in files])).splitlines()
+    out = printed(settings, capsys, tables_of([records_of(*file) for file in files])).splitlines()
     lines = [line.split() for line in out if line[:3].strip().isdigit()]
     assert lines == [
         ["1", "2026-11-20", "10:00:00.000", "START", "start", "app", "12,500", "12,500", "A:1:0"],
@@ -372,7 +372,7 @@ def test_a_number_that_does_not_follow_is_said_on_the_sheet(settings: Settings, 
 
 def test_files_beyond_the_alphabet_have_two_letters(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     files = [(f"sunbird/date=2026-11-20/{number:02}.json", json.dumps(sunbird("START", number)).encode()) for number in range(28)]
-    out = printed(settings, capsys, made_of([records_of(*file) for file in files]))
+    out = printed(settings, capsys, tables_of([records_of(*file) for file in files]))
     assert "Z = sunbird/date=2026-11-20/25.json\nAA = sunbird/date=2026-11-20/26.json\nAB = " in out
     assert "AB:1:0" in out
 
@@ -385,10 +385,10 @@ def test_nothing_that_was_landed_steers_the_terminal(settings: Settings, capsys:
 
 
 def test_the_beginning_of_an_id_is_enough_in_either_case(
-    lake: Path, settings: Settings, generated: Made, capsys: pytest.CaptureFixture[str]
+    lake: Path, settings: Settings, generated: LandedTables, capsys: pytest.CaptureFixture[str]
 ) -> None:
     session_id = generated.sessions[0]["session_id"]
-    session_sheet.show(settings.at(None, lake), session_id[:20].upper())
+    explain_session.show(settings.at(None, lake), session_id[:20].upper())
     assert f"session {session_id}" in capsys.readouterr().out
 
 
@@ -398,7 +398,7 @@ def test_an_id_that_names_no_session_or_several_is_one_clear_line(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["millrace"])
     with pytest.raises(SystemExit) as left:
-        cli.main(["session", asked, "--lake", str(lake)])
+        program.main(["session", asked, "--lake", str(lake)])
     said = capfd.readouterr()
     assert (left.value.code, said.out, said.err.count("\n")) == (2, "", 1)
     assert says in said.err
@@ -409,21 +409,21 @@ def test_a_session_whose_events_are_gone_is_said(settings: Settings) -> None:
     rows = made(sunbird("START", 0))
     tiny_lake.publish(settings.paths.lake, {"sessions": rows.sessions, "session_events": rows.members})
     with pytest.raises(LakeError, match="does not hold the events"):
-        session_sheet.show(settings, rows.sessions[0]["session_id"])
+        explain_session.show(settings, rows.sessions[0]["session_id"])
 
 
 def test_no_session_is_found_in_an_empty_lake(settings: Settings) -> None:
     tiny_lake.publish(settings.paths.lake, {})
     with pytest.raises(UsageError, match="no session"):
-        session_sheet.show(settings, "a")
+        explain_session.show(settings, "a")
 
 
 def test_the_examples_are_one_small_session_of_each_source_and_always_the_same(
     lake: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    session_sheet.show_examples(settings.at(None, lake), NIGHT - dt.timedelta(days=1), NIGHT)
+    explain_session.show_examples(settings.at(None, lake), NIGHT - dt.timedelta(days=1), NIGHT)
     first = capsys.readouterr().out
-    session_sheet.show_examples(settings.at(None, lake), NIGHT - dt.timedelta(days=1), NIGHT)
+    explain_session.show_examples(settings.at(None, lake), NIGHT - dt.timedelta(days=1), NIGHT)
     assert capsys.readouterr().out == first
     headlines = [line for line in first.splitlines() if ": session " in line]
     assert [line.split(":")[0] for line in headlines] == sorted(SOURCES)

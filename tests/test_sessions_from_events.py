@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from session_rows import DAY, HOUR, MINUTE, NOON, Row, built, event, members_of, rows_of, session
 
-from transforms.sessions import INPUT, SessionRules, build
+from transforms.sessions.sessions import INPUT, SessionRules, build
 
 KEYED = {"kind": "keyed", "expects_end": False}
 

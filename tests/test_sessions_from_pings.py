@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from session_rows import DAY, HOUR, MINUTE, NOON, Row, Sessions, built, event, session
 
-from transforms.sessions import SessionRules
+from transforms.sessions.sessions import SessionRules
 
 
 def ping(event_type: str, seconds: float = 0, **said: Any) -> Row:

@@ -11,17 +11,17 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from landed_lines import Made, flags_of, made_of, publish, records_of, workflows_of
+from landed_lines import LandedTables, flags_of, publish, records_of, tables_of, workflow_summaries
 
 from jobs import settings as configuration
-from jobs.lake import Lake
-from jobs.reading import connect
+from jobs.lake.duckdb_views import connect
+from jobs.lake.tables import Lake
 from schemas.sessions import SESSIONS
-from transforms.session_rules import SessionRules
-from transforms.sessions_from_events import FROM_EVENTS
-from transforms.sessions_from_pings import FROM_PINGS
-from transforms.sheet_from_events import steps_of
-from transforms.sources import SOURCES
+from transforms.sessions.explain_events import steps_of
+from transforms.sessions.from_events import FROM_EVENTS
+from transforms.sessions.from_pings import FROM_PINGS
+from transforms.sessions.rules import SessionRules
+from transforms.sources.registry import SOURCES
 
 Row = dict[str, Any]
 
@@ -75,8 +75,8 @@ def clock(time: dt.datetime) -> str:
     return f"{time:%H:%M:%S}.{time.microsecond // 1000:03}"
 
 
-def made_by(*told: Example) -> Made:
-    return made_of([records_of(each.file, each.content) for each in told])
+def made_by(*told: Example) -> LandedTables:
+    return tables_of([records_of(each.file, each.content) for each in told])
 
 
 def check_rows(stated: list[Row], rows: list[Row]) -> None:
@@ -84,7 +84,7 @@ def check_rows(stated: list[Row], rows: list[Row]) -> None:
     assert [{name: row[name] for name in told} for told, row in zip(stated, rows, strict=True)] == stated
 
 
-def check_sessions(told: Example, made: Made) -> None:
+def check_sessions(told: Example, made: LandedTables) -> None:
     expected = yaml.safe_load(told.expected)
     assert all(stated.keys() >= SESSION_COLUMNS for stated in expected["sessions"])
     check_rows(expected["sessions"], made.sessions)
@@ -96,7 +96,7 @@ def check_sessions(told: Example, made: Made) -> None:
         check_gaps(told, made)
 
 
-def check_gaps(told: Example, made: Made) -> None:
+def check_gaps(told: Example, made: LandedTables) -> None:
     """The table has every event in its order, its gap and what of it counts, and their sums."""
     rows = iter(told.table)
     for session in made.sessions:
@@ -109,7 +109,7 @@ def check_gaps(told: Example, made: Made) -> None:
     assert list(rows) == []
 
 
-def check_pings(told: Example, made: Made) -> None:
+def check_pings(told: Example, made: LandedTables) -> None:
     """The table has every ping, how long before the end it came, and whether it joined."""
     (session,) = made.sessions
     taken = [ping["event_id"] for ping in made.events_of(session)]
@@ -120,9 +120,9 @@ def check_pings(told: Example, made: Made) -> None:
         assert (ms(before), joins) == ((session["end_time"] - ping["event_time"]) // ONE_MS, "yes" if sequence else "no")
 
 
-def check_workflows(told: Example, made: Made) -> None:
+def check_workflows(told: Example, made: LandedTables) -> None:
     """The rows, and a table that has every event and gap; what counts of them adds up to the time of the outermost workflow."""
-    rows = workflows_of(made)
+    rows = workflow_summaries(made)
     check_rows(yaml.safe_load(told.expected)["workflow_summaries"], rows)
     lines = iter(told.table)
     for root in (row for row in rows if row["parent_type"] is None):
@@ -140,7 +140,7 @@ def check_workflows(told: Example, made: Made) -> None:
     assert list(lines) == []
 
 
-def check_words(told: Example, made: Made) -> None:
+def check_words(told: Example, made: LandedTables) -> None:
     """Times and sums in the words around them are those of the events and rows too."""
     times = {event["event_time"] for event in made.events} | {row[name] for row in made.sessions for name in ("start_time", "end_time")}
     assert set(TIME.findall(told.text)) <= set(map(clock, times))
@@ -157,7 +157,7 @@ SESSIONS_TOLD = examples("Worked examples")
 WORKFLOWS_TOLD = examples("Workflow summaries")
 EXAMPLES = [pytest.param(told, check_sessions, id=told.source) for told in SESSIONS_TOLD]
 EXAMPLES += [pytest.param(told, check_workflows, id="workflows") for told in WORKFLOWS_TOLD]
-Check = Callable[[Example, Made], None]
+Check = Callable[[Example, LandedTables], None]
 
 
 @pytest.mark.parametrize(("told", "check"), EXAMPLES)
@@ -178,8 +178,8 @@ def test_every_source_and_the_workflows_have_one_example_and_no_landed_line_is_l
 def test_no_column_and_no_id_of_a_workflow_depends_on_where_its_lines_landed() -> None:
     (told,) = WORKFLOWS_TOLD
     backwards = enumerate(reversed(told.content.splitlines()), 1)
-    made = made_of([records_of(f"sunbird/date=2026-12-{day:02}/part.jsonl", line) for day, line in backwards])
-    assert workflows_of(made) == workflows_of(made_by(told))
+    made = tables_of([records_of(f"sunbird/date=2026-12-{day:02}/part.jsonl", line) for day, line in backwards])
+    assert workflow_summaries(made) == workflow_summaries(made_by(told))
 
 
 def with_one_number_changed(told: Example) -> Iterator[Example]:

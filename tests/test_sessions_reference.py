@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from session_rows import Row, Sessions, rows_of
 
 from schemas.events import SESSION_INPUT
-from transforms.sessions import INPUT, SessionRules, build
+from transforms.sessions.sessions import INPUT, SessionRules, build
 
 RULES = SessionRules()
 EVENING = dt.datetime(2026, 11, 20, 22, tzinfo=dt.UTC)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import delta_jars
+from jobs.engine import delta_jars
 from jobs.errors import SetupError
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +27,7 @@ class Machine:
         self.bin = folder / "bin"
         self.bin.mkdir(parents=True)
         self.variables: dict[str, str] = {}
-        modules = [f"jobs/{name}.py" for name in ("__init__", "delta_jars", "errors", "java")]
+        modules = [f"jobs/{name}.py" for name in ("__init__", "errors", "engine/__init__", "engine/delta_jars", "engine/java")]
         for name in ("Makefile", "pyproject.toml", "requirements.lock", *modules):
             target = self.checkout / name
             target.parent.mkdir(parents=True, exist_ok=True)

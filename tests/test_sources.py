@@ -6,9 +6,10 @@ import dataclasses
 
 import pytest
 
-from transforms.records import TimeRules
-from transforms.sources import SOURCES, ruleset
-from transforms.validation import compiled
+from transforms.documents.validation import compiled
+from transforms.ingest.records import TimeRules
+from transforms.ingest.secrets import SecretNames
+from transforms.sources.registry import SOURCES, ruleset
 
 
 def test_a_source_is_registered_under_its_own_name() -> None:
@@ -32,6 +33,7 @@ def test_a_ruleset_changes_with_all_that_decides_what_becomes_of_a_file() -> Non
         ruleset(dataclasses.replace(source, schema_files=source.schema_files[1:]), rules),
         ruleset(source, dataclasses.replace(rules, past_ms=1)),
         ruleset(source, rules, line_limit=1),
+        ruleset(source, rules, secrets=SecretNames(["msisdn"])),
     ]
     assert len(set(rulesets)) == len(rulesets)
     assert ruleset(source, TimeRules()) == rulesets[0]

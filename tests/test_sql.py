@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from terminal import put_in_place
 from tiny_lake import NIGHT, publish
 
-from jobs import sql
+from jobs.commands import sql
 from jobs.errors import LakeError, UsageError
 from jobs.settings import Settings
 
@@ -41,7 +42,7 @@ def test_a_table_has_its_numbers_on_the_right_with_thousands(filled: Settings, c
     lines = said(filled, "SELECT file, records, landing_hour FROM files ORDER BY file", "table", capsys).splitlines()
     assert [line.split() for line in lines if "json" in line] == [["a.json", "12,345", "7"], ["b.json", "2"]]
     first, second = (line for line in lines if "json" in line)
-    assert first.index("5 ") == second.index("2 ")
+    assert first.index("12,345") + len("12,345") == len(second)
 
 
 def test_csv_has_a_header_and_nothing_else_than_the_rows(filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,9 +95,10 @@ def test_no_control_character_of_the_data_reaches_the_terminal(filled: Settings,
     assert r"\x1b[31m\xffé" in shown
 
 
-def test_rows_with_many_columns_are_shown_a_line_per_column(filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = [line.split() for line in said(filled, "SELECT * FROM files ORDER BY file", "table", capsys).splitlines()]
-    assert [line[1] for line in lines if line[:1] == ["row"]] == ["1", "2"]
+def test_rows_with_many_columns_are_shown_a_line_per_column_on_a_terminal(filled: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = put_in_place(monkeypatch, 80)
+    sql.show(filled, "SELECT * FROM files ORDER BY file", "table")
+    lines = [line.split() for line in terminal.getvalue().splitlines()]
     assert [line[1] for line in lines if line[:1] == ["records"]] == ["12,345", "2"]
 
 
@@ -167,7 +169,8 @@ def test_no_lake_is_one_line_with_the_remedy(settings: Settings) -> None:
 
 def test_the_command_loads_nothing_that_takes_seconds(filled: Settings) -> None:
     heavy = "{'great_expectations', 'matplotlib', 'py4j', 'pyspark'}"
-    code = f"import sys\nfrom jobs import cli\ntry:\n    cli.main()\nfinally:\n    print({heavy} & set(sys.modules), file=sys.stderr)"
+    imports = "import sys\nfrom jobs.commands import program\n"
+    code = imports + f"try:\n    program.main()\nfinally:\n    print({heavy} & set(sys.modules), file=sys.stderr)"
     arguments = ["sql", "--lake", str(filled.paths.lake), "--format", "csv", "SELECT count(*) AS files FROM files"]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "files\n2\n", "set()\n")

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
-from chispa import assert_df_equality
 from pyspark.sql import SparkSession
 
-from jobs.table_files import write_partitioned
+from jobs.lake.table_files import write_partitioned
 from schemas.catalog import TABLES
 from schemas.metrics import METRICS
-from schemas.table import BIGINT, DATE, STRING, ContractError, Table, array_of, column, spelled, struct_of
+from schemas.table import BIGINT, DATE, STRING, Table, array_of, column, sql_type, struct_of
 
 TABLE = Table(
     name="things",
@@ -31,23 +29,12 @@ TABLE = Table(
 )
 
 
-def test_conform_selects_the_columns_in_order_with_their_types(spark: SparkSession) -> None:
-    frame = spark.createDataFrame([(7, "more", dt.date(2026, 1, 2), "x")], "size int, other string, day date, id string")
-    wanted = spark.createDataFrame([("x", dt.date(2026, 1, 2), 7)], "id string, day date, size bigint")
-    assert_df_equality(TABLE.conform(frame), wanted, ignore_nullable=True)
-
-
-def test_conform_names_what_is_missing(spark: SparkSession) -> None:
-    with pytest.raises(ContractError, match="things: the frame lacks id, day"):
-        TABLE.conform(spark.createDataFrame([(1,)], "size bigint"))
-
-
-def test_types_are_spelled_as_spark_spells_them(spark: SparkSession) -> None:
+def test_types_are_written_as_spark_writes_them(spark: SparkSession) -> None:
     nested = array_of(struct_of(id=STRING, count=BIGINT))
-    assert spelled(nested) == "array<struct<id:string,count:bigint>>"
+    assert sql_type(nested) == "array<struct<id:string,count:bigint>>"
     for table in TABLES.values():
         for field, asked in zip(table.spark().fields, table.columns, strict=True):
-            assert field.dataType.simpleString() == spelled(asked.type), (table.name, field.name)
+            assert field.dataType.simpleString() == sql_type(asked.type), (table.name, field.name)
 
 
 def test_every_table_and_column_has_a_meaning_and_every_key_is_required() -> None:

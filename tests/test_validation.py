@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from jsonschema_rs import Draft7Validator
 
-from transforms.documents import parse
-from transforms.source import Refusal
-from transforms.validation import compiled, first_violation, pointer
+from transforms.documents.json_documents import parse
+from transforms.documents.refusal import Refusal
+from transforms.documents.validation import compiled, first_violation, pointer
 
 
 def violation(schema: dict[str, Any], document: Any) -> Refusal | None:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.sessions import WORKFLOW_SUMMARIES
-from transforms.workflows import BUILT, INPUT, WorkflowRules, summarise
+from transforms.workflows.summaries import BUILT, INPUT, WorkflowRules, summarise
 
 Row = dict[str, Any]
 Side = Callable[..., list[Row]]

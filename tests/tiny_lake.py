@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from jobs.lake import Change, Lake
-from jobs.table_files import write_partitioned
+from jobs import settings as configuration
+from jobs.lake.table_changes import Change
+from jobs.lake.table_files import write_partitioned
+from jobs.lake.tables import Lake
+from jobs.rebuild import recorded_rules
 from schemas.catalog import TABLES
 from schemas.table import Column, Table
 
@@ -47,6 +51,7 @@ def _journal(
     command: str = "run",
     started: dt.datetime = STARTED,
     steps: Sequence[str] = STEPS,
+    sources: str | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of `runs`."""
     ten_seconds = dt.timedelta(seconds=10)
@@ -55,9 +60,15 @@ def _journal(
         | {"started": started + number * ten_seconds, "ended": started + (number + 1) * ten_seconds}
         for number, step in enumerate(steps)
     ]
-    if failed:
-        rows[-1]["status"] = "failed"
+    rows[-1]["sources"] = sources
+    rows[-1] |= {"status": "failed"} if failed else {"rules": _default_rules()}
     return rows
+
+
+@cache
+def _default_rules() -> list[tuple[str, str]]:
+    """The rules of the shipped settings, as they are recorded."""
+    return sorted(recorded_rules.current(configuration.load()).items())
 
 
 def _default(column: Column, run_id: str) -> Any:

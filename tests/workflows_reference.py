@@ -1,6 +1,6 @@
-"""The rules of workflow summaries once more, in the plainest Python: one event after the other, whatever it costs.
+"""The rules of workflow summaries (docs/rules/workflows.md) in plain Python: one event after the other, whatever it costs.
 
-Written from the rules, not from what transforms make of them, so that where the two agree, both have read them alike.
+Written from the rules and not from the code of transforms: where the two agree, both follow the rules.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from itertools import pairwise
 from math import floor
 from typing import Any
 
-from transforms.documents import short_hash
-from transforms.workflows import WorkflowRules
+from transforms.documents.json_documents import short_hash
+from transforms.workflows.summaries import WorkflowRules
 
 Row = dict[str, Any]
 

@@ -1,159 +1,272 @@
-"""Daily metrics, a function per family: one row per date, source, metric and value of a dimension.
+"""Daily metrics: rows of tables are measured file by file, measures are added up by the engine, and metrics follow from the totals.
 
-Every function takes the rows of whole dates, a part at a time, and gives the columns of `DAILY` below; what each metric means
-stands in schemas/metrics.py. No row where the denominator is 0.
+A function `measure_…` takes rows of one file, a part at a time, and gives MEASURES. `totals` and `percentiles` are DataFrame →
+DataFrame: they add up the measures of all files. `daily_metrics` divides. schemas/metrics.py defines each metric.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from schemas.account import DAILY_METRICS
-from schemas.table import Table
-from transforms import in_memory
+from schemas.bookkeeping import DAILY_METRICS
+from schemas.table import BIGINT, DATE, STRING, Table
+from transforms import duckdb_query
 
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+# Raised whenever the same rows make other metrics: those of a lake are then computed again by `millrace rebuild`.
+METRICS_VERSION = 1
 DAILY = pa.schema([pa.field(column.name, column.type) for column in DAILY_METRICS.columns if column.name != "run_id"])
+# What is counted of a date and a source: an amount, of a label where the measure is split by one. A measure that counts different
+# ids has a row per `identity`; one that is looked at in its order has a row per `value`.
+MEASURES = pa.schema(
+    [
+        ("metric_date", DATE),
+        ("source", STRING),
+        ("measure", STRING),
+        ("label", STRING),
+        ("identity", STRING),
+        ("value", BIGINT),
+        ("amount", BIGINT),
+    ]
+)
+TOTALS = pa.schema([MEASURES.field(name) for name in ("metric_date", "source", "measure", "label", "amount")])
+_PERCENTS = (50, 95)
 
 
-def of_events(events: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
-    """Events, users and devices per event_date, out of rows of `events`."""
-    return _asked(
+# Measures: rows of a table in, MEASURES out
+
+
+def measure_events(events: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
+    """Events, users, devices and events without a session key per event_date, out of rows of `events`."""
+    return _measured(
         f"""
-        WITH real AS MATERIALIZED (SELECT * FROM parts WHERE NOT list_contains(flags, 'canary')),
-        by_date AS (
-            SELECT event_date AS metric_date, source, count(*) AS events,
-                count(DISTINCT user_id) AS users, count(DISTINCT device_id) AS devices
-            FROM real GROUP BY ALL
-        ),
-        by_type AS (SELECT event_date AS metric_date, source, event_type, count(*) AS events FROM real GROUP BY ALL)
-        {_count("events")} FROM by_date UNION ALL {_count("users")} FROM by_date UNION ALL {_count("devices")} FROM by_date
-        UNION ALL {_count("events", "event_type")} FROM by_type
+        WITH parts AS MATERIALIZED (SELECT * FROM given), real AS (SELECT * FROM parts WHERE NOT list_contains(flags, 'canary'))
+        {_measure("event_date", "keyless_events", 'count_if("session_input.key" IS NULL)')} FROM parts GROUP BY ALL
+        UNION ALL {_measure("event_date", "events", "count(*)", label="event_type")} FROM real GROUP BY ALL
+        UNION ALL {_different("event_date", "users", "user_id")} FROM real WHERE user_id IS NOT NULL
+        UNION ALL {_different("event_date", "devices", "device_id")} FROM real WHERE device_id IS NOT NULL
         """,
-        parts=_reader(events, table, columns),
+        given=_reader(events, table, columns),
     )
 
 
-def of_chains(chains: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
+def measure_chains(chains: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
     """Events without a session per event_date, out of rows of `session_chains`."""
-    return _asked(
+    return _measured(
         f"""
-        WITH loose AS (SELECT source, kind = 'reported' AS is_ping, unnest(unassigned) AS event FROM parts),
-        by_date AS (
-            SELECT event.event_date AS metric_date, source, sum(event.count) FILTER (is_ping) AS orphan_events,
-                sum(event.count) FILTER (NOT is_ping) AS sessionless_events
-            FROM loose GROUP BY ALL
+        WITH loose AS (
+            SELECT source, if(kind = 'reported', 'orphan_events', 'sessionless_events') AS measure, unnest(unassigned) AS event FROM parts
         )
-        {_count("orphan_events")} FROM by_date UNION ALL {_count("sessionless_events")} FROM by_date
+        SELECT event.event_date AS metric_date, source, measure, {_NOTHING_APART}, CAST(sum(event.count) AS BIGINT) AS amount
+        FROM loose GROUP BY ALL
         """,
         parts=_reader(chains, table, columns),
     )
 
 
-def of_sessions(sessions: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
-    """Sessions, their durations and what a session holds on average, per session_date, out of rows of `sessions`."""
-    return _asked(
+def measure_sessions(sessions: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
+    """Sessions and what they hold per session_date, out of rows of `sessions`."""
+    of = "session_date"
+    return _measured(
         f"""
-        WITH held AS MATERIALIZED (
-            SELECT session_date AS metric_date, source, session_kind, session_duration, CAST(round(timespent * 1000) AS BIGINT) AS spent_ms,
-                pageviews, interactions, reported IS NOT NULL AS has_summary, list_contains(flags, 'reported_mismatch') AS mismatches
-            FROM parts
-        ),
-        by_date AS (
-            SELECT metric_date, source, count(*) AS sessions, count(session_duration) AS with_duration,
-                list_sort(list(session_duration) FILTER (session_duration IS NOT NULL)) AS durations,
-                CAST(sum(spent_ms) AS DOUBLE) / 1000 AS spent, count(spent_ms) AS with_time,
-                sum(pageviews) AS pageviews, sum(interactions) AS interactions,
-                count_if(mismatches) AS mismatched, count_if(has_summary) AS with_summary
-            FROM held GROUP BY ALL
-        ),
-        by_kind AS (SELECT metric_date, source, session_kind, count(*) AS sessions FROM held GROUP BY ALL)
-        {_count("sessions")} FROM by_date
-        UNION ALL {_percentile("median_session_duration", "durations", 50)} FROM by_date
-        UNION ALL {_percentile("p95_session_duration", "durations", 95)} FROM by_date
-        UNION ALL {_ratio("timespent_per_session", "spent", "with_time")} FROM by_date
-        UNION ALL {_ratio("pageviews_per_session", "pageviews", "sessions")} FROM by_date
-        UNION ALL {_ratio("interactions_per_session", "interactions", "sessions")} FROM by_date
-        UNION ALL {_ratio("reported_mismatch_rate", "mismatched", "with_summary")} FROM by_date
-        UNION ALL {_count("sessions", "session_kind")} FROM by_kind
+        WITH parts AS MATERIALIZED (SELECT * FROM given)
+        {_measure(of, "sessions", "count(*)", label="session_kind")} FROM parts GROUP BY ALL
+        UNION ALL {_measure(of, "with_duration", "count(session_duration)")} FROM parts GROUP BY ALL
+        UNION ALL {_measure(of, "with_time", "count(timespent)")} FROM parts GROUP BY ALL
+        UNION ALL {_measure(of, "spent_ms", "sum(CAST(round(timespent * 1000) AS BIGINT))")} FROM parts GROUP BY ALL
+        UNION ALL {_measure(of, "pageviews", "sum(pageviews)")} FROM parts GROUP BY ALL
+        UNION ALL {_measure(of, "interactions", "sum(interactions)")} FROM parts GROUP BY ALL
+        UNION ALL {_measure(of, "with_summary", "count(reported)")} FROM parts GROUP BY ALL
+        UNION ALL {_measure(of, "mismatched", "count_if(list_contains(flags, 'reported_mismatch'))")} FROM parts GROUP BY ALL
+        """,
+        given=_reader(sessions, table, columns),
+    )
+
+
+def measure_durations(sessions: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
+    """How many sessions have which duration (ms) per session_date, out of rows of `sessions`."""
+    return _measured(
+        """
+        SELECT session_date AS metric_date, source, 'session_duration' AS measure, CAST(NULL AS VARCHAR) AS label,
+            CAST(NULL AS VARCHAR) AS identity, session_duration AS value, count(*) AS amount
+        FROM parts WHERE session_duration IS NOT NULL GROUP BY ALL
         """,
         parts=_reader(sessions, table, columns),
     )
 
 
-def of_files(files: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
+def measure_files(files: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
     """What landed and what became of it per landing_date, out of rows of `files`."""
-    sums = ", ".join(f"coalesce(sum({name}), 0) AS {name}" for name in ("records", "accepted", "duplicates", "rejected"))
-    return _asked(
+    sums = " UNION ALL ".join(
+        f"{_measure('landing_date', name, f'coalesce(sum({name}), 0)')} FROM parts GROUP BY ALL"
+        for name in ("records", "accepted", "duplicates", "rejected")
+    )
+    return _measured(
         f"""
-        WITH account AS (
-            SELECT landing_date AS metric_date, source, {sums}, count_if(status = 'unreadable') AS unreadable FROM parts GROUP BY ALL
-        ),
-        by_date AS (SELECT *, accepted + duplicates AS valid FROM account)
-        {_count("records")} FROM by_date UNION ALL {_count("rejected")} FROM by_date
-        UNION ALL {_count("unreadable_files", column="unreadable")} FROM by_date
-        UNION ALL {_ratio("accepted_rate", "valid", "records")} FROM by_date
-        UNION ALL {_ratio("rejected_rate", "rejected", "records")} FROM by_date
-        UNION ALL {_ratio("duplicate_rate", "duplicates", "valid")} FROM by_date
+        WITH parts AS MATERIALIZED (SELECT * FROM given)
+        {sums} UNION ALL {_measure("landing_date", "unreadable_files", "count_if(status = 'unreadable')")} FROM parts GROUP BY ALL
         """,
-        parts=_reader(files, table, columns),
+        given=_reader(files, table, columns),
     )
 
 
-def of_lateness(events: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
-    """The share of late events per landing_date, out of rows of `events`."""
-    return _asked(
+def measure_lateness(events: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
+    """How many events landed, and how many of them late, per landing_date, out of rows of `events`."""
+    return _measured(
         f"""
-        WITH by_date AS (
-            SELECT landing_date AS metric_date, source, count_if(list_contains(flags, 'late')) AS late, count(*) AS accepted
-            FROM parts GROUP BY ALL
-        )
-        {_ratio("late_rate", "late", "accepted")} FROM by_date
+        WITH parts AS MATERIALIZED (SELECT * FROM given)
+        {_measure("landing_date", "landed_events", "count(*)")} FROM parts GROUP BY ALL
+        UNION ALL {_measure("landing_date", "late_events", "count_if(list_contains(flags, 'late'))")} FROM parts GROUP BY ALL
         """,
-        parts=_reader(events, table, columns),
+        given=_reader(events, table, columns),
     )
 
 
-def of_refusals(rejected: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
+def measure_refusals(rejected: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
     """Refused records by reason per landing_date, out of rows of `rejected_events`."""
-    return _asked(
-        f"""
-        WITH by_reason AS (SELECT landing_date AS metric_date, source, reason, count(*) AS refused FROM parts GROUP BY ALL)
-        {_count("rejected", "reason", column="refused")} FROM by_reason
-        """,
+    return _measured(
+        f"{_measure('landing_date', 'refused', 'count(*)', label='reason')} FROM parts GROUP BY ALL",
         parts=_reader(rejected, table, columns),
     )
 
 
-def _asked(sql: str, parts: pa.RecordBatchReader) -> pa.Table:
-    rows = in_memory.query(sql, parts=parts)
-    return rows.filter(rows["value"].is_valid()).cast(DAILY)
+# Totals: measures of all files in, one row per date, source, measure and label out
 
 
-def _reader(parts: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.RecordBatchReader:
-    schema = pa.schema([pa.field(name, table[name].type) for name in columns])
-    return pa.RecordBatchReader.from_batches(schema, (batch for part in parts for batch in part.select(schema.names).to_batches()))
+def totals(measures: DataFrame) -> DataFrame:
+    """Add up measures: amounts as a sum, identities as how many there are.
+
+    In: rows of MEASURES without values. Out: TOTALS.
+    """
+    from pyspark.sql import functions as F
+
+    per_identity = measures.groupBy("metric_date", "source", "measure", "label", "identity").agg(F.sum("amount").alias("amount"))
+    amount = F.when(F.col("identity").isNotNull(), F.lit(1).cast("bigint")).otherwise(F.col("amount"))
+    return per_identity.groupBy("metric_date", "source", "measure", "label").agg(F.sum(amount).alias("amount"))
 
 
-def _entry(metric: str, dimension: str | None, value: str, numerator: str = "NULL", denominator: str = "NULL") -> str:
-    """A SELECT of the rows of one metric."""
-    of = f"'{dimension}' AS dimension, {dimension} AS dimension_value" if dimension else "'all' AS dimension, 'all' AS dimension_value"
-    return (
-        f"SELECT metric_date, source, '{metric}' AS metric, {of},"
-        f" CAST({value} AS DOUBLE) AS value, CAST({numerator} AS DOUBLE) AS numerator, CAST({denominator} AS DOUBLE) AS denominator"
+def percentiles(measures: DataFrame) -> DataFrame:
+    """The median and the 95th percentile of measures with values: the first value with at least so many percent up to it.
+
+    In: rows of MEASURES with values. Out: TOTALS, with the value as amount; the measure is called `p50_…` and `p95_…`.
+    """
+    from pyspark.sql import functions as F
+    from pyspark.sql.window import Window
+
+    per_value = measures.groupBy("metric_date", "source", "measure", "value").agg(F.sum("amount").alias("amount"))
+    of_measure = Window.partitionBy("metric_date", "source", "measure")
+    in_order = of_measure.orderBy("value").rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    ranked = per_value.select("*", F.sum("amount").over(in_order).alias("up_to"), F.sum("amount").over(of_measure).alias("all"))
+    # A select of its own: beside the windows, Sail would explode first, and they would count every row twice.
+    ranked = ranked.select("*", F.explode(F.array(*(F.lit(percent) for percent in _PERCENTS))).alias("percent"))
+    rank = F.ceil(F.col("all") * F.col("percent") / 100)
+    is_first = (F.col("up_to") >= rank) & (F.col("up_to") - F.col("amount") < rank)
+    return ranked.where(is_first).select(
+        "metric_date",
+        "source",
+        F.concat(F.lit("p"), F.col("percent").cast("string"), F.lit("_"), F.col("measure")).alias("measure"),
+        F.lit(None).cast("string").alias("label"),
+        F.col("value").alias("amount"),
     )
 
 
-def _count(metric: str, dimension: str | None = None, column: str | None = None) -> str:
-    return _entry(metric, dimension, column or metric)
+def daily_metrics(totals: pa.Table) -> pa.Table:
+    """The metrics of the dates in TOTALS, as DAILY; there is no row where a denominator is 0."""
+    split = {"events": "event_type", "sessions": "session_kind", "refused": "reason"}
+    whole = ", ".join(f"sum(amount) FILTER (measure = '{name}') AS {name}" for name in _SUMMED)
+    rows = duckdb_query.query(
+        f"""
+        WITH totals AS MATERIALIZED (SELECT * FROM given),
+        summed AS (SELECT metric_date, source, {whole} FROM totals GROUP BY ALL),
+        by_date AS (
+            SELECT * REPLACE (
+                CASE WHEN events IS NOT NULL THEN coalesce(users, 0) END AS users,
+                CASE WHEN events IS NOT NULL THEN coalesce(devices, 0) END AS devices
+            ), accepted + duplicates AS valid, CAST(spent_ms AS DOUBLE) / 1000 AS spent
+            FROM summed
+        )
+        {_count("keyless_events")} UNION ALL {_count("events")} UNION ALL {_count("users")} UNION ALL {_count("devices")}
+        UNION ALL {_count("orphan_events")} UNION ALL {_count("sessionless_events")} UNION ALL {_count("sessions")}
+        UNION ALL {_entry("median_session_duration", "p50_session_duration", "NULL", "with_duration")}
+        UNION ALL {_entry("p95_session_duration", "p95_session_duration", "NULL", "with_duration")}
+        UNION ALL {_ratio("timespent_per_session", "spent", "with_time")}
+        UNION ALL {_ratio("pageviews_per_session", "pageviews", "sessions")}
+        UNION ALL {_ratio("interactions_per_session", "interactions", "sessions")}
+        UNION ALL {_ratio("reported_mismatch_rate", "mismatched", "with_summary")}
+        UNION ALL {_count("records")} UNION ALL {_count("rejected")} UNION ALL {_count("unreadable_files")}
+        UNION ALL {_ratio("accepted_rate", "valid", "records")}
+        UNION ALL {_ratio("rejected_rate", "rejected", "records")}
+        UNION ALL {_ratio("duplicate_rate", "duplicates", "valid")}
+        UNION ALL {_ratio("late_rate", "late_events", "landed_events")}
+        UNION ALL {" UNION ALL ".join(_split(measure, dimension) for measure, dimension in split.items())}
+        """,
+        given=totals,
+    )
+    return rows.filter(rows["value"].is_valid()).cast(DAILY)
+
+
+_SUMMED = (
+    *("keyless_events", "events", "users", "devices", "orphan_events", "sessionless_events"),
+    *("sessions", "with_duration", "with_time", "spent_ms", "pageviews", "interactions", "with_summary", "mismatched"),
+    *("p50_session_duration", "p95_session_duration"),
+    *("records", "accepted", "duplicates", "rejected", "unreadable_files", "landed_events", "late_events"),
+)
+# A metric that is split is called as its measure is, but for refused records, whose total `files` counts too.
+_METRIC_OF_SPLIT = {"refused": "rejected"}
+_NOTHING_APART = "CAST(NULL AS VARCHAR) AS label, CAST(NULL AS VARCHAR) AS identity, CAST(NULL AS BIGINT) AS value"
+
+
+def _measured(sql: str, **inputs: pa.RecordBatchReader) -> pa.Table:
+    return duckdb_query.query(sql, **inputs).cast(MEASURES)
+
+
+def _measure(date: str, measure: str, amount: str, *, label: str | None = None) -> str:
+    apart = f"{label} AS label, CAST(NULL AS VARCHAR) AS identity, CAST(NULL AS BIGINT) AS value" if label else _NOTHING_APART
+    return f"SELECT {date} AS metric_date, source, '{measure}' AS measure, {apart}, CAST({amount} AS BIGINT) AS amount"
+
+
+def _different(date: str, measure: str, identity: str) -> str:
+    """A SELECT of the different ids of each date."""
+    apart = f"CAST(NULL AS VARCHAR) AS label, {identity} AS identity, CAST(NULL AS BIGINT) AS value"
+    return f"SELECT DISTINCT {date} AS metric_date, source, '{measure}' AS measure, {apart}, CAST(1 AS BIGINT) AS amount"
+
+
+def _reader(parts: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.RecordBatchReader:
+    schema = pa.schema([pa.field(name, _type_of(table, name)) for name in columns])
+    return pa.RecordBatchReader.from_batches(schema, (batch for part in parts for batch in part.select(schema.names).to_batches()))
+
+
+def _type_of(table: Table, name: str) -> pa.DataType:
+    """The type of a column, or of a field of a struct: `session_input.key`."""
+    column, _, part = name.partition(".")
+    return table[column].type.field(part).type if part else table[column].type
+
+
+def _entry(metric: str, value: str, numerator: str = "NULL", denominator: str = "NULL") -> str:
+    """A SELECT of the rows of one metric of whole dates."""
+    return (
+        f"SELECT metric_date, source, '{metric}' AS metric, 'all' AS dimension, 'all' AS dimension_value,"
+        f" CAST({value} AS DOUBLE) AS value, CAST({numerator} AS DOUBLE) AS numerator, CAST({denominator} AS DOUBLE) AS denominator"
+        " FROM by_date"
+    )
+
+
+def _count(metric: str) -> str:
+    return _entry(metric, metric)
 
 
 def _ratio(metric: str, numerator: str, denominator: str) -> str:
-    return _entry(metric, None, f"CAST({numerator} AS DOUBLE) / nullif(CAST({denominator} AS DOUBLE), 0)", numerator, denominator)
+    return _entry(metric, f"CAST({numerator} AS DOUBLE) / nullif(CAST({denominator} AS DOUBLE), 0)", numerator, denominator)
 
 
-def _percentile(metric: str, values: str, percent: int) -> str:
-    """A discrete percentile: the first of the sorted values that has at least so many percent of them up to it."""
-    place = f"(len({values}) * {percent} + 99) // 100"
-    return _entry(metric, None, f"{values}[{place}]", "NULL", f"len({values})")
+def _split(measure: str, dimension: str) -> str:
+    return (
+        f"SELECT metric_date, source, '{_METRIC_OF_SPLIT.get(measure, measure)}' AS metric, '{dimension}' AS dimension,"
+        " label AS dimension_value, CAST(amount AS DOUBLE) AS value, NULL AS numerator, NULL AS denominator"
+        f" FROM totals WHERE measure = '{measure}'"
+    )

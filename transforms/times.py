@@ -1,4 +1,7 @@
-"""Time as integer milliseconds since 1970-01-01 UTC: read, rounded and held to what a table can represent."""
+"""Compute with times as integer milliseconds since 1970-01-01 UTC, within the years 1 to 9999, which tables can hold.
+
+Rules: docs/rules/sources.md, "Times".
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ _RFC_3339 = re.compile(
 
 
 def rfc3339_ms(text: Any) -> int | None:
-    """The time that an RFC 3339 text names; None for anything else, and for what no table can represent.
+    """The time of an RFC 3339 text, epoch ms; None for any other value, and for a time outside the years 1 to 9999.
 
     Digits below the millisecond are dropped. A leap second, legal only as 23:59:60 UTC, is the second after it.
     The year 0000 is legal and not representable.
@@ -60,14 +63,14 @@ def _midnight_ms(calendar_date: str) -> int | None:
 
 
 def epoch_ms(value: Any) -> int | None:
-    """The time that a JSON number of epoch milliseconds names, floored; None for anything else or out of range."""
+    """A JSON number of epoch milliseconds, floored; None for any other value, and for a time outside the years 1 to 9999."""
     if type(value) is int:
         return representable(value)
     return representable(math.floor(value)) if type(value) is float else None
 
 
 def epoch_seconds_ms(value: Any) -> int | None:
-    """The time that a JSON number of epoch seconds names, floored to the millisecond by its decimal digits."""
+    """A JSON number of epoch seconds as epoch ms, floored by its decimal digits; None as for `epoch_ms`."""
     if type(value) is int:
         return representable(value * SECOND_MS)
     # 1442816723.123 as a double is a little less, and times 1000 would floor to …122.
@@ -75,13 +78,18 @@ def epoch_seconds_ms(value: Any) -> int | None:
 
 
 def representable(ms: int) -> int | None:
-    """The same time when it lies within the years 1 to 9999, else None."""
+    """The same time if it is within the years 1 to 9999, else None."""
     return ms if EARLIEST_MS <= ms <= LATEST_MS else None
 
 
 def landing_ms(landing_date: date, landing_hour: int | None) -> int:
-    """The start of a landing hour; midnight where the landing path has no hour."""
+    """The start of a landing hour, epoch ms; midnight if the landing path has no hour."""
     return (landing_date.toordinal() - _EPOCH_DAY) * DAY_MS + (landing_hour or 0) * HOUR_MS
+
+
+def shifted(day: date, days: int) -> date:
+    """The date `days` days later (earlier, if negative), within the years 1 to 9999."""
+    return date.fromordinal(min(max(day.toordinal() + days, date.min.toordinal()), date.max.toordinal()))
 
 
 def round_half_away(number: float) -> int:

@@ -14,7 +14,7 @@ from jobs.generator.draws import Flags, Whole
 from jobs.generator.format import Document, Format, Kind, Pings, Spoiler, Traits, styles
 from jobs.generator.idle import drawn_gaps
 from jobs.generator.rows import ARRAY, BATCH, NEVER, SECOND, SINGLE, Rows, distinct
-from jobs.generator.stays import Crowd, Moments, Stays
+from jobs.generator.visits import Crowd, Moments, Stays
 
 
 class Scenario(IntEnum):

@@ -11,7 +11,7 @@ from jobs.generator.bad_records import damages_line, forms_of, stands_for_docume
 from jobs.generator.draws import Flags, Whole
 from jobs.generator.format import Format, planned
 from jobs.generator.rows import ARRAY, BATCH, DAY, HOUR, SINGLE, Rows, begins, concatenated, within
-from jobs.generator.stays import begun, moments
+from jobs.generator.visits import begun, moments
 
 RECORDS_PER_FILE = 12_000
 ITEMS_PER_ARRAY = 8

@@ -16,7 +16,7 @@ from jobs.generator.draws import Whole
 from jobs.generator.format import Document, Format, Kind, Spoiler, Traits, uniform
 from jobs.generator.idle import drawn_gaps
 from jobs.generator.rows import BATCH, DAY, MINUTE, NEVER, SECOND, Rows
-from jobs.generator.stays import Crowd, Moments, Stays
+from jobs.generator.visits import Crowd, Moments, Stays
 
 
 class Scenario(IntEnum):

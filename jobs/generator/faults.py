@@ -13,7 +13,7 @@ import numpy as np
 from jobs.generator import draws
 from jobs.generator.draws import Flags, Whole
 from jobs.generator.rows import DAY, HOUR, Rows
-from jobs.generator.stays import Crowd, Moments, Stays
+from jobs.generator.visits import Crowd, Moments, Stays
 
 # A piece of a stay lands at most so many days after the stay began.
 LONGEST_WAY = 7

@@ -12,7 +12,7 @@ from jobs.generator import draws
 from jobs.generator.draws import Bits, Flags, Whole
 from jobs.generator.idle import counted_gaps
 from jobs.generator.rows import BATCH, MINUTE, SECOND, Rows, begins, within
-from jobs.generator.stays import LONG_SPAN, ORDINARY_SPAN, Crowd, Moments, Stays, moments
+from jobs.generator.visits import LONG_SPAN, ORDINARY_SPAN, Crowd, Moments, Stays, moments
 from schemas.events import EVENT_TYPES
 
 Document = dict[str, Any]

@@ -20,8 +20,8 @@ from jobs.generator.format import Format
 from jobs.generator.formats import FORMATS
 from jobs.generator.landing_files import LandedFile, landed_files, write
 from jobs.generator.rows import Rows
-from jobs.generator.stays import day_number
 from jobs.generator.truth import SourceTruth, Truth, replayed, source_truth, source_truth_from_json, total_truth
+from jobs.generator.visits import day_number
 
 TRUTH_FOLDER = "_truth"
 # Below so many records other processes take longer to start than to work.

@@ -13,7 +13,7 @@ from jobs.generator.clock import iso, iso_second
 from jobs.generator.draws import Flags, Whole
 from jobs.generator.format import Document, Format, Kind, Spoiler, Traits, styles, uniform
 from jobs.generator.rows import ARRAY, DAY, HOUR, MINUTE, NEVER, SECOND, SINGLE, Rows
-from jobs.generator.stays import Crowd, Moments, Stays
+from jobs.generator.visits import Crowd, Moments, Stays
 
 
 class Scenario(IntEnum):

@@ -1,4 +1,7 @@
-"""Gaps between events: how the generator draws them, and which of them count as time spent (session rules, section 1)."""
+"""Gaps between events: how the generator draws them, and which of them count as time spent.
+
+Rules: docs/rules/sessions.md, "Gaps and idle time".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sessions of accepted events come to, by the session rules (sections 1 and 2), from the plan's own columns."""
+"""Sums over the sessions of accepted events, from the columns of the generator's plan. Rules: docs/rules/sessions.md."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobs.generator.format import Format, Pings
 from jobs.generator.idle import counted_gaps
 from jobs.generator.rows import DAY, HOUR, MINUTE, NEVER, SECOND, Rows, begins
 
-# 2000-01-01: no server's time lies before it (the design, section 4).
+# 2000-01-01: an earlier time of a server does not count. Rule: docs/rules/sources.md, "Times".
 _YEAR_2000 = 946_684_800_000
 _PAST, _FUTURE = 366 * DAY, DAY
 _DERIVED_SILENCE, _KEYED_SILENCE = 30 * MINUTE, 24 * HOUR
@@ -35,7 +35,7 @@ class SessionCounts:
 
 
 def event_times(source: Format, rows: Rows) -> Whole:
-    """When each event happened as far as that can be believed (the design, section 4), epoch ms."""
+    """The `event_time` of each event, epoch ms. Rules: docs/rules/sources.md, "Times"."""
     landed = rows.arrival // HOUR * HOUR
     said = source.received_times(rows)
     received = np.where((said >= _YEAR_2000) & (said <= landed + DAY), said, landed)

@@ -9,9 +9,9 @@ from jobs.generator.draws import Flags, Whole
 from jobs.generator.format import Document, Format, Spoiler, Traits, styles
 from jobs.generator.idle import drawn_gaps
 from jobs.generator.rows import ARRAY, BATCH, DAY, HOUR, MINUTE, SECOND, SINGLE
-from jobs.generator.stays import Crowd, Moments, Stays
 from jobs.generator.sunbird_documents import batches, documents, received_times
 from jobs.generator.sunbird_kinds import KINDS, Event, Scenario
+from jobs.generator.visits import Crowd, Moments, Stays
 
 # How often each kind comes in the middle of a session, in thousandths.
 _MIDDLE = {

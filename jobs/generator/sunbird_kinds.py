@@ -50,7 +50,7 @@ class Event(IntEnum):
     SERVICE_START = 25
 
 
-# Kinds without session time: session rules, section 1.
+# Which kinds carry session time: docs/rules/sessions.md, "User events".
 KINDS = (
     Kind("START", "start"),
     Kind("IMPRESSION", "page_view"),

@@ -16,7 +16,7 @@ from jobs.generator.format import Format
 from jobs.generator.landing_files import LandedFile, landed_files
 from jobs.generator.rows import Rows, concatenated
 from jobs.generator.session_counts import SessionCounts, session_counts
-from jobs.generator.stays import day_number
+from jobs.generator.visits import day_number
 from schemas.events import EVENT_TYPES, REASONS
 
 

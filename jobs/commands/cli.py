@@ -1,0 +1,316 @@
+"""The commands of `millrace`, with their arguments and options.
+
+Every command imports its modules when it is called, so that `millrace --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from jobs.commands.command_group import CommandGroup, note_lake
+from jobs.commands.options import DATE, PATH, accept_empty_option, accept_shrunk_option, format_option, lake_options, source_option
+from jobs.errors import UsageError
+
+if TYPE_CHECKING:
+    from jobs.settings import Settings
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="millrace", message="%(version)s")
+def cli() -> None:
+    """Turn raw telemetry, landed as files, into Delta tables that people can trust."""
+
+
+@cli.command(epilog="Example: millrace demo --landing /tmp/landing --lake /tmp/lake")
+@lake_options
+@click.option("--events", type=click.IntRange(min=100), default=4_000, show_default=True, help="Approximate number of records per night.")
+def demo(landing: Path | None, lake: Path | None, environment: str, file: Path | None, events: int) -> int:
+    """Generate three nights of all sources, run them, and show the results."""
+    from jobs.commands import demo
+
+    return demo.run(_settings(environment, file, landing, lake), events)
+
+
+@cli.command(epilog="Example: millrace generate --landing landing --date 2026-11-20 --events 10000 --seed 7")
+@click.option("--landing", type=PATH, metavar="DIR", help="Folder to write the files to; by default as configured.")
+@click.option("--date", type=DATE, help="The date on which the files arrive.")
+@click.option("--events", type=click.IntRange(min=1), default=10_000, show_default=True, help="Approximate number of records.")
+@source_option
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same bytes.")
+@click.option(
+    "--faults", type=click.FloatRange(0, 1), default=0.03, show_default=True, help="Share of records that are repeated, late or bad."
+)
+@click.option("--truth", "only_truth", is_flag=True, help="Write nothing; print the expected result of the nights --from … --to together.")
+@click.option("--from", "first", type=DATE, help="With --truth: the first night.")
+@click.option("--to", "last", type=DATE, help="With --truth: the last night.")
+def generate(
+    landing: Path | None,
+    date: dt.date | None,
+    events: int,
+    sources: Sequence[str],
+    seed: int,
+    faults: float,
+    only_truth: bool,
+    first: dt.date | None,
+    last: dt.date | None,
+) -> int:
+    """Write generated files of a date in the real formats, and the expected result (_truth/DATE.json)."""
+    from jobs.commands import generate_data
+
+    folder = _settings("local", None, landing, None).paths.landing
+    if only_truth:
+        if first is None or last is None or date is not None:
+            raise UsageError("--truth takes --from and --to, such as --truth --from 2026-11-18 --to 2026-11-20")
+        return generate_data.show_truth(folder, first, last)
+    if date is None or first is not None or last is not None:
+        raise UsageError("name the night: --date 2026-11-20 (--from and --to are options of --truth)")
+    return generate_data.write(folder, date, events, sources, seed, faults)
+
+
+@cli.command(epilog="Example: millrace run --date 2026-11-20 --landing landing --lake lake")
+@lake_options
+@source_option
+@click.option(
+    "--date", type=DATE, required=True, help="The night to run: the files that landed on this date, and late files of the nights before."
+)
+@accept_empty_option
+@accept_shrunk_option
+def run(
+    date: dt.date,
+    landing: Path | None,
+    lake: Path | None,
+    sources: Sequence[str],
+    environment: str,
+    file: Path | None,
+    accept_empty: bool,
+    accept_shrunk: bool,
+) -> int:
+    """Run one night: ingest, sessions, metrics, checks, publish.
+
+    Stops if the lake was built with other settings that decide rows: `millrace rebuild` builds it again.
+    """
+    settings = _settings_and_workers(environment, file, landing, lake)
+    from jobs.engine.processes import importing
+
+    with importing():
+        from jobs.commands import run_nights
+
+    return run_nights.run(settings, [date], sources, "run", accept_empty=accept_empty, accept_shrunk=accept_shrunk)
+
+
+@cli.command(epilog="Example: millrace backfill --from 2026-11-01 --to 2026-11-20, or millrace backfill --missing")
+@lake_options
+@source_option
+@click.option("--from", "first", type=DATE, help="The first night.")
+@click.option("--to", "last", type=DATE, help="The last night.")
+@click.option("--missing", is_flag=True, help="In place of a range: every night with landed files that no run has read.")
+@accept_empty_option
+@accept_shrunk_option
+def backfill(
+    first: dt.date | None,
+    last: dt.date | None,
+    missing: bool,
+    landing: Path | None,
+    lake: Path | None,
+    sources: Sequence[str],
+    environment: str,
+    file: Path | None,
+    accept_empty: bool,
+    accept_shrunk: bool,
+) -> int:
+    """Run the nights of a range in order. After an interruption, the same call continues."""
+    from jobs.commands import run_nights
+
+    if missing and (first is not None or last is not None):
+        raise UsageError("--missing selects the nights by itself: leave --from and --to out")
+    if missing:
+        settings = _settings(environment, file, landing, lake)
+        return run_nights.run_missing(settings, sources, accept_empty=accept_empty, accept_shrunk=accept_shrunk)
+    if first is None or last is None:
+        raise UsageError("name the nights: --from 2026-11-01 --to 2026-11-20, or --missing")
+    _check_order(first, last)
+    dates = [first + dt.timedelta(days=days) for days in range((last - first).days + 1)]
+    return run_nights.run(
+        _settings(environment, file, landing, lake), dates, sources, "backfill", accept_empty=accept_empty, accept_shrunk=accept_shrunk
+    )
+
+
+@cli.command(epilog="Example: millrace rebuild --landing landing --lake lake")
+@lake_options
+@click.option(
+    "--gone", type=click.Choice(["keep", "drop"]), help="Keep or drop the rows of sources and dates that have no landed file left."
+)
+@accept_shrunk_option
+@click.option("--all", "everything", is_flag=True, help="Build all tables again, even if no rule has changed.")
+def rebuild(
+    landing: Path | None,
+    lake: Path | None,
+    environment: str,
+    file: Path | None,
+    gone: str | None,
+    accept_shrunk: bool,
+    everything: bool,
+) -> int:
+    """Build the tables again from every night that has landed; this also repairs a damaged lake.
+
+    If only rules have changed since the tables were built (settings of time, secrets, sessions, workflows or deduplication, or
+    Millrace's own rules), only the tables that depend on them are built again.
+    """
+    from jobs.commands import run_nights
+
+    return run_nights.rebuild(_settings(environment, file, landing, lake), gone, accept_shrunk=accept_shrunk, everything=everything)
+
+
+@cli.command(epilog="Example: millrace maintain --lake lake")
+@lake_options
+def maintain(landing: Path | None, lake: Path | None, environment: str, file: Path | None) -> int:
+    """Merge small files, and delete what is older than its retention."""
+    from jobs import maintain as job
+
+    return job.run(_settings(environment, file, landing, lake))
+
+
+@cli.command(epilog="Example: millrace verify --deep --lake lake")
+@lake_options
+@click.option("--deep", is_flag=True, help="Read every file: compare rows with the log and with `files`, and landed files with their hash.")
+def verify(landing: Path | None, lake: Path | None, environment: str, file: Path | None, deep: bool) -> int:
+    """Check that every file of the lake's recorded state is there and whole; exit code 2 if not."""
+    from jobs.commands import verify as job
+
+    return job.show(_settings(environment, file, landing, lake), deep=deep)
+
+
+@cli.command(epilog="Example: millrace status --lake lake")
+@lake_options
+@source_option
+@click.option("--from", "first", type=DATE, help="The first night to show.")
+@click.option("--to", "last", type=DATE, help="The last night to show.")
+@click.option(
+    "--problems",
+    is_flag=True,
+    help="Show only problems: sources that did not land, unreadable, changed or unread files, missing hours, failed checks.",
+)
+@format_option("table", "json", help="json: one document of lake, state, rules, nights and unreadable.")
+def status(
+    landing: Path | None,
+    lake: Path | None,
+    environment: str,
+    file: Path | None,
+    sources: Sequence[str],
+    first: dt.date | None,
+    last: dt.date | None,
+    problems: bool,
+    shape: str,
+) -> int:
+    """Show per source and date the landed files, the counts of their records, and what is missing."""
+    from jobs.commands import status as job
+
+    _check_order(first, last)
+    return job.show(_settings(environment, file, landing, lake), job.Only(first, last, tuple(sources), problems), shape)
+
+
+@cli.command(epilog="Example: millrace state --format json")
+@lake_options
+@format_option("table", "json", help="json: one document, whose versions are those of _state.json.")
+def state(landing: Path | None, lake: Path | None, environment: str, file: Path | None, shape: str) -> int:
+    """Show the recorded version of each table, and whether that is its latest one."""
+    from jobs.commands import state as job
+
+    return job.show(_settings(environment, file, landing, lake), shape)
+
+
+@cli.command(epilog="Example: millrace restore --lake lake")
+@lake_options
+def restore(landing: Path | None, lake: Path | None, environment: str, file: Path | None) -> int:
+    """Restore the recorded state of the tables after a run was killed; the next run also does this."""
+    from jobs.commands import state as job
+
+    return job.restore(_settings(environment, file, landing, lake))
+
+
+@cli.command(epilog="Example: millrace quality --date 2026-11-20")
+@lake_options
+@click.option("--date", type=DATE, help="The night; by default the last one that was checked.")
+def quality(landing: Path | None, lake: Path | None, environment: str, file: Path | None, date: dt.date | None) -> int:
+    """Show the checks of a night, and why records were refused."""
+    from jobs.commands import quality as job
+
+    return job.show(_settings(environment, file, landing, lake), date)
+
+
+@cli.command(epilog='Example: millrace sql "SELECT source, count(*) FROM events GROUP BY source"')
+@lake_options
+@format_option("table", "csv", "json", help="How rows are printed.")
+@click.argument("query")
+def sql(query: str, landing: Path | None, lake: Path | None, environment: str, file: Path | None, shape: str) -> int:
+    """Query the tables in SQL."""
+    from jobs.commands import sql as job
+
+    return job.show(_settings(environment, file, landing, lake), query, shape)
+
+
+@cli.command(epilog="Example: millrace session 5f2c81d0")
+@lake_options
+@click.argument("session_id")
+def session(session_id: str, landing: Path | None, lake: Path | None, environment: str, file: Path | None) -> int:
+    """Show one session with its events, and how each number is computed. The first characters of its id are enough."""
+    from jobs.commands import explain_session as job
+
+    return job.show(_settings(environment, file, landing, lake), session_id)
+
+
+@cli.command(epilog="Example: millrace describe sessions")
+@click.argument("table", required=False)
+def describe(table: str | None) -> int:
+    """Show the data dictionary: all tables, or the columns of one table."""
+    from jobs.commands import describe as job
+
+    return job.show(table)
+
+
+@cli.command(epilog="Example: millrace report --date 2026-11-20 --out night.html")
+@lake_options
+@click.option("--date", type=DATE, required=True, help="The night.")
+@click.option("--out", type=PATH, metavar="FILE", help="The file to write; by default LAKE/_reports/DATE.html.")
+def report(landing: Path | None, lake: Path | None, environment: str, file: Path | None, date: dt.date, out: Path | None) -> int:
+    """Write the report of a night: one HTML file with plots."""
+    from jobs.commands import report as job
+
+    return job.write(_settings(environment, file, landing, lake), date, out)
+
+
+def _check_order(first: dt.date | None, last: dt.date | None) -> None:
+    if first is not None and last is not None and last < first:
+        raise UsageError(f"--to {last} lies before --from {first}: give the earlier date with --from")
+
+
+def _settings(environment: str, file: Path | None, landing: Path | None, lake: Path | None) -> Settings:
+    from jobs import settings
+    from jobs.console.remedies import options_of_command
+
+    loaded = settings.load(environment, file).at(landing, lake)
+    context = click.get_current_context()
+    named = environment if environment != "local" and file is None else None
+    # In the root context: `command_group` reports damage, with a remedy, when the command's own context is closed.
+    context.find_root().with_resource(options_of_command(landing, file, named))
+    if loaded.paths.lake.is_dir():
+        note_lake(context, loaded.paths.lake)
+    return loaded
+
+
+def _settings_and_workers(environment: str, file: Path | None, landing: Path | None, lake: Path | None) -> Settings:
+    """The settings. Starts the worker processes of a night first, so that they import their modules while this process does."""
+    from jobs.quality import gate
+
+    gate.warm_up()
+    settings = _settings(environment, file, landing, lake)
+    from jobs.engine import processes, spark_session
+
+    if spark_session.engine_of(settings) == "sail":
+        processes.warm_up()
+    return settings

@@ -1,0 +1,68 @@
+"""What happens around every command: its reader may close the pipe, and the lake may be damaged."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobs.console import printing, termination
+from jobs.errors import MillraceError, WorkerLostError
+
+_LAKE = "millrace.lake"
+
+
+class CommandGroup(click.Group):
+    """A group of commands that end without an error when their reader closes the pipe, and that report a damaged lake."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command."""
+        with _reader_may_leave(), _report_damage(ctx):
+            return super().invoke(ctx)
+
+    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
+        """Parse the arguments. `--help` is printed here."""
+        with _reader_may_leave():
+            return super().make_context(*arguments, **extra)
+
+
+def note_lake(context: click.Context, root: Path) -> None:
+    """Note the lake of a command: if the command fails, this lake is searched for damage."""
+    context.meta[_LAKE] = root
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """End the command with exit code 0 when the reader of its output has closed the pipe; click's own exit code is 1.
+
+    This ends commands that only print. The others continue, because `printing.tell` and `printing.table` raise no BrokenPipeError.
+    """
+    try:
+        yield
+    except BrokenPipeError as error:
+        if not printing.reader_is_gone(sys.stdout):
+            raise WorkerLostError("a pipe to a process of this run was closed: nothing was published; call again") from error
+        printing.discard(sys.stdout)
+        raise click.exceptions.Exit(0) from None
+
+
+@contextmanager
+def _report_damage(ctx: click.Context) -> Iterator[None]:
+    """If a command fails and its lake is damaged, raise LakeDamagedError in place of the failure."""
+    try:
+        yield
+    except (MillraceError, click.exceptions.Exit, click.ClickException):
+        raise
+    except Exception:
+        root = ctx.meta.get(_LAKE)
+        if root is None or termination.is_mending():
+            raise
+        from jobs.lake import damage
+        from jobs.lake.tables import Lake
+
+        with damage.diagnose_failures(root, lambda: Lake.open(root).versions):
+            raise

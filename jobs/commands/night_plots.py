@@ -1,0 +1,207 @@
+"""The drawings of a night's report: numbers in, shapes with places in pixels out; the template only draws them.
+
+Every drawing says in words what it shows (`label`), and every shape its own number (`title`), for those who do not see it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from jobs.commands.night_facts import BINS, BINS_PER_DECADE, NIGHTS, Hour, Sessions, Step
+
+PANEL_WIDTH = 232
+PANEL_HEIGHT = 116
+SPARK_WIDTH = 84
+SPARK_HEIGHT = 22
+STEP_WIDTH = 280
+STEP_HEIGHT = 14
+SHARE_WIDTH = 200
+SHARE_HEIGHT = 12
+
+_LEFT, _TOP, _BOTTOM = 2, 14, 20  # room beside a panel's bars, px
+_NAME_WIDTH = 46
+_TICK_HOURS = (0, 6, 12, 18)
+_TICK_SECONDS = ((1, "1 s"), (10, ""), (60, "1 min"), (600, ""), (3_600, "1 h"), (36_000, "10 h"))
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A filled rectangle; `kind` names its colour in the style sheet."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    kind: str
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Word:
+    """A piece of text; `anchor` is start, middle or end."""
+
+    x: float
+    y: float
+    text: str
+    anchor: str = "middle"
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A straight line."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    kind: str = ""
+
+
+@dataclass
+class Plot:
+    """One drawing."""
+
+    label: str
+    width: float
+    height: float
+    most: str = ""  # what the highest bar stands for
+    bars: list[Bar] = field(default_factory=list)
+    words: list[Word] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+
+
+def sparks(label: str, values: Mapping[dt.date, float], nights: Sequence[dt.date], spelled: Callable[[float], str]) -> Plot:
+    """A bar per night, the last one told apart; a night without a value has none."""
+    plot = Plot(label, SPARK_WIDTH, SPARK_HEIGHT)
+    plot.lines.append(Line(0, SPARK_HEIGHT + 0.5, SPARK_WIDTH - 1.5, SPARK_HEIGHT + 0.5, "base"))
+    most = max((values.get(night, 0) for night in nights), default=0)
+    step = SPARK_WIDTH / NIGHTS
+    for place, night in enumerate(nights):
+        if night in values:
+            height = max(1.0, SPARK_HEIGHT * values[night] / most) if most > 0 else 1.0
+            kind = "tonight" if night == nights[-1] else "before"
+            plot.bars.append(Bar(place * step, SPARK_HEIGHT - height, step - 1.5, height, kind, f"{night}: {spelled(values[night])}"))
+    return plot
+
+
+def shares(label: str, parts: Iterable[tuple[str, int]]) -> Plot:
+    """Counts as parts of one bar; `parts` are kind and count."""
+    plot = Plot(label, SHARE_WIDTH, SHARE_HEIGHT)
+    counted = [(kind, count) for kind, count in parts if count]
+    total = sum(count for _, count in counted)
+    # What is there at all is wide enough to be seen.
+    least = 1.5
+    room = SHARE_WIDTH - least * len(counted)
+    x = 0.0
+    for kind, count in counted:
+        width = least + room * count / total
+        plot.bars.append(Bar(x, 0, width, SHARE_HEIGHT, kind, f"{kind}: {count:,} of {total:,}"))
+        x += width
+    return plot
+
+
+def arrivals(source: str, hours: Sequence[Hour]) -> Plot:
+    """The accepted events of a source per hour of arrival, late ones on top; hours without a file are marked."""
+    by_hour = {hour.hour: hour for hour in hours}
+    # Files whose path names no hour stand before midnight, as they sort.
+    slots: list[int | None] = [*([None] if None in by_hour else []), *range(24)]
+    most = max((hour.events for hour in hours), default=0)
+    total, late = sum(hour.events for hour in hours), sum(hour.late for hour in hours)
+    plot = _panel(
+        f"{source}: {total:,} events, of which {late:,} late, by hour of arrival; {most:,} in the fullest hour", f"max {most:,} an hour"
+    )
+    step = (PANEL_WIDTH - 2 * _LEFT) / len(slots)
+    scale = _bar_room() / most if most else 0.0
+    for place, slot in enumerate(slots):
+        x, hour = _LEFT + place * step, by_hour.get(slot)
+        name = "no hour" if slot is None else f"{slot:02}:00"
+        if hour is None:
+            plot.bars.append(Bar(x, _TOP, step - 1, _bar_room(), "missing", f"{name}: no file"))
+            continue
+        unreadable = f", of which {hour.unreadable:,} unreadable" if hour.unreadable else ""
+        title = f"{name}: {hour.events:,} events, {hour.late:,} late, {hour.files:,} {'file' if hour.files == 1 else 'files'}{unreadable}"
+        on_time = hour.events - hour.late
+        plot.bars.append(Bar(x, _floor() - on_time * scale, step - 1, on_time * scale, "accepted", title))
+        if hour.late:
+            plot.bars.append(Bar(x, _floor() - hour.events * scale, step - 1, hour.late * scale, "late", title))
+        if hour.unreadable:
+            plot.bars.append(Bar(x, _floor() + 1, step - 1, 3, "refused", title))
+    for place, slot in enumerate(slots):
+        if slot is None or slot in _TICK_HOURS:
+            x = _LEFT + (place + 0.5) * step - 0.5
+            plot.words.append(Word(x, PANEL_HEIGHT - 5, "none" if slot is None else f"{slot:02}", "start" if place == 0 else "middle"))
+            plot.lines.append(Line(x, _floor(), x, _floor() + 3, "tick"))
+    return plot
+
+
+def durations(source: str, sessions: Sessions, points: Mapping[str, float]) -> Plot:
+    """How long the sessions of a source lasted, on a logarithmic scale; `points` are the two named durations, in ms, to mark."""
+    short, *longer = sessions.bins
+    most, total = max(longer, default=0) or short, short + sum(longer)
+    # Where most sessions are a single event, the others would not be seen beside them: that bar is cut, and its count told.
+    told = [f"max {most:,}"] + ([f"{short:,} under 1 s"] if short > most else [])
+    told += [f"{sessions.without_duration:,} unknown"] if sessions.without_duration else []
+    label = f"{source}: durations of {total:,} sessions that began on {sessions.began}; {', '.join(told)}"
+    plot = _panel(label, ", ".join(told))
+    # What lasts under a second has no place on the scale: it stands before it, apart.
+    step = (PANEL_WIDTH - 2 * _LEFT) / (BINS + 3)
+    zero = _LEFT + 3 * step
+
+    def place(seconds: float) -> float:
+        return zero + min(max(math.log10(max(seconds, 1e-3)) * BINS_PER_DECADE, -2.5), BINS) * step
+
+    scale = _bar_room() / most if most else 0.0
+    for number, count in enumerate(sessions.bins):
+        x = _LEFT if number == 0 else zero + (number - 1) * step
+        reach = "under 1 s" if number == 0 else f"from {_edge(number - 1)}" + ("" if number == BINS else f" to {_edge(number)}")
+        if count:
+            height = max(1.0, min(count, most) * scale)
+            plot.bars.append(Bar(x, _floor() - height, step - 1, height, "accepted", f"{reach}: {count:,} sessions"))
+        if count > most:
+            plot.bars.append(Bar(x - 1, _TOP + 8, step + 1, 3, "cut"))
+    for seconds, text in _TICK_SECONDS:
+        plot.words.append(Word(place(seconds), PANEL_HEIGHT - 5, text))
+        plot.lines.append(Line(place(seconds), _floor(), place(seconds), _floor() + 3, "tick"))
+    plot.words.append(Word(_LEFT, PANEL_HEIGHT - 5, "<1", "start"))
+    # The lower one is named on its left and the higher one on its right, so that the two never meet.
+    for number, (name, milliseconds) in enumerate(points.items()):
+        x = place(milliseconds / 1000)
+        on_the_left = number == 0 and x > _NAME_WIDTH
+        plot.lines.append(Line(x, 2, x, _floor(), "point"))
+        plot.words.append(Word(x - 3 if on_the_left else x + 3, _TOP - 4, name, "end" if on_the_left else "start", "point"))
+    return plot
+
+
+def step_bar(step: Step, seconds: float) -> Plot:
+    """When a step ran, within the seconds that the whole run took."""
+    plot = Plot(f"{step.name}: {step.seconds:,.1f} s, from second {step.offset:,.1f}", STEP_WIDTH, STEP_HEIGHT)
+    scale = STEP_WIDTH / seconds if seconds > 0 else 0.0
+    width = max(1.5, step.seconds * scale)
+    plot.bars.append(Bar(min(step.offset * scale, STEP_WIDTH - width), 2, width, STEP_HEIGHT - 4, "accepted", plot.label))
+    return plot
+
+
+def _panel(label: str, most: str) -> Plot:
+    plot = Plot(label, PANEL_WIDTH, PANEL_HEIGHT, most)
+    plot.lines.append(Line(0, _floor(), PANEL_WIDTH, _floor(), "axis"))
+    return plot
+
+
+def _floor() -> float:
+    return PANEL_HEIGHT - _BOTTOM
+
+
+def _bar_room() -> float:
+    return _floor() - _TOP
+
+
+def _edge(bins: int) -> str:
+    seconds = 10 ** (bins / BINS_PER_DECADE)
+    for unit, size in (("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"

@@ -1,0 +1,265 @@
+"""Write a night's report: one HTML file that needs nothing else, from the lake's recorded state.
+
+millrace report --date 2026-11-20 --out night.html
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.commands import night_plots as plots
+from jobs.commands.night_facts import NIGHTS, REFUSALS_SHOWN, Account, Facts, gather
+from jobs.commands.night_plots import Plot
+from jobs.console.paths import shown
+from jobs.console.printing import tell
+from jobs.console.table_layout import printable
+from jobs.errors import UsageError
+from jobs.lake.duckdb_views import connect
+from jobs.lake.half_published import open_to_read
+from jobs.lake.tables import REPORTS, STAGING, Lake
+from jobs.quality.baseline import LANDED
+from jobs.quality.gate import pages_of
+from jobs.settings import Settings
+from schemas.catalog import TABLES
+from schemas.events import REASONS
+from schemas.metrics import METRICS
+
+TEMPLATE = "report.html"
+
+
+def write(settings: Settings, date: dt.date, out: Path | None) -> int:
+    """Write the report of a night, below the lake when no file is named, and print its path.
+
+    Raises LakeError when there is no lake; UsageError when the night was never run or the file cannot be written.
+    """
+    lake = open_to_read(settings.paths.lake)
+    page = render(gather(connect(lake), date), lake, settings)
+    target = out or lake.root / REPORTS / f"{date}.html"
+    # Whoever looks at the file meanwhile sees the old one or the new one, never half of it.
+    if not target.name:
+        raise UsageError(f"{target} is a folder: name the file to write with --out")
+    # Its own name is short: that of the target may be as long as a name can be.
+    partial = target.with_name(f".report.{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(page, encoding="utf-8")
+        partial.replace(target)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise UsageError(f"the report cannot be written to {shown(target)} ({error.strerror}): name another file with --out") from None
+    tell(str(target))
+    return 0
+
+
+def _late_hours(settings: Settings, sources: Iterable[str]) -> str:
+    """After how many hours an event of these sources is late: 24 h (homepagevisit: 48 h)."""
+    common = settings.time.late_after_hours
+    hours = {source: settings.time.of(source).late_after_hours for source in sources}
+    others = ", ".join(f"{source}: {of_source} h" for source, of_source in hours.items() if of_source != common)
+    return f"{common} h ({others})" if others else f"{common} h"
+
+
+def render(facts: Facts, lake: Lake, settings: Settings) -> str:
+    """The page: the same facts give the same bytes."""
+    import jinja2
+
+    # All that stands in the tables was landed by someone: nothing of it is taken for markup.
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("jobs", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, share=share, clock=clock, size=size)
+    return environment.get_template(TEMPLATE).render(
+        facts=facts,
+        state=lake.state,
+        late_hours=_late_hours(settings, facts.sources),
+        pages=(pages_of(Path(), facts.night) / "index.html").as_posix() if settings.quality.pages else None,
+        staging=f"{STAGING}/{facts.run.run_id}",
+        landed_check=LANDED,
+        needs_a_look=run_needs_a_look(facts),
+        has_landed=facts.night in facts.landed,
+        tables=[name for name in TABLES if name in facts.checks],
+        metrics=METRICS,
+        tiles=_tiles(facts),
+        accounts=_accounts(facts),
+        total=_total(facts.account(source) for source in facts.sources),
+        arrivals=[(source, plots.arrivals(source, facts.hours[source])) for source in facts.sources if source in facts.hours],
+        sessions=_sessions(facts),
+        session_headings=[name for _, name, _ in _SESSION_METRICS],
+        durations=_durations(facts),
+        reasons=[reason for reason in REASONS if any(reason == refused for _, refused in facts.refused)],
+        refusals_left=sum(facts.refused.values()) - sum(refusal.records for refusal in facts.refusals),
+        refusals_shown=REFUSALS_SHOWN,
+        nights=NIGHTS,
+        steps=[(step, plots.step_bar(step, facts.run.seconds)) for step in facts.run.steps],
+    )
+
+
+def run_needs_a_look(facts: Facts) -> bool:
+    """Whether the run failed, or left files unread, checks that do not hold or expected sources that have not landed since."""
+    return bool(facts.run.failed or facts.unreadable or facts.missing or any(check.expectation != LANDED for check in facts.failures))
+
+
+# Numbers in words
+
+
+def number(value: float, digits: int = 0) -> str:
+    """A number with thousands separators."""
+    return f"{value:,.{digits}f}"
+
+
+def share(value: float) -> str:
+    """A share in per cent; what is there at all is never shown as nothing, nor what is not all as all."""
+    if 0 < value < 0.0005:
+        return "< 0.1 %"
+    if 0.9995 < value < 1:
+        return "> 99.9 %"
+    return f"{value * 100:.1f} %"
+
+
+def clock(seconds: float) -> str:
+    """A span of time: two units at most, ms where it is short."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes:02} min"
+
+
+def size(count: float) -> str:
+    """Bytes, in the unit that fits."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
+
+
+# What the page shows, part by part
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number of the night beside the nights before it."""
+
+    name: str
+    value: str
+    usual: str  # the median of the nights before
+    plot: Plot
+
+
+def _tiles(facts: Facts) -> list[Tile]:
+    kinds: Sequence[tuple[str, Callable[[Account], int], Callable[[Account], int] | None]] = (
+        ("records landed", lambda account: account.records, None),
+        ("accepted", lambda account: account.accepted, lambda account: account.records),
+        ("repeated", lambda account: account.duplicates, lambda account: account.records),
+        ("refused", lambda account: account.rejected, lambda account: account.records),
+        ("late, of accepted", lambda account: account.late, lambda account: account.accepted),
+    )
+    tiles = []
+    for name, counted, out_of in kinds:
+        values: dict[dt.date, float] = {}
+        for date, accounts in facts.accounts.items():
+            whole = sum(out_of(account) for account in accounts.values()) if out_of else 1
+            if whole:
+                values[date] = sum(counted(account) for account in accounts.values()) / whole
+        tiles.append(_tile(name, values, facts, share if out_of else number))
+    sessions: dict[dt.date, float] = {}
+    for (_, metric), by_date in facts.metrics.items():
+        if metric == "sessions":
+            for date, count in _of_nights(by_date, facts).items():
+                sessions[date] = sessions.get(date, 0) + count
+    return [*tiles, _tile("sessions begun", sessions, facts, number)]
+
+
+def _tile(name: str, values: Mapping[dt.date, float], facts: Facts, spelled: Callable[[float], str]) -> Tile:
+    before = [values[date] for date in facts.nights[:-1] if date in values and date in facts.landed]
+    usual = spelled(statistics.median(before)) if before else ""
+    plot = plots.sparks(f"{name}, night by night", values, facts.nights, spelled)
+    value = values.get(facts.night)
+    return Tile(name, "–" if value is None else spelled(value), usual, plot)
+
+
+def _accounts(facts: Facts) -> list[tuple[str, Account, Plot]]:
+    def drawn(source: str, account: Account) -> Plot:
+        parts = (
+            ("accepted", account.accepted),
+            ("repeated", account.duplicates),
+            ("refused", account.rejected),
+            ("erased", account.erased),
+        )
+        return plots.shares(f"{source}: what became of {account.records:,} records", parts)
+
+    return [(source, facts.account(source), drawn(source, facts.account(source))) for source in facts.sources]
+
+
+def _total(accounts: Iterable[Account]) -> Account:
+    added = list(accounts)
+    counts = ("files", "unreadable", "size", "records", "accepted", "duplicates", "rejected", "erased", "late")
+    return Account(**{name: sum(getattr(account, name) for account in added) for name in counts})
+
+
+def _of_nights(by_date: Mapping[dt.date, float], facts: Facts, began: dt.date | None = None) -> dict[dt.date, float]:
+    """The values of dates on which anything landed: of other dates there are stragglers alone, which compare with nothing."""
+    return {date: value for date, value in by_date.items() if date in facts.landed or date == began}
+
+
+# Metric, its heading, and how it is spelled; what is measured in ms is told in words.
+_SESSION_METRICS: Sequence[tuple[str, str, Callable[[float], str]]] = (
+    ("sessions", "sessions", number),
+    ("median_session_duration", "median duration", lambda value: clock(value / 1000)),
+    ("p95_session_duration", "95th percentile", lambda value: clock(value / 1000)),
+    ("timespent_per_session", "time spent per session", clock),
+    ("pageviews_per_session", "page views per session", lambda value: number(value, 1)),
+    ("interactions_per_session", "interactions per session", lambda value: number(value, 1)),
+)
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """The session metrics of one source: per metric the value in words, and its drawing over the nights."""
+
+    source: str
+    began: dt.date
+    cells: Sequence[tuple[str, Plot]]
+
+
+def _sessions(facts: Facts) -> list[SessionRow]:
+    rows = []
+    for source, told in facts.sessions.items():
+        nights = [date for date in facts.nights if date <= told.began]
+        cells = []
+        for metric, name, spelled in _SESSION_METRICS:
+            by_date = facts.metrics.get((source, metric), {})
+            value, values = by_date.get(told.began), _of_nights(by_date, facts, told.began)
+            cells.append(
+                ("–" if value is None else spelled(value), plots.sparks(f"{source}: {name}, night by night", values, nights, spelled))
+            )
+        rows.append(SessionRow(source, told.began, cells))
+    return rows
+
+
+def _durations(facts: Facts) -> list[tuple[str, Plot]]:
+    drawn = []
+    for source, told in facts.sessions.items():
+        marks = {
+            name: facts.metrics.get((source, f"{metric}_session_duration"), {}).get(told.began)
+            for name, metric in (("median", "median"), ("p95", "p95"))
+        }
+        drawn.append((source, plots.durations(source, told, {name: value for name, value in marks.items() if value is not None})))
+    return drawn

@@ -1,0 +1,174 @@
+"""Query the tables in SQL; the rows go to stdout.
+
+millrace sql "SELECT source, count(*) FROM events GROUP BY source"
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import json
+import math
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+import duckdb
+
+from jobs.console.printing import table, tell
+from jobs.errors import UsageError
+from jobs.lake import damage
+from jobs.lake.duckdb_views import connect
+from jobs.lake.half_published import open_to_read
+from jobs.settings import Settings
+from schemas.catalog import TABLES
+
+# A table is for eyes; who wants more rows wants them as CSV or JSON.
+ROWS_SHOWN = 1_000
+_FETCHED_AT_A_TIME = 10_000
+_READING = {
+    duckdb.StatementType.SELECT,
+    duckdb.StatementType.PRAGMA,
+    duckdb.StatementType.CALL,
+    duckdb.StatementType.MULTI,  # PIVOT
+}
+# What DuckDB raises for queries that are wrong whatever the files hold.
+_OF_THE_QUERY = (
+    duckdb.ParserException,
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ConversionException,
+    duckdb.OutOfRangeException,
+    duckdb.PermissionException,
+)
+_EXPLAIN = re.compile(r"\s*EXPLAIN\s+(ANALYZE\s+)?(\([^)]*\)\s*)?", re.IGNORECASE)
+
+Row = tuple[Any, ...]
+
+
+def show(settings: Settings, query: str, shape: str) -> int:
+    """Print what one reading statement gives, as a table, as CSV with a header or as a JSON list of objects.
+
+    Raises LakeError when there is no lake or when it is damaged, UsageError when the query is wrong, writes, or is more than one statement.
+    """
+    lake = open_to_read(settings.paths.lake)
+    tables = connect(lake)
+    try:
+        statement = _reading(tables, query)
+        tables.execute(statement)
+        names = [column[0] for column in tables.description or ()]
+        if shape == "table" and statement.type == duckdb.StatementType.EXPLAIN:
+            _print_plan(_rows(tables))
+        else:
+            _PRINT[shape](names, _rows(tables))
+        # Whoever reads them may be gone: that must be seen here.
+        sys.stdout.flush()
+    except duckdb.Error as error:
+        if not isinstance(error, _OF_THE_QUERY) and (found := damage.find(lake.root, lake.versions, contents=True)):
+            raise damage.error_of(lake.root, found, contents=True) from error
+        raise UsageError(f"{_one_line(error)} (the tables are {', '.join(TABLES)})") from None
+    return 0
+
+
+def _reading(tables: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statement:
+    statements = tables.extract_statements(query)
+    if len(statements) != 1:
+        raise UsageError(f'{len(statements) or "no"} statements were given: give one, such as millrace sql "SELECT count(*) FROM events"')
+    statement = statements[0]
+    kind = statement.type
+    if kind == duckdb.StatementType.EXPLAIN:
+        # EXPLAIN ANALYZE runs what it explains.
+        kind = next(inner.type for inner in tables.extract_statements(_EXPLAIN.sub("", query, count=1)))
+    if kind not in _READING:
+        raise UsageError("the lake is only read here: ask with SELECT, or with DESCRIBE, SUMMARIZE or SHOW TABLES")
+    return statement
+
+
+def _rows(tables: duckdb.DuckDBPyConnection) -> Iterator[Row]:
+    while rows := tables.fetchmany(_FETCHED_AT_A_TIME):
+        yield from rows
+
+
+def _print_table(names: Sequence[str], rows: Iterator[Row]) -> None:
+    shown = [[_cell(value) for value in row] for row in islice(rows, ROWS_SHOWN)]
+    table("", names, shown)
+    if next(rows, None) is not None:
+        tell(f"these are the first {ROWS_SHOWN:,} rows: --format csv gives them all")
+
+
+def _print_plan(rows: Iterable[Row]) -> None:
+    """A plan is a drawing of several lines."""
+    for _, drawing in rows:
+        for line in drawing.splitlines():
+            tell(line)
+
+
+def _print_csv(names: Sequence[str], rows: Iterable[Row]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([_text(value) for value in row] for row in rows)
+
+
+def _print_json(names: Sequence[str], rows: Iterable[Row]) -> None:
+    keys = _distinct(names)
+    between = "[\n"
+    for row in rows:
+        sys.stdout.write(between + _json({key: _plain(value) for key, value in zip(keys, row, strict=True)}))
+        between = ",\n"
+    sys.stdout.write("[]\n" if between == "[\n" else "\n]\n")
+
+
+_PRINT = {"table": _print_table, "csv": _print_csv, "json": _print_json}
+
+
+def _plain(value: Any) -> Any:
+    """A value in JSON's terms: times in ISO 8601, nested values as they are, what is no number as null, bytes as text."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case Decimal():
+            return float(value)
+        case dt.date() | dt.time():
+            return value.isoformat()
+        case bytes():
+            return value.decode("utf-8", "backslashreplace")
+        case list() | tuple():
+            return [_plain(inner) for inner in value]
+        case dict():
+            return {str(_plain(key)): _plain(inner) for key, inner in value.items()}
+    return str(value)
+
+
+def _text(value: Any) -> Any:
+    """A value as it stands in a field of CSV: nested ones are JSON."""
+    plain = _plain(value) if not isinstance(value, float | Decimal) else value
+    return _json(plain) if isinstance(plain, bool | list | dict) else plain
+
+
+def _cell(value: Any) -> Any:
+    """A value as it stands in a table, in which numbers are numbers."""
+    return value if isinstance(value, bool | int | float | Decimal) else _text(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The names, with _1, _2 … behind those that stand before already: an object has each key once."""
+    distinct: list[str] = []
+    for name in names:
+        candidates = (name if number == 0 else f"{name}_{number}" for number in range(len(names)))
+        distinct.append(next(candidate for candidate in candidates if candidate not in distinct))
+    return distinct
+
+
+def _one_line(error: duckdb.Error) -> str:
+    """What DuckDB says is wrong, without the excerpt of the query."""
+    said = re.sub(r'\nDid you mean "pg_.*|\n+LINE \d+:.*', "", str(error), flags=re.DOTALL)
+    return " ".join(said.split()) or type(error).__name__

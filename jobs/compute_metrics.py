@@ -1,0 +1,206 @@
+"""Work out the daily metrics of every date that the night touches.
+
+A step of the night: millrace run --date 2026-11-20
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.engine import file_tasks, state_files
+from jobs.engine.file_tasks import ArrowFunction, Batches, StoredFile
+from jobs.engine.state_files import in_partitions
+from jobs.lake.new_state import Dates, NewState
+from jobs.lake.table_changes import Change, TableFile
+from jobs.lake.table_files import write_partitioned
+from jobs.landing.zone import Partition
+from schemas.bookkeeping import DAILY_METRICS, FILES
+from schemas.catalog import TABLES
+from schemas.events import EVENTS, REJECTED_EVENTS
+from schemas.metrics import CHAIN_DATE, EVENT_DATE, LANDING_DATE, METRICS, SESSION_DATE
+from schemas.sessions import SESSION_CHAINS, SESSIONS
+from schemas.table import DATE, STRING, Table, spark_schema
+from transforms import metrics
+
+if TYPE_CHECKING:
+    from jobs.engine.spark_session import Engine
+
+
+_Measure = Callable[[Iterable[pa.Table], Table, Iterable[str]], pa.Table]
+
+
+@dataclass(frozen=True)
+class _MeasuredFile:
+    """A file, and what is measured of it for which dates."""
+
+    measure: _Measure
+    columns: tuple[str, ...]
+    dates: frozenset[dt.date]
+    file: StoredFile
+
+
+def compute(engine: Engine, state: NewState, landed: Iterable[Partition], run_id: str, *, from_nothing: bool = False) -> Change:
+    """The metrics of the dates that the changes touch, in place of what stood for them; with `from_nothing`, of all dates."""
+    files_of = _all_files if from_nothing else _changed_files
+    changed: dict[str, Dates] = {
+        **_dates_within(engine, {EVENT_DATE: files_of(state, EVENTS.name), CHAIN_DATE: files_of(state, SESSION_CHAINS.name)}),
+        SESSION_DATE: _partition_dates(files_of(state, SESSIONS.name), "session_date"),
+        LANDING_DATE: _by_source((partition.source, partition.landing_date) for partition in landed),
+    }
+    by_event, by_chain = changed[EVENT_DATE], changed[CHAIN_DATE]
+    by_session, by_landing = changed[SESSION_DATE], changed[LANDING_DATE]
+    sessions = in_partitions(state, SESSIONS.name, by_session)
+    measured = [
+        *_files(metrics.measure_events, _EVENTS, by_event, _covering(state, EVENTS.name, by_event, "event_date", "event_date")),
+        *_files(metrics.measure_sessions, _SESSIONS, by_session, sessions),
+        *_files(metrics.measure_chains, _CHAINS, by_chain, _covering(state, SESSION_CHAINS.name, by_chain, "first_time", "last_time")),
+        *_files(metrics.measure_files, _FILES, by_landing, in_partitions(state, FILES.name, by_landing)),
+        *_files(metrics.measure_lateness, _LATENESS, by_landing, in_partitions(state, EVENTS.name, by_landing)),
+        *_files(metrics.measure_refusals, _REJECTED, by_landing, in_partitions(state, REJECTED_EVENTS.name, by_landing)),
+    ]
+    durations = _files(metrics.measure_durations, _DURATIONS, by_session, sessions)
+    rows = metrics.daily_metrics(_totals(engine, measured, durations))
+    rows = rows.append_column("run_id", pa.repeat(pa.scalar(run_id), rows.num_rows))
+    if from_nothing:
+        return Change(write_partitioned(DAILY_METRICS, rows, state.folder / DAILY_METRICS.name), state.lake.files(DAILY_METRICS.name))
+    return _in_place(state, rows, changed)
+
+
+def _files(measure: _Measure, columns: tuple[str, ...], dates: Dates, files: Iterable[StoredFile]) -> list[_MeasuredFile]:
+    return [_MeasuredFile(measure, columns, frozenset(dates.get(file.partition["source"], ())), file) for file in files]
+
+
+def _totals(engine: Engine, measured: Sequence[_MeasuredFile], durations: Sequence[_MeasuredFile]) -> pa.Table:
+    """The measures of all files, added up, as metrics.TOTALS."""
+    few = file_tasks.are_few(one.file for one in measured)
+    frames = []
+    for files, add_up in ((measured, metrics.totals), (durations, metrics.percentiles)):
+        if files:
+            of_number = dict(enumerate(files))
+            tasks = file_tasks.spread(engine, {number: one.file for number, one in of_number.items()}, few=few)
+            rows = tasks.mapInArrow(engine.in_processes(_measure(of_number)), spark_schema(metrics.MEASURES))
+            frames.append(add_up(rows).select(metrics.TOTALS.names))
+    if not frames:
+        return metrics.TOTALS.empty_table()
+    return reduce(lambda one, other: one.unionAll(other), frames).toArrow().cast(metrics.TOTALS)
+
+
+def _measure(files: Mapping[int, _MeasuredFile]) -> ArrowFunction:
+    """The function that measures files, by their numbers."""
+
+    def measure(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for number, file, _ in file_tasks.per_file(batches):
+            one, table = files[number], TABLES[file.table]
+            rows = one.measure(file_tasks.parts(file, table.arrow, one.columns), table, one.columns)
+            of_dates = pc.is_in(rows["metric_date"], value_set=pa.array(sorted(one.dates), DATE))
+            yield from rows.filter(of_dates).to_batches()
+
+    return measure
+
+
+_EVENTS = ("source", "event_date", "event_type", "user_id", "device_id", "flags", "session_input.key")
+_SESSIONS = ("source", "session_date", "session_kind", "session_duration", "timespent", "pageviews", "interactions", "reported", "flags")
+_DURATIONS = ("source", "session_date", "session_duration")
+_CHAINS = ("source", "kind", "unassigned")
+_LATENESS = ("source", "landing_date", "flags")
+_FILES = ("source", "landing_date", "status", "records", "accepted", "duplicates", "rejected")
+_REJECTED = ("source", "landing_date", "reason")
+
+
+def _in_place(state: NewState, rows: pa.Table, changed: Mapping[str, Dates]) -> Change:
+    """The new rows with those of the same dates that are not worked out anew, in place of the files that hold them."""
+    dates = {date.isoformat() for by_source in changed.values() for found in by_source.values() for date in found}
+    change = Change(removed=[file for file in state.lake.files(DAILY_METRICS.name) if file.partition["metric_date"] in dates])
+    if change.removed:
+        old = state.lake.arrow(
+            DAILY_METRICS.name, DAILY_METRICS.names, pc.field("metric_date").isin([dt.date.fromisoformat(date) for date in sorted(dates)])
+        )
+        is_kept = [
+            row["metric_date"] not in changed[METRICS[row["metric"]].family].get(row["source"], set())
+            for row in old.select(["metric_date", "source", "metric"]).to_pylist()
+        ]
+        rows = pa.concat_tables(
+            [rows.select(DAILY_METRICS.names), old.filter(pa.array(is_kept, pa.bool_())).cast(DAILY_METRICS.arrow.remove_metadata())]
+        )
+    change.added = write_partitioned(DAILY_METRICS, rows, state.folder / DAILY_METRICS.name)
+    return change
+
+
+# Which dates are changed
+
+
+def _by_source(pairs: Iterable[tuple[str, dt.date]]) -> Dates:
+    found: Dates = {}
+    for source, date in pairs:
+        found.setdefault(source, set()).add(date)
+    return found
+
+
+def _changed_files(state: NewState, name: str) -> list[StoredFile]:
+    return state_files.added(state, name) + state_files.removed(state, name)
+
+
+def _all_files(state: NewState, name: str) -> list[StoredFile]:
+    return state_files.added(state, name) + state_files.kept(state, name, state.lake.files(name))
+
+
+_DATES = pa.schema([("family", STRING), ("source", STRING), ("date", DATE)])
+
+
+def _dates_within(engine: Engine, files_of: Mapping[str, Sequence[StoredFile]]) -> dict[str, Dates]:
+    """Per family, the dates of the events that stand in its files."""
+    found: dict[str, Dates] = {family: {} for family in files_of}
+    of_number = dict(enumerate((family, file) for family, files in files_of.items() for file in files))
+    if not of_number:
+        return found
+    files = {number: file for number, (_, file) in of_number.items()}
+    family_of = {number: family for number, (family, _) in of_number.items()}
+
+    def read_dates(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for number, file, _ in file_tasks.per_file(batches):
+            column = "event_date" if file.table == EVENTS.name else "unassigned"
+            for rows in file_tasks.parts(file, TABLES[file.table].arrow, [column]):
+                dates = rows[column] if column == "event_date" else pc.struct_field(pc.list_flatten(rows[column]), "event_date")
+                different = [
+                    {"family": family_of[number], "source": file.partition["source"], "date": date} for date in pc.unique(dates).to_pylist()
+                ]
+                yield pa.RecordBatch.from_pylist(different, schema=_DATES)
+
+    tasks = file_tasks.spread(engine, files, few=file_tasks.are_few(files.values()))
+    rows = tasks.mapInArrow(engine.in_processes(read_dates), spark_schema(_DATES)).distinct().toArrow()
+    for family, source, date in zip(*(rows[name].to_pylist() for name in _DATES.names), strict=True):
+        found[family].setdefault(source, set()).add(date)
+    return found
+
+
+def _partition_dates(files: Iterable[StoredFile], column: str) -> Dates:
+    return _by_source((file.partition["source"], dt.date.fromisoformat(file.partition[column])) for file in files)
+
+
+# Which files of the lake hold them
+
+
+def _covering(state: NewState, name: str, dates: Dates, least_of: str, most_of: str) -> list[StoredFile]:
+    """A table's files whose statistics of these columns say that they may hold these dates."""
+
+    def may_hold(file: TableFile) -> bool:
+        of_source = dates.get(file.partition["source"], set())
+        if not of_source:
+            return False
+        least, most = file.least.get(least_of), file.most.get(most_of)
+        return least is None or most is None or (_day(least) <= max(of_source) and _day(most) >= min(of_source))
+
+    return state_files.added(state, name) + state_files.kept(state, name, filter(may_hold, state.lake.files(name)))
+
+
+def _day(bound: object) -> dt.date:
+    if isinstance(bound, dt.datetime):
+        return bound.date()
+    return bound if isinstance(bound, dt.date) else dt.date.fromisoformat(str(bound)[:10])

@@ -1,0 +1,189 @@
+"""Python processes that run the tasks of Sail.
+
+Spark gives every task a Python process. Sail runs Python in the threads of one process, where only one thread at a time can work.
+There, the tasks that read and write whole files run in the processes of this pool. They share only files with the driver.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import gc
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import forkserver, resource_tracker
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# The option of a session that has the number of processes. A session without it runs tasks itself.
+OPTION = "millrace.processes"
+# The server of the processes imports it once for all of them.
+_PRELOADED = ["jobs.engine.preloaded"]
+
+Work = Callable[[int], "Iterator[pa.RecordBatch]"]
+ArrowFunction = Callable[["Iterable[pa.RecordBatch]"], "Iterator[pa.RecordBatch]"]
+_POOL_LOCK = threading.Lock()
+
+
+def available() -> int:
+    """The number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(work: Work, tasks: int, count: int) -> Iterator[pa.RecordBatch]:
+    """The batches of a function of the task's number, for each of `tasks` numbers in their order, computed in `count` processes."""
+    from pyspark import cloudpickle
+
+    packed = cloudpickle.dumps(work)  # type: ignore[no-untyped-call]
+    try:
+        for batches in pool(count).map(functools.partial(_work_on, packed), range(tasks)):
+            yield from batches
+    except BrokenProcessPool:
+        pool.cache_clear()
+        raise
+
+
+def in_processes(function: ArrowFunction, count: int) -> ArrowFunction:
+    """The same Arrow function, called in one of `count` processes with all batches of its task."""
+    from pyspark import cloudpickle
+
+    packed = cloudpickle.dumps(function)  # type: ignore[no-untyped-call]
+
+    def call(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from _call_elsewhere(packed, [batch for batch in batches if batch.num_rows], count)
+
+    return call
+
+
+def of_folders(function: ArrowFunction) -> ArrowFunction:
+    """An Arrow function over rows that name folders: it calls `function` with the rows of all Parquet files of each folder."""
+
+    def call(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        import pyarrow.parquet as pq
+
+        for batch in batches:
+            for folder in batch.column(0).to_pylist():
+                files = sorted(Path(folder).glob("*.parquet"))
+                yield from function(rows for file in files for rows in pq.ParquetFile(file).iter_batches())
+
+    return call
+
+
+def _call_elsewhere(packed: bytes, batches: list[pa.RecordBatch], count: int) -> list[pa.RecordBatch]:
+    if not batches:
+        return []
+    try:
+        # Several tasks of the engine start the pool at the same moment.
+        with _POOL_LOCK:
+            processes = pool(count)
+        return processes.submit(_work_on, packed, batches).result()
+    except BrokenProcessPool:
+        pool.cache_clear()
+        raise
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import libraries in this block. Garbage collection costs a quarter of the import time; it is off while importing."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        # Some libraries report objects that are left at exit; they must see these objects, too.
+        atexit.register(gc.unfreeze)
+        gc.enable()
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Start processes in this block. An interrupt from the terminal does not reach them: it is for the process that started them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Delay an interrupt until the end of the block.
+
+    Restores our SIGINT handler after Spark has replaced it: Spark's handler cancels its jobs first, and a call that waits for their
+    results would then fail with an error of Spark instead of the interrupt.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    interrupted = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def defer(_number: int, _frame: FrameType | None) -> None:
+        interrupted.set()
+
+    signal.signal(signal.SIGINT, defer)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    # A shell script starts its background commands (`&`) with interrupts ignored. They stay ignored.
+    if interrupted.is_set() and before is not signal.SIG_IGN:
+        raise KeyboardInterrupt
+
+
+def warm_up() -> None:
+    """Start the server that the processes are forked from. It imports the modules that tasks need."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
+    # Without a running tracker, the server would start it, and the tracker unblocks interrupts.
+    resource_tracker.ensure_running()
+    with uninterrupted():
+        forkserver.ensure_running()
+
+
+@functools.cache
+def pool(count: int) -> ProcessPoolExecutor:
+    """A pool of `count` processes, which end with this process."""
+    warm_up()
+    # This process has threads, so a fork of it is unsafe. The server has none.
+    made = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("forkserver"), initializer=_end_with_the_driver)
+    # Runs before Python itself waits for the processes.
+    atexit.register(made.shutdown, cancel_futures=True)
+    # A process whose start is interrupted would not find the objects that it shares with this one.
+    with interrupts_deferred():
+        for _ in range(count):
+            made.submit(os.getpid)
+    return made
+
+
+def _work_on(packed: bytes, task: int | list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    return list(_unpacked(packed)(task))
+
+
+@functools.lru_cache(maxsize=1)
+def _unpacked(packed: bytes) -> Callable[[Any], Iterator[pa.RecordBatch]]:
+    from pyspark import cloudpickle
+
+    work: Callable[[Any], Iterator[pa.RecordBatch]] = cloudpickle.loads(packed)
+    return work
+
+
+def _end_with_the_driver() -> None:
+    """End this process when the driver ends, also when it is killed: without a driver, nothing may be written."""
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+
+        def follow() -> None:
+            driver.join()
+            os._exit(1)
+
+        threading.Thread(target=follow, daemon=True).start()

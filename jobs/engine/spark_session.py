@@ -1,0 +1,218 @@
+"""The Spark session of a process, on Spark or on Sail. It is made from the settings alone and needs no network."""
+
+from __future__ import annotations
+
+import importlib.resources
+import logging
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs.console.progress import Progress
+from jobs.engine import class_archive, parquet, processes
+from jobs.engine.delta_jars import delta_jars
+from jobs.engine.java import require_java
+from jobs.engine.processes import ArrowFunction
+from jobs.errors import SetupError
+from jobs.settings import Settings
+from schemas.table import spark_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+# Set by spark-submit for the Python program that it runs.
+_SUBMITTED = "PYSPARK_GATEWAY_PORT"
+
+
+class Engine:
+    """The Spark session of a process, and what differs between Spark and Sail. The session is started on first use."""
+
+    def __init__(self, settings: Settings, progress: Progress) -> None:
+        self._settings = settings
+        self._progress = progress
+        self._session: SparkSession | None = None
+        self._is_ours = False
+        self._starting: Future[SparkSession] | None = None
+
+    @property
+    def processes(self) -> int | None:
+        """The number of our own processes that run tasks; None if the session has Python workers of its own."""
+        session = self._running()
+        if session is not None:
+            return int(session.conf.get(processes.OPTION, "") or 0) or None
+        if engine_of(self._settings) != "sail":
+            return None
+        from jobs.engine import sail
+
+        return sail.processes_of(self._settings)
+
+    @property
+    def spark(self) -> SparkSession:
+        """The session. A session that is already running, as in a notebook, is used.
+
+        Raises SetupError when Java, a jar or a package that the engine needs is missing.
+        """
+        session = self._running()
+        if session is None:
+            with self._progress.step(f"start {engine_of(self._settings).capitalize()}"):
+                session = self._session = self._starting.result() if self._starting else start(self._settings)
+            self._is_ours = True
+        return session
+
+    def in_processes(self, function: ArrowFunction) -> ArrowFunction:
+        """The Arrow function as `mapInArrow` should get it, so that tasks run in parallel.
+
+        Spark gives every task a process. Sail runs all tasks in threads of one process, so there they run in processes of our own.
+        """
+        count = self.processes
+        return processes.in_processes(function, count) if count else function
+
+    def map_by_key(
+        self, frame: DataFrame, function: ArrowFunction, schema: pa.Schema, tasks: int, key: Sequence[str], folder: Path
+    ) -> DataFrame:
+        """Apply an Arrow function to all rows in `tasks` tasks. All rows of a key are in one task. `schema` is the schema of the result.
+
+        Spark's shuffle writes to disk. Sail's shuffle keeps all rows in memory and runs all tasks at once. There the engine first
+        writes the rows into files below `folder`, divided by key, and each task reads its own files.
+        """
+        from pyspark.sql import functions as F
+
+        result, apart = spark_schema(schema), self.in_processes(function)
+        if tasks == 1:
+            return frame.coalesce(1).mapInArrow(apart, result)
+        if not self.processes:
+            return frame.repartition(tasks, *key).mapInArrow(function, result)
+        part = F.pmod(F.xxhash64(*key), F.lit(tasks))
+        parquet.write_parquet(frame.withColumn("part", part), folder, on_sail=True, partitioned_by="part")
+        parts = [(str(one),) for one in sorted(folder.glob("part=*"))]
+        rows = self.spark.createDataFrame(parts, "part string").coalesce(1).withColumn("turn", F.monotonically_increasing_id())
+        return rows.repartition(max(1, len(parts))).mapInArrow(self.in_processes(processes.of_folders(function)), result)
+
+    def hold(self, frame: DataFrame, folder: Path) -> DataFrame:
+        """Compute once a frame that is read more than once. Call `release` when it is no longer needed.
+
+        Spark persists its rows. Sail ignores `persist`, so there they are written into the folder.
+        """
+        if not self.processes:
+            return frame.persist()
+        parquet.write_parquet(frame, folder, on_sail=True)
+        # Sail writes no file for a frame without rows.
+        files = sorted(folder.glob("*.parquet"))
+        return (
+            parquet.read_parquet(self.spark, frame.schema, files, on_sail=True) if files else self.spark.createDataFrame([], frame.schema)
+        )
+
+    def release(self, frame: DataFrame) -> None:
+        """Free the memory of a frame from `hold`."""
+        if not self.processes:
+            frame.unpersist()
+
+    def warm_up(self) -> None:
+        """Start Sail and the processes in the background: the imports of Sail's client take a second."""
+        if self._running() is None and self._starting is None and (count := self.processes):
+            from jobs.engine import sail
+
+            sail.serve()
+            self._starting = Future()
+            threading.Thread(target=self._start_in_background, daemon=True).start()
+            # Last, because it waits until the processes have imported their modules.
+            processes.pool(count)
+
+    def _start_in_background(self) -> None:
+        assert self._starting is not None
+        try:
+            self._starting.set_result(start(self._settings))
+        except BaseException as error:  # noqa: BLE001 - `spark` raises it
+            self._starting.set_exception(error)
+
+    def _running(self) -> SparkSession | None:
+        # Without PySpark imported there is no session, so the import can wait.
+        if self._session is None and self._starting is None and "pyspark.sql" in sys.modules:
+            from pyspark.sql import SparkSession
+
+            self._session = SparkSession.getActiveSession()
+        return self._session
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # After an interrupt nothing is stopped here: the session ends with this process.
+        if kind is not None and (self._starting is not None or issubclass(kind, KeyboardInterrupt)):
+            return
+        if self._starting is not None and self._session is None and self._starting.exception() is None:
+            self._session, self._is_ours = self._starting.result(), True
+        if self._session is not None and self._is_ours:
+            self._session.stop()
+
+
+def start(settings: Settings) -> SparkSession:
+    """Start a session on the engine of the settings; under spark-submit, always on Spark.
+
+    Raises SetupError when Java, a jar or a package that the engine needs is missing.
+    """
+    if engine_of(settings) == "sail":
+        from jobs.engine import sail
+
+        return sail.start(settings)
+    return _start_spark(settings)
+
+
+def engine_of(settings: Settings) -> str:
+    """The engine of the settings; under spark-submit, always Spark."""
+    return "spark" if _SUBMITTED in os.environ else settings.engine
+
+
+def _start_spark(settings: Settings) -> SparkSession:
+    """Start a Spark session with Delta. Under spark-submit, it keeps the master, the memory and the jars of that call.
+
+    Raises SetupError when Java or the Delta jars are missing.
+    """
+    from pyspark.sql import SparkSession
+
+    # The workers run the same Python with the same packages as the driver.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName("millrace")
+    # Under spark-submit the JVM is already running, and its options are those of the call. The night needs no Delta jar: it
+    # reads and writes Parquet files in tasks and commits with delta-rs.
+    if _SUBMITTED not in os.environ:
+        require_java()
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        if settings.spark.master:
+            builder = builder.master(settings.spark.master)
+        builder = (
+            builder.config("spark.driver.memory", settings.spark.driver_memory)
+            .config("spark.driver.extraJavaOptions", _java_options(settings))
+            .config("spark.jars", ",".join(str(jar) for jar in delta_jars()))
+            .config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
+            .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
+        )
+    for key, value in settings.spark.options.items():
+        builder = builder.config(key, str(value).lower() if isinstance(value, bool) else str(value))
+    # py4j also logs the errors that it raises, and interrupts; some of them with the root logger.
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)
+    logging.getLogger().addFilter(_is_not_of_py4j)
+    try:
+        # A JVM whose start is interrupted would never end.
+        with processes.interrupts_deferred():
+            return builder.getOrCreate()
+    except Exception as error:
+        raise SetupError(
+            f"Spark does not start ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}): see the message above"
+        ) from error
+
+
+def _is_not_of_py4j(record: logging.LogRecord) -> bool:
+    return "py4j" not in Path(record.pathname).parts
+
+
+def _java_options(settings: Settings) -> str:
+    log_settings = importlib.resources.files("conf") / "log4j2.properties"
+    options = settings.spark.java_options
+    archive = "" if "ArchiveClassesAtExit" in options else class_archive.options()
+    return f"-Dlog4j2.configurationFile={log_settings} {archive} {options}"

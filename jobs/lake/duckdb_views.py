@@ -1,0 +1,77 @@
+"""Read the lake's tables in SQL, without Spark. `millrace sql`, the report and the notebooks use this.
+
+tables = connect(Lake.open(Path("lake")))
+tables.sql("SELECT source, count(*) AS sessions FROM sessions GROUP BY source").df()
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from jobs.lake import added_columns
+from jobs.lake.tables import Lake
+from schemas.catalog import TABLES
+from schemas.table import Table
+
+
+def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection with one view per table of the lake, all at the state at which `lake` was opened.
+
+    Nothing is copied: a query reads the columns and row groups that it needs from the tables' Parquet files. It still works after
+    a later night has been published, as long as vacuum keeps the state (at least 7 days). Timestamps are instants, shown in UTC.
+    The connection reads those files and no others, and writes none. To join a data frame, call `tables.register(name, frame)`.
+    The view of `runs` is its latest version, because `runs` records the states.
+    """
+    # All extensions that are used are built in, so DuckDB need not download any.
+    offline: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    connection = duckdb.connect(config=offline)
+    connection.execute("SET TimeZone = 'UTC'")
+    readable: list[str] = []
+    for name, table in TABLES.items():
+        paths = [(lake.root / name / file.path).absolute() for file in lake.files(name)]
+        if paths:
+            connection.execute(_view(table, paths))
+        else:
+            connection.register(name, table.arrow.empty_table())
+        readable += [*map(str, paths), *map(_pattern, paths)]
+    connection.execute(f"SET allowed_paths = {_list(readable)}")
+    connection.execute("SET enable_external_access = false")
+    return connection
+
+
+def _view(table: Table, paths: Sequence[Path]) -> str:
+    """The SQL that creates the view: the contract's columns in their order. Partition columns are read from the paths."""
+    types = ", ".join(f"{_name(name)}: {'DATE' if pa.types.is_date(table[name].type) else 'VARCHAR'}" for name in table.partitioned_by)
+    partitions = f", hive_partitioning = true, hive_types = {{{types}}}" if types else ", hive_partitioning = false"
+    columns = ", ".join(_name(name) for name in table.names)
+    added = added_columns.ADDED.get(table.name, ())
+    by_name = ", union_by_name = true" if added else ""
+    rows = f"FROM read_parquet({_list(map(_pattern, paths))}{partitions}{by_name})"
+    if added:
+        # Perhaps no file has an added column.
+        nulls = ", ".join(f"CAST(NULL AS {_sql_type(table[name].type)}) AS {_name(name)}" for name in added)
+        rows = f"FROM (SELECT * {rows} UNION ALL BY NAME SELECT {nulls} WHERE false)"
+    return f"CREATE VIEW {_name(table.name)} AS SELECT {columns} {rows}"
+
+
+def _sql_type(kind: pa.DataType) -> str:
+    """The DuckDB type of an added column."""
+    return f"MAP({_sql_type(kind.key_type)}, {_sql_type(kind.item_type)})" if pa.types.is_map(kind) else "VARCHAR"
+
+
+def _name(name: str) -> str:
+    return f'"{name}"'
+
+
+def _pattern(path: Path) -> str:
+    """The glob pattern that matches this path and no other. DuckDB reads every path as a pattern."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", str(path))
+
+
+def _list(paths: Iterable[str]) -> str:
+    return "[" + ", ".join("'" + path.replace("'", "''") + "'" for path in paths) + "]"

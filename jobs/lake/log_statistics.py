@@ -1,0 +1,67 @@
+"""Repair statistics in the Delta log that hide rows from readers: bounds with escaped characters.
+
+JSON may write a character beyond U+FFFF as an escaped pair of surrogates. delta-rs, and so DuckDB and Polars, decodes such a pair
+wrongly if the character is of an even plane (U+20BB7 becomes U+10BB7), and then skips files with that value. Earlier versions
+of Millrace wrote such statistics. The rows of their files are right.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jobs.lake.table_changes import TableFile
+from jobs.lake.table_files import WrittenFile, as_json
+from jobs.lake.tables import Lake
+
+_ESCAPED_PAIR = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}")
+_CHECKPOINT = re.compile(r"(\d{20})\.checkpoint(\.[\d.]+)?\.parquet")
+
+
+def misdescribed(lake: Lake, name: str) -> list[TableFile]:
+    """The files of a table whose recorded bounds readers decode wrongly, in the state of the lake."""
+    files = {file.path: file for file in lake.files(name)}
+    return [files[path] for path, stats in sorted(_recorded(lake, name, files).items()) if _ESCAPED_PAIR.search(stats)]
+
+
+def described_again(lake: Lake, name: str, files: Collection[TableFile]) -> list[WrittenFile]:
+    """These files as the Delta log should describe them: the same statistics, without escapes."""
+    recorded = _recorded(lake, name, {file.path: file for file in files})
+    return [
+        WrittenFile(name, file.path, as_json(dict(file.partition)), file.size, file.rows, as_json(json.loads(recorded[file.path])))
+        for file in files
+    ]
+
+
+def _recorded(lake: Lake, name: str, files: Mapping[str, TableFile]) -> dict[str, str]:
+    """Per file its statistics, JSON, from the last entry of the log about it."""
+    log = lake.root / name / "_delta_log"
+    version = lake.version(name)
+    checkpoints = [(int(matched[1]), path) for path in log.iterdir() if (matched := _CHECKPOINT.fullmatch(path.name))]
+    start = max((number for number, _ in checkpoints if number <= version), default=-1)
+    recorded: dict[str, str] = {}
+    for number, path in checkpoints:
+        if number == start:
+            recorded |= _of_checkpoint(path)
+    for number in range(start + 1, version + 1):
+        recorded |= _of_commit(log / f"{number:020}.json")
+    return {path: stats for path, stats in recorded.items() if path in files}
+
+
+def _of_checkpoint(path: Path) -> dict[str, str]:
+    adds = pq.ParquetFile(path).read(columns=["add.path", "add.stats"])["add"].combine_chunks()
+    described = pa.table({"path": pc.struct_field(adds, "path"), "stats": pc.struct_field(adds, "stats")})
+    described = described.filter(pc.is_valid(described["stats"]))
+    return dict(zip(described["path"].to_pylist(), described["stats"].to_pylist(), strict=True))
+
+
+def _of_commit(path: Path) -> dict[str, str]:
+    with path.open(encoding="utf-8") as lines:
+        adds = (action["add"] for action in map(json.loads, lines) if "add" in action)
+        return {add["path"]: add["stats"] for add in adds if add.get("stats")}

@@ -1,0 +1,131 @@
+"""Change one Delta table in one commit: the files that it adds and removes."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
+from deltalake.transaction import AddAction, RemoveAction
+
+from jobs.errors import LakeError
+from jobs.lake import log_retention, table_files
+from jobs.lake.table_files import WrittenFile
+from jobs.lake.table_log import ACTIONS
+from schemas.table import Table
+
+# A recorded state may name a version that is older than what delta-rs keeps in the log by default.
+KEEP_LOG = PostCommitHookProperties(cleanup_expired_logs=False)
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """One Parquet file of a table, as the Delta log describes it."""
+
+    path: str  # from the table's folder
+    partition: Mapping[str, str]
+    size: int  # bytes
+    rows: int
+    least: Mapping[str, Any] = field(default_factory=dict)  # lower bound per column
+    most: Mapping[str, Any] = field(default_factory=dict)  # upper bound per column
+    nulls: Mapping[str, int] = field(default_factory=dict)  # per column that is not nested
+
+
+@dataclass
+class Change:
+    """The files that a run adds to one table and removes from it.
+
+    `is_rearrangement`: the rows are the same as before, so the Delta log marks the commit as one that changes no data.
+    """
+
+    added: list[WrittenFile] = field(default_factory=list)
+    removed: list[TableFile] = field(default_factory=list)
+    is_rearrangement: bool = False
+    redescribed: list[WrittenFile] = field(default_factory=list)  # files of the table that keep their rows and get other statistics
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.redescribed)
+
+
+def files_of(table: DeltaTable) -> list[TableFile]:
+    """The files of a table at the version at which it was opened, sorted by path."""
+    rows = pa.table(table.get_add_actions(flatten=False)).to_pylist()
+    files = [
+        TableFile(
+            path=row["path"],
+            partition={
+                key: table_files.NO_VALUE if value is None else str(value)
+                for key, value in (row.get("partition") or row.get("partition_values") or {}).items()
+            },
+            size=row["size_bytes"],
+            rows=row["num_records"] or 0,
+            least=row.get("min") or {},
+            most=row.get("max") or {},
+            nulls={column: nulls for column, nulls in (row.get("null_count") or {}).items() if nulls is not None},
+        )
+        for row in rows
+    ]
+    return sorted(files, key=lambda file: file.path)
+
+
+def create(root: Path, table: Table) -> None:
+    """Create a table of the lake, without rows. An existing table is not changed."""
+    configuration = {
+        "delta.logRetentionDuration": f"interval {log_retention.LOG_DAYS} days",
+        "delta.deletedFileRetentionDuration": f"interval {log_retention.REMOVED_FILE_DAYS} days",
+    }
+    DeltaTable.create(
+        str(root / table.name),
+        schema=table.arrow,
+        mode="ignore",
+        partition_by=list(table.partitioned_by),
+        description=f"One row per {table.one_row_per}",
+        configuration=configuration,
+    )
+
+
+def commit(delta: DeltaTable, table: Table, change: Change, expected: int, run_id: str) -> int:
+    """Add and remove the files of a change in one commit; gives the new version.
+
+    Raises LakeError when the table is not at the `expected` version: another program has changed it.
+    """
+    if delta.version() != expected:
+        raise LakeError(f"the table {table.name} was changed by someone else while this run worked: call the run again")
+    now = int(dt.datetime.now(dt.UTC).timestamp() * 1000)
+    actions: list[AddAction | RemoveAction] = [
+        RemoveAction(
+            path=file.path,
+            data_change=not change.is_rearrangement,
+            deletion_timestamp=now,
+            size=file.size,
+            partition_values=_logged_values(file.partition),
+        )
+        for file in change.removed
+    ]
+    actions += [
+        AddAction(
+            path=file.path,
+            size=file.size,
+            partition_values=_logged_values(file.partition_values),
+            modification_time=now,
+            data_change=data_change,
+            stats=file.stats,
+        )
+        for files, data_change in ((change.added, not change.is_rearrangement), (change.redescribed, False))
+        for file in files
+    ]
+    properties = CommitProperties(custom_metadata={"run_id": run_id, ACTIONS: str(len(actions))}, max_commit_retries=0)
+    # Until the new versions are recorded, a restore needs the old ones, however old they are.
+    delta.create_write_transaction(
+        actions, "append", delta.schema(), list(table.partitioned_by), commit_properties=properties, post_commithook_properties=KEEP_LOG
+    )
+    return expected + 1
+
+
+def _logged_values(partition: Mapping[str, str]) -> dict[str, str | None]:
+    """A partition's values as the Delta log has them."""
+    return {name: None if value == table_files.NO_VALUE else value for name, value in partition.items()}

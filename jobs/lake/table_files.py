@@ -1,0 +1,166 @@
+"""Write the Parquet files of a table, on the driver or in a task, and describe them for the Delta log.
+
+Each file gets a unique name in the staging folder of the run. The driver publishes only files whose description it received, so
+a file of a lost or repeated task is never published.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from schemas.table import Table
+
+# A task sends these columns to the driver, one row per file.
+WRITTEN = pa.schema(
+    [
+        ("table", pa.string()),
+        ("path", pa.string()),
+        ("partition", pa.string()),
+        ("size", pa.int64()),
+        ("rows", pa.int64()),
+        ("stats", pa.string()),
+    ]
+)
+ROW_GROUP_ROWS = 131_072
+# The text that stands for null in the values of partitions, and in paths.
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+# The bounds of a text keep its first characters: this many.
+TEXT_BOUND = 32
+_LAST_CHARACTER = "\U0010ffff"
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """One Parquet file of a table, described for the Delta log."""
+
+    table: str
+    path: str  # from the table's folder
+    partition: str  # partition values by column, canonical JSON
+    size: int  # bytes
+    rows: int
+    stats: str  # its statistics, in the JSON of the Delta log
+
+    @property
+    def partition_values(self) -> dict[str, str]:
+        """Partition values by column, as text."""
+        values: dict[str, str] = json.loads(self.partition)
+        return values
+
+
+def write(table: Table, rows: pa.Table, partition: Mapping[str, str], folder: Path) -> WrittenFile:
+    """Write rows of one partition as one Parquet file below `folder`, without the partition columns; gives its description."""
+    inside = "/".join(f"{name}={partition[name]}" for name in table.partitioned_by)
+    path = f"{inside}/part-{uuid.uuid4()}.zstd.parquet" if inside else f"part-{uuid.uuid4()}.zstd.parquet"
+    target = folder / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    names = [name for name in table.names if name not in table.partitioned_by]
+    fields = pa.schema([pa.field(name, table[name].type) for name in names])
+    bare = rows.select(names).cast(fields)
+    pq.write_table(
+        bare,
+        target,
+        compression="zstd",
+        compression_level=1,
+        row_group_size=ROW_GROUP_ROWS,
+        use_dictionary=True,
+        write_page_checksum=True,  # `verify --deep` finds bytes that have changed on the disk by it
+    )
+    return WrittenFile(
+        table=table.name,
+        path=path,
+        partition=as_json(dict(partition)),
+        size=target.stat().st_size,
+        rows=rows.num_rows,
+        stats=as_json(_statistics(bare)),
+    )
+
+
+def as_json(value: Mapping[str, Any]) -> str:
+    """JSON for the Delta log. Characters are not escaped, because delta-rs decodes surrogate pairs of the even planes wrongly."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True)
+
+
+def write_partitioned(table: Table, rows: pa.Table, folder: Path) -> list[WrittenFile]:
+    """Write rows as one file per partition, sorted by the table's order; gives their descriptions."""
+    if rows.num_rows == 0:
+        return []
+    order = [*table.sorted_by, *(name for name in table.key if name not in table.sorted_by)]
+    if order:
+        rows = rows.sort_by([(name, "ascending") for name in order])
+    if not table.partitioned_by:
+        return [write(table, rows, {}, folder)]
+    labels = [pc.fill_null(rows[name].cast(pa.string()), NO_VALUE) for name in table.partitioned_by]
+    label = pc.binary_join_element_wise(*labels, "\x1f")
+    written = []
+    for joined in sorted(pc.unique(label).to_pylist()):
+        values = dict(zip(table.partitioned_by, joined.split("\x1f"), strict=True))
+        written.append(write(table, rows.filter(pc.equal(label, joined)), values, folder))
+    return written
+
+
+def described(files: Iterable[WrittenFile]) -> Iterator[pa.RecordBatch]:
+    """The descriptions as Arrow batches of the schema WRITTEN: at most one."""
+    rows = [vars(file) for file in files]
+    if rows:
+        yield pa.RecordBatch.from_pylist(rows, schema=WRITTEN)
+
+
+def from_descriptions(rows: pa.Table) -> list[WrittenFile]:
+    """The files that these descriptions describe, in a fixed order."""
+    return sorted((WrittenFile(**row) for row in rows.select(WRITTEN.names).to_pylist()), key=lambda file: (file.table, file.path))
+
+
+def _statistics(rows: pa.Table) -> dict[str, Any]:
+    """The statistics by which a reader skips the file: per column its bounds and its number of nulls.
+
+    A reader assumes that a column with a number of nulls has bounds too, so every column that can have bounds gets them.
+    """
+    least: dict[str, Any] = {}
+    most: dict[str, Any] = {}
+    flat = [field.name for field in rows.schema if not pa.types.is_nested(field.type)]
+    for name in flat:
+        if pa.types.is_binary(rows.schema.field(name).type):
+            continue
+        ends = pc.min_max(rows[name]).as_py()
+        if ends["min"] is not None:
+            least[name], most[name] = _json_bound(ends["min"], up=False), _json_bound(ends["max"], up=True)
+    nulls = {name: rows[name].null_count for name in flat}
+    return {"numRecords": rows.num_rows, "minValues": least, "maxValues": most, "nullCount": nulls}
+
+
+def _json_bound(value: Any, *, up: bool) -> Any:
+    """A lower bound, or an upper one if `up`, as a JSON value of the Delta log: whole milliseconds, and text cut short.
+
+    It is never tighter than the value.
+    """
+    if isinstance(value, dt.datetime):
+        over = value.microsecond % 1000
+        whole = value - dt.timedelta(microseconds=over)
+        if up and over:
+            if whole >= dt.datetime.max.replace(tzinfo=whole.tzinfo) - dt.timedelta(milliseconds=1):
+                return f"{value:%Y-%m-%dT%H:%M:%S.%f}Z"  # the last millisecond of the year 9999
+            whole += dt.timedelta(milliseconds=1)
+        return f"{whole.year:04d}-{whole:%m-%dT%H:%M:%S}.{whole.microsecond // 1000:03d}Z"
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    return _cut_short(value, up=up) if isinstance(value, str) else value
+
+
+def _cut_short(text: str, *, up: bool) -> str:
+    """The beginning of a text, as its lower bound. If `up`, the largest character follows, which makes it an upper bound."""
+    kept = TEXT_BOUND
+    while up and text[kept : kept + 1] == _LAST_CHARACTER:
+        kept += 1
+    if len(text) <= kept:
+        return text
+    return text[:kept] + (_LAST_CHARACTER if up else "")

@@ -1,0 +1,295 @@
+"""The lake: read its tables at the recorded state, and publish a new state.
+
+The state of the lake is a set of table versions that belong together. `runs` records it: a writer adds this row last. A run
+prepares its files in a staging folder. `publish` then moves each table from its old version to its new one in one commit, and
+records the new set. A writer first restores the recorded set. So a killed run leaves nothing behind but files that no table
+lists.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from deltalake import DeltaTable
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
+
+from jobs.console import paths, termination
+from jobs.errors import LakeError
+from jobs.lake import added_columns, damage, lock, log_retention, mending_mark, state_file, table_changes, table_files, table_log
+from jobs.lake.state_file import RecordedState
+from jobs.lake.table_changes import KEEP_LOG, Change, TableFile, files_of
+from schemas.bookkeeping import RUNS
+from schemas.catalog import TABLES
+
+STAGING = "_staging"
+REPORTS = "_reports"
+# The table that records states. Each publication adds rows to it.
+_JOURNAL = RUNS.name
+
+
+class Lake:
+    """A folder of Delta tables, at the state that was recorded last."""
+
+    def __init__(self, root: Path, versions: Mapping[str, int], state: int) -> None:
+        self.root = root
+        self.versions = dict(versions)
+        self.state = state
+        self.restored: dict[str, tuple[int, int]] = {}  # per restored table its version before and after
+        self._opened: dict[str, DeltaTable] = {}  # so that each version's log is read once
+
+    # Opening
+
+    @classmethod
+    def open(cls, root: Path) -> Lake:
+        """The lake at its recorded state, to be read.
+
+        Raises LakeError when there is no lake at this path, LakeDamagedError when its recorded state is lost.
+        """
+        paths.check_lake(root)
+        mending_mark.check_mended(root)
+        last = recorded(root)
+        if not table_log.exists(root / _JOURNAL):
+            raise LakeError(f"no lake at {root}: name another with --lake, or make one with `millrace run`")
+        if last is None:
+            raise LakeError(f"the lake at {root} has never been finished: call `millrace run` to make it whole")
+        return cls(root, last.versions, last.state)
+
+    @classmethod
+    @contextmanager
+    def writing(cls, root: Path, command: str, mend: Callable[[Path], None] | None = None) -> Iterator[Lake]:
+        """The lake, to be written: created if there is none, locked for one writer, and restored to its recorded state.
+
+        `command` names the writer in the lock and in `runs`. `mend` makes every table of a damaged lake readable; its caller then
+        builds the tables again.
+
+        Raises LakeError when the path holds something else, LakeDamagedError when a part of the lake is lost, LakeBusyError when
+        another run is writing.
+        """
+        paths.check_lake(root)
+        _refuse_foreign(root)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            why = os.strerror(error.errno or 0)
+            raise LakeError(f"no lake can be made at {paths.shown(root)} ({why}): name another folder with --lake") from None
+        with lock.acquire(root, command):
+            if mend:
+                mend(root)
+            else:
+                mending_mark.check_mended(root, is_writer=True)
+            last = recorded(root)
+            known = {_JOURNAL, *last.versions} if last else set()
+            for table in TABLES.values():
+                if table.name not in known and not table_log.exists(root / table.name):
+                    table_changes.create(root, table)
+            if last and added_columns.add(root):
+                last = recorded(root)
+            lake = cls(root, last.versions, last.state) if last else cls(root, {}, -1)
+            lake._restore(command)
+            if last and lake.state == last.state:
+                state_file.renew(root, last)
+            with damage.diagnose_failures(root, lambda: {_JOURNAL: None, **lake.versions}):
+                yield lake
+            (root / mending_mark.NAME).unlink(missing_ok=True)
+
+    # Reading
+
+    def check_whole(self) -> None:
+        """Raises LakeDamagedError when a log or a data file of any table is missing."""
+        for name in TABLES:
+            self._delta(name)
+
+    def files(self, name: str) -> list[TableFile]:
+        """The files of a table in this state, sorted by path."""
+        return files_of(self._delta(name))
+
+    def version(self, name: str) -> int:
+        """The version of a table in this state."""
+        return int(self._delta(name).version())
+
+    def arrow(self, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
+        """Rows of a table in this state: these columns (None: all) of the rows that match `where` (None: all)."""
+        return self.dataset(name).to_table(columns=list(columns) if columns else None, filter=where)
+
+    def dataset(self, name: str) -> ds.Dataset:
+        """A table in this state as an Arrow dataset. A query reads only the files and columns that it needs."""
+        return _dataset(self.root / name, self._delta(name))
+
+    def _delta(self, name: str) -> DeltaTable:
+        # `runs` records the state, so its latest version is read.
+        version = None if name == _JOURNAL else self.versions.get(name, 0)
+        if version is not None and name in self._opened and self._opened[name].version() == version:
+            return self._opened[name]
+        return self._keep(name, damage.open_table(self.root, name, version))
+
+    def _keep(self, name: str, table: DeltaTable) -> DeltaTable:
+        if table.protocol().min_reader_version > 1:
+            raise LakeError(
+                f"the table {self.root / name} uses Delta features that Millrace does not write: undo the change of its properties"
+            )
+        if not added_columns.are_known(TABLES[name], [field.name for field in table.schema().fields]):
+            raise LakeError(
+                f"the table {self.root / name} has the columns of another version of Millrace:"
+                " call `millrace rebuild` with a new folder as --lake"
+            )
+        self._opened[name] = table
+        return table
+
+    # Writing
+
+    def staging(self, run_id: str) -> Path:
+        """The folder in which a run prepares its tables."""
+        return self.root / STAGING / run_id
+
+    @termination.delay_exit(publishes=True)
+    def publish(
+        self, changes: Mapping[str, Change], journal: Sequence[Mapping[str, Any]], run_id: str, *, keep_staging: bool = False
+    ) -> None:
+        """Move each table to its new version, one commit per table, and record the new state: the last commit is the commit point.
+
+        `changes` has the change of each table. `journal` has the rows of `runs`; its last row gets the versions. The staging
+        folder is removed, unless `keep_staging`. Raises LakeError when another program has changed a table since the lake was opened.
+        """
+        staging = self.staging(run_id)
+        versions = dict(self.versions)
+        for name, change in changes.items():
+            for file in change.added:
+                target = self.root / name / file.path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (staging / name / file.path).rename(target)
+        for name, change in changes.items():
+            if change and name != _JOURNAL:
+                versions[name] = table_changes.commit(self._latest(name), TABLES[name], change, self.versions.get(name, 0), run_id)
+        self.record_state(journal, versions, run_id, changes.get(_JOURNAL, Change()))
+        if not keep_staging:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def vacuum(self, days: int) -> dict[str, list[int]]:
+        """Delete the files that no state of the last `days` days needs; gives their sizes in bytes, per table.
+
+        A vacuum makes new versions with the same rows. The caller records them with the next state.
+        """
+        freed = {}
+        for name in TABLES:
+            table = self._latest(name)
+            # The log lists removed files for fewer days than a longer history needs them.
+            is_longer = days > log_retention.REMOVED_FILE_DAYS
+            kept = log_retention.current_within(self.root / name / "_delta_log", days) if is_longer else None
+            unneeded = table.vacuum(days * 24, full=True, keep_versions=kept)
+            freed[name] = [path.stat().st_size for path in (self.root / name / file for file in unneeded) if path.is_file()]
+            if unneeded:
+                table.vacuum(days * 24, dry_run=False, full=True, keep_versions=kept, post_commithook_properties=KEEP_LOG)
+                if name != _JOURNAL:
+                    self.versions[name] = table.version()
+        return freed
+
+    def trim_logs(self, days: int) -> None:
+        """Write a checkpoint for every table, and delete the entries of its log that are older than its retention: `days` or more."""
+        for name in TABLES:
+            table = self._latest(name)
+            table.create_checkpoint()
+            log_retention.trim(self.root / name / "_delta_log", max(days, log_retention.LOG_DAYS))
+
+    def _latest(self, name: str) -> DeltaTable:
+        """The latest version of a table, recorded or not."""
+        table = self._opened.get(name)
+        if table is None:
+            return DeltaTable(str(self.root / name))
+        table.update_incremental()
+        return table
+
+    def record_state(
+        self, journal: Sequence[Mapping[str, Any]], versions: Mapping[str, int], run_id: str, journal_changes: Change | None = None
+    ) -> None:
+        """Add rows to `runs`, the versions in the last one, and so record the next state; `journal_changes` are other changes of `runs`."""
+        journal_changes = journal_changes or Change()
+        rows = [dict(row) for row in journal]
+        rows[-1].update(versions=sorted(versions.items()), state=self.state + 1)
+        path = self.root / _JOURNAL
+        written = table_files.write_partitioned(RUNS, pa.Table.from_pylist(rows, schema=RUNS.arrow.remove_metadata()), path)
+        runs = DeltaTable(str(path))
+        change = Change([*written, *journal_changes.added], journal_changes.removed, redescribed=journal_changes.redescribed)
+        version = table_changes.commit(runs, RUNS, change, runs.version(), run_id)
+        self.versions, self.state = dict(versions), self.state + 1
+        last = rows[-1]
+        state_file.write(self.root, RecordedState(self.state, last["run_id"], last.get("ended"), self.versions, version))
+
+    @termination.delay_exit(publishes=False)
+    def _restore(self, command: str) -> None:
+        """Restore every table to the recorded state. If a table was restored, or no state was recorded, record a new one."""
+        restored = {name: self.versions.get(name, 0) for name in TABLES if name != _JOURNAL}
+        unrecorded = []
+        for name, version in restored.items():
+            table = damage.open_log(self.root, name)
+            if table.version() == version:
+                damage.check_files(self.root, name, table)
+                self._keep(name, table)
+            else:
+                self._delta(name)
+                unrecorded.append(name)
+        # Nothing changes before the whole recorded state has been checked.
+        for name in unrecorded:
+            table = DeltaTable(str(self.root / name))
+            self.restored[name] = (table.version(), restored[name])
+            table.restore(restored[name], post_commithook_properties=KEEP_LOG)
+            restored[name] = self._keep(name, DeltaTable(str(self.root / name))).version()
+        if restored != self.versions or self.state < 0:
+            now = dt.datetime.now(dt.UTC)
+            step = "create" if self.state < 0 else "restore"
+            self.record_state(
+                [{"run_id": "-", "command": command, "step": step, "started": now, "ended": now, "status": "done"}], restored, "-"
+            )
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove the staging folders of killed runs. Those of runs with a failed check are kept for inspection."""
+        runs = self.arrow(_JOURNAL, ["run_id", "status"])
+        kept = set(runs.filter(pc.equal(runs["status"], "failed"))["run_id"].to_pylist())
+        if (self.root / STAGING).is_dir():
+            for folder in (self.root / STAGING).iterdir():
+                if folder.name not in kept:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _dataset(path: Path, table: DeltaTable) -> ds.Dataset:
+    # Arrow's own file system. That of delta-rs calls Python from threads that may outlive the interpreter, which then aborts.
+    return table.to_pyarrow_dataset(filesystem=SubTreeFileSystem(str(path.resolve()), LocalFileSystem()))
+
+
+def recorded(root: Path) -> RecordedState | None:
+    """The state that was recorded last; None if none was. Raises LakeDamagedError when the lake has lost it."""
+    in_file = state_file.state_in(root)  # before `runs` is read: another state may be published meanwhile
+    last = _last_state(root) if table_log.exists(root / _JOURNAL) else None
+    damage.check_last_state(root, last.state if last else None, in_file)
+    return last
+
+
+def _last_state(root: Path) -> RecordedState | None:
+    table = damage.open_table(root, _JOURNAL)
+    with damage.diagnose_failures(root, lambda: {_JOURNAL: None}):
+        runs = _dataset(root / _JOURNAL, table).to_table(columns=["state", "run_id", "ended", "versions"])
+    runs = runs.filter(pc.is_valid(runs["state"]))
+    if runs.num_rows == 0:
+        return None
+    last = runs.take([pc.index(runs["state"], pc.max(runs["state"])).as_py()]).to_pylist()[0]
+    return RecordedState(last["state"], last["run_id"], last["ended"], dict(last["versions"]), table.version())
+
+
+def _refuse_foreign(root: Path) -> None:
+    if root.is_file():
+        raise LakeError(f"{root} is a file: name a folder for the lake with --lake")
+    if root.is_dir():
+        inside = {entry.name for entry in os.scandir(root)}
+        # Names of Millrace's own files and folders begin with an underscore. Nothing else is left of a lake without its tables.
+        foreign = {name for name in inside if not name.startswith("_") or name == table_log.FOLDER}
+        if foreign and not inside & {STAGING, *TABLES}:
+            raise LakeError(f"{root} holds something else ({min(foreign)}): name an empty or a new folder with --lake")

@@ -1,0 +1,1 @@
+"""The landing zone: which files have landed, and which of them no night reads."""

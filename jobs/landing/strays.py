@@ -1,0 +1,134 @@
+"""Folders of the landing zone that no night reads, because they are in no partition or hold files outside of one.
+
+`strays` only lists folders, so it is quick enough for every run. `below` counts the files of one folder, for `millrace status`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import os
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.console import paths
+from jobs.landing.zone import date_of
+
+LAYOUT = "SOURCE/date=YYYY-MM-DD/hour=HH"
+_DATE = re.compile(r"([0-9]{4})[-_.]?([0-9]{1,2})[-_.]?([0-9]{1,2})")
+_BEFORE_A_DATE = re.compile(r"[A-Za-z_]*[=_-]?")
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A folder with files that no night reads."""
+
+    path: Path
+    shown: str  # path from the landing root, in printable characters
+    reason: str
+    remedy: str
+    whole: bool = True  # no night reads any file below it; else only the files directly in it
+
+    @property
+    def line(self) -> str:
+        """The folder, the reason and the remedy, for a message."""
+        return f"{self.shown} is read by no night: {self.reason}; {self.remedy}"
+
+
+def strays(root: Path, sources: Collection[str]) -> list[Stray]:
+    """Every folder that is in no partition, and every folder above the partitions that has files, sorted by path."""
+    return [*_of_the_root(root, sources), *(stray for source in sorted(sources) for stray in _of_a_source(root, source))]
+
+
+def below(stray: Stray) -> tuple[int, int]:
+    """How many files a stray folder has, and their bytes. Links are not followed. What cannot be read is not counted."""
+    files = size = 0
+    waiting = [stray.path]
+    while waiting:
+        for entry in _entries(waiting.pop()) or ():
+            if _is_folder(entry, follow=not stray.whole):
+                waiting += [Path(entry.path)] if stray.whole else []
+                continue
+            files += 1
+            try:
+                size += entry.stat(follow_symlinks=False).st_size
+            except OSError:
+                continue
+    return files, size
+
+
+def _of_the_root(root: Path, sources: Collection[str]) -> Iterator[Stray]:
+    entries = _entries(root) or []
+    if any(not _is_folder(entry) for entry in entries):
+        yield Stray(root, ".", "files outside of a source's folder", f"move them to {LAYOUT}", whole=False)
+    for entry in entries:
+        if _is_folder(entry) and entry.name not in sources:
+            yield _stray(root, entry, "no source has this name", _remedy_for_source(root, entry.name, sources))
+
+
+def _of_a_source(root: Path, source: str) -> Iterator[Stray]:
+    folder = root / source
+    entries = _entries(folder)
+    if entries is None:
+        if os.path.lexists(folder):
+            yield Stray(folder, source, "it cannot be listed", "let this user read it")
+        return
+    if any(not _is_folder(entry) for entry in entries):
+        yield Stray(folder, source, "files outside of a date's folder", f"move them to {source}/date=YYYY-MM-DD/hour=HH", whole=False)
+    for entry in entries:
+        if _is_folder(entry) and date_of(entry.name) is None:
+            yield _stray(root, entry, *_remedy_for_date(folder, entry.name))
+
+
+def _stray(root: Path, entry: os.DirEntry[str], reason: str, remedy: str) -> Stray:
+    path = Path(entry.path)
+    return Stray(path, paths.shown(path.relative_to(root)), reason, remedy)
+
+
+def _remedy_for_source(root: Path, name: str, sources: Collection[str]) -> str:
+    """The remedy for a folder of the root whose name is no source. If it is similar to a source's name, that one is proposed."""
+    by_letters = {_letters(source): source for source in sorted(sources)}
+    similar = difflib.get_close_matches(_letters(name), by_letters, n=1, cutoff=0.8)
+    if not similar:
+        return f"move its files to {LAYOUT}, or put _ before its name to have it ignored"
+    return _rename(root, by_letters[similar[0]])
+
+
+def _remedy_for_date(folder: Path, name: str) -> tuple[str, str]:
+    """Why a folder of a source is no partition, and the remedy. If its name contains a date, that one is proposed."""
+    before = _BEFORE_A_DATE.match(name)
+    matched = _DATE.fullmatch(name, before.end() if before else 0)
+    if not matched:
+        return "not named date=YYYY-MM-DD", "rename it to the date on which its files arrived, or put _ before its name to have it ignored"
+    try:
+        date = dt.date(*map(int, matched.groups()))
+    except ValueError:
+        return "there is no such date", "rename it to the date=YYYY-MM-DD on which its files arrived"
+    return "not named date=YYYY-MM-DD", _rename(folder, f"date={date.isoformat()}")
+
+
+def _rename(folder: Path, name: str) -> str:
+    """The remedy for a folder that should have this name: rename it, or move its files if the name is in use."""
+    return f"move its files to {name}" if os.path.lexists(folder / name) else f"rename it to {name}"
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]] | None:
+    """The entries of a folder, sorted by name, without ignored ones; None if the folder cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry for entry in entries if not entry.name.startswith(("_", "."))), key=lambda entry: os.fsencode(entry.name))
+    except OSError:
+        return None
+
+
+def _is_folder(entry: os.DirEntry[str], *, follow: bool = True) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=follow)
+    except OSError:
+        return False

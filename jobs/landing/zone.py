@@ -1,0 +1,326 @@
+"""The landing zone: list the landed files of each partition, and read their bytes.
+
+Layout: `<landing>/<source>/date=YYYY-MM-DD/hour=HH/*.{json,jsonl,ndjson}[.gz|.bz2]`; `hour=` may be absent.
+"""
+
+from __future__ import annotations
+
+import bz2
+import datetime as dt
+import gzip
+import hashlib
+import io
+import os
+import re
+import stat
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, cast
+
+from jobs.console import paths
+from jobs.errors import LandingError
+
+CHUNK_BYTES = 1 << 20
+_DATE = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
+_HOUR = re.compile(r"hour=([01][0-9]|2[0-3])")
+_MISNAMED_HOUR = re.compile(r"hour=([0-9]+)", re.IGNORECASE)
+# The first bytes of gzip and bzip2 files. No JSON begins with them.
+_COMPRESSED = (b"\x1f\x8b", b"BZh")
+_NAME = re.compile(r".+\.(?:json|jsonl|ndjson)(\.gz|\.bz2)?", re.DOTALL)
+
+
+@dataclass(frozen=True, order=True)
+class Partition:
+    """The files of one source that landed on one date."""
+
+    landing_date: dt.date
+    source: str
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The partition as values of partition columns, as text."""
+        return {"landing_date": self.landing_date.isoformat(), "source": self.source}
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    """One landed file, or another entry of a partition's folder."""
+
+    partition: Partition
+    landing_hour: int | None
+    file: str  # path from the landing root
+    size: int  # bytes
+    modified: int  # epoch µs
+    fault: str | None = None  # why it cannot be read, if its name or kind shows that
+    is_unlisted: bool = False  # a folder that cannot be listed
+
+
+class UnreadableError(Exception):
+    """A landed file cannot be read to its end; the message says why."""
+
+
+def check_root(landing: Path) -> None:
+    """Raises LandingError when there is no landing folder."""
+    check_usable(landing)
+    if not landing.is_dir():
+        raise LandingError(
+            f"no landing folder at {paths.shown(landing)}: name it with --landing,"
+            f" or make data with `millrace generate --landing {paths.shown(landing)}`"
+        )
+
+
+def check_usable(landing: Path) -> None:
+    """Raises LandingError when this path cannot be a landing folder."""
+    if why := paths.unusable(landing):
+        raise LandingError(f"the landing folder {paths.shown(landing)} cannot be opened ({why}): name another with --landing")
+
+
+def dates(landing: Path, sources: Iterable[str]) -> list[dt.date]:
+    """Every date on which any of these sources has a partition, in order.
+
+    Raises LandingError when the folder of a source cannot be listed.
+    """
+    dates = set()
+    for source in sources:
+        try:
+            dates |= {date for name, _ in _entries(landing / source) if (date := date_of(name)) is not None}
+        except OSError as error:
+            folder = paths.shown(landing / source)
+            raise LandingError(f"the folder {folder} cannot be listed ({_why(error)}): let this user read it") from None
+    return sorted(dates)
+
+
+def landed(landing: Path, source: str, date: dt.date) -> list[LandedFile]:
+    """Every file of a partition, sorted by path. Other entries, and folders that cannot be listed, are included with their `fault`."""
+    partition = Partition(date, source)
+    root = landing / source / f"date={date.isoformat()}"
+    listed: list[tuple[LandedFile, Path]] = []
+
+    def add(path: Path, hour: int | None, unlisted: OSError | None = None) -> None:
+        file = _described(landing, path, partition, hour, None if unlisted is None else _why(unlisted))
+        listed.append((replace(file, is_unlisted=unlisted is not None), path))
+
+    try:
+        for name, path in list(_entries(root)):
+            hour = _HOUR.fullmatch(name)
+            if hour and path.is_dir():
+                try:
+                    inside = list(_entries(path))
+                except OSError as error:
+                    add(path, int(hour[1]), error)
+                    continue
+                for _, below in inside:
+                    add(below, int(hour[1]))
+            else:
+                add(path, None)
+    except OSError as error:
+        listed = []
+        add(root, None, error)
+    return sorted(_with_distinct_names(listed), key=lambda file: os.fsencode(file.file))
+
+
+def names(landing: Path, partition: Partition) -> int:
+    """How many files a partition has: as many as `landed` lists. This lists folders and reads no file's size or time."""
+    # A folder's listing says of each name whether it is a folder.
+    entries = _listed(os.path.join(landing, partition.source, f"date={partition.landing_date.isoformat()}"))  # noqa: PTH118 - ten times as quick
+    if entries is None:
+        return 1
+    hours = [entry for entry in entries if _HOUR.fullmatch(entry.name) and _is_folder(entry)]
+    inside = [_listed(hour.path) for hour in hours]
+    return len(entries) - len(hours) + sum(1 if below is None else len(below) for below in inside)
+
+
+def _listed(folder: str) -> list[os.DirEntry[str]] | None:
+    """The entries of a folder without ignored ones; none if there is no folder, None if it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(("_", "."))]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError:
+        return None
+
+
+def has_files(landing: Path, partition: Partition) -> bool:
+    """Whether a partition has any file, or a folder that cannot be listed."""
+    return names(landing, partition) > 0
+
+
+def chunks(landing: Path, file: LandedFile, digest: hashlib._Hash) -> Iterator[bytes]:
+    """The file's decompressed bytes in chunks. `digest` is updated with the bytes as landed.
+
+    Raises UnreadableError when the file is gone, has changed since it was listed, may not be read, or is damaged.
+    """
+    if file.fault is not None:
+        raise UnreadableError(file.fault)
+    try:
+        with (landing / file.file).open("rb", buffering=0) as raw:
+            if file.size == 0 and file.file.endswith((".gz", ".bz2")):
+                raise EOFError  # a compressed file has a header; Python's gzip reads an empty file as empty content
+            hashed = _Hashed(raw, digest)
+            with _decompressed(file.file, hashed) as content:
+                chunk = content.read(CHUNK_BYTES)
+                if chunk.startswith(_COMPRESSED):
+                    raise UnreadableError("compressed, which its name does not say")
+                while chunk:
+                    yield chunk
+                    chunk = content.read(CHUNK_BYTES)
+            hashed.drain()
+            now = os.fstat(raw.fileno())
+            if (now.st_size, now.st_mtime_ns // 1000) != (file.size, file.modified) or hashed.length != file.size:
+                raise UnreadableError("changed while it was read")
+    except FileNotFoundError:
+        raise UnreadableError("gone since it was listed") from None
+    except PermissionError:
+        raise UnreadableError("permission denied") from None
+    except EOFError:
+        raise UnreadableError("truncated") from None
+    except (gzip.BadGzipFile, zlib.error):
+        raise UnreadableError("not valid gzip") from None
+    except (OSError, ValueError) as error:
+        if file.file.endswith(".bz2"):
+            raise UnreadableError("not valid bzip2") from None
+        raise UnreadableError(
+            f"cannot be read: {os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__}"
+        ) from None
+
+
+class _Hashed(io.RawIOBase):
+    """A file that counts and hashes the bytes that are read from it."""
+
+    def __init__(self, raw: IO[bytes], digest: hashlib._Hash) -> None:
+        super().__init__()
+        self._raw = raw
+        self._digest = digest
+        self.length = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        count = cast(io.RawIOBase, self._raw).readinto(buffer) or 0
+        self._digest.update(memoryview(buffer)[:count])
+        self.length += count
+        return count
+
+    def drain(self) -> None:
+        """Read the bytes that the decompressor has not read, so that the hash covers the whole file."""
+        while self.read(CHUNK_BYTES):
+            pass
+
+
+def _decompressed(name: str, raw: io.RawIOBase) -> IO[bytes]:
+    buffered = io.BufferedReader(raw, CHUNK_BYTES)
+    if name.endswith(".gz"):
+        return cast(IO[bytes], gzip.GzipFile(fileobj=buffered, mode="rb"))
+    if name.endswith(".bz2"):
+        return io.BufferedReader(_Bzip2(cast(IO[bytes], buffered)), CHUNK_BYTES)
+    return buffered
+
+
+class _Bzip2(io.RawIOBase):
+    """The content of a sequence of bzip2 streams.
+
+    bz2.BZ2File would not do: it ignores a damaged second stream, because it reads everything after a stream that is no stream as
+    the end of the file.
+    """
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        super().__init__()
+        self._packed = packed
+        self._stream = bz2.BZ2Decompressor()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        content = b""
+        while not content:
+            piece = self._stream.unused_data
+            if not piece and (self._stream.eof or self._stream.needs_input):
+                piece = self._packed.read(io.DEFAULT_BUFFER_SIZE)
+                if not piece and self._stream.eof:
+                    return 0
+                if not piece:
+                    raise EOFError
+            if self._stream.eof:
+                self._stream = bz2.BZ2Decompressor()
+            content = self._stream.decompress(piece, len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Names and paths of the entries of a folder without ignored ones; none if there is no folder. Raises OSError."""
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith(("_", ".")):
+                yield entry.name, Path(entry.path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def date_of(name: str) -> dt.date | None:
+    """The date in a folder's name `date=YYYY-MM-DD`; None for any other name."""
+    matched = _DATE.fullmatch(name)
+    try:
+        return dt.date.fromisoformat(matched[1]) if matched else None
+    except ValueError:
+        return None
+
+
+def _described(landing: Path, path: Path, partition: Partition, hour: int | None, fault: str | None = None) -> LandedFile:
+    relative = path.relative_to(landing).as_posix()
+    shown = os.fsencode(relative).decode("utf-8", "backslashreplace")
+    try:
+        status = path.stat()
+    except OSError as error:
+        return LandedFile(partition, hour, shown, 0, 0, fault or f"cannot be looked at: {os.strerror(error.errno or 0)}")
+    if fault is None:
+        if shown != relative:
+            fault = "name is not UTF-8"
+        elif stat.S_ISDIR(status.st_mode):
+            fault = f"a folder, not a file{_remedy_for_hour(path.name)}"
+        elif not stat.S_ISREG(status.st_mode):
+            fault = "no regular file"
+        elif not _NAME.fullmatch(path.name):
+            fault = "unknown extension"
+    return LandedFile(partition, hour, shown, status.st_size, status.st_mtime_ns // 1000, fault)
+
+
+def _remedy_for_hour(name: str) -> str:
+    """The remedy for a folder whose name is similar to that of an hour; empty for any other name."""
+    matched = _MISNAMED_HOUR.fullmatch(name)
+    if not matched:
+        return ""
+    hour = int(matched[1][-9:])
+    return f": name it hour={hour:02}" if hour < 24 and len(matched[1]) < 3 else ": hours are hour=00 to hour=23"
+
+
+def _with_distinct_names(listed: Sequence[tuple[LandedFile, Path]]) -> list[LandedFile]:
+    """The files with distinct names. A name that is not UTF-8 is shown with escapes, and another file may have that very name."""
+    shown = Counter(file.file for file, _ in listed)
+    files = []
+    for file, path in listed:
+        raw = os.fsencode(path.name)
+        name = file.file
+        if shown[name] > 1 and raw.decode("utf-8", "replace").encode() != raw:
+            digest = hashlib.sha256(raw).hexdigest()
+            while shown[name] > 0:
+                name += f"~{digest[:8]}"
+        files.append(replace(file, file=name))
+    return files
+
+
+def _why(error: OSError) -> str:
+    return "permission denied" if isinstance(error, PermissionError) else os.strerror(error.errno or 0)

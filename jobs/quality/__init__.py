@@ -1,0 +1,1 @@
+"""The checks: what is compared, Great Expectations' verdict, and its pages."""

@@ -1,0 +1,66 @@
+"""A lake before and after one publication, and the publication itself, staged: tests kill it on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.lake.table_changes import Change
+from jobs.lake.tables import Lake
+from jobs.settings import Settings
+
+
+@dataclass(frozen=True)
+class StagedNight:
+    """A landing zone, a lake up to its next publication, and the rows of every table before and after that."""
+
+    settings: Settings
+    publication: Path  # the pickled arguments of Lake.publish
+    rows_before: dict[str, list[str]]
+    rows_after: dict[str, list[str]]
+
+    def copied_to(self, root: Path, *, staged: bool = True) -> Settings:
+        """Settings for a copy of lake and landing zone in this folder, with the staged files of the publication or without."""
+        shutil.copytree(self.settings.paths.landing, root / "landing")
+        shutil.copytree(self.settings.paths.lake, root / "lake")
+        if not staged:
+            shutil.rmtree(root / "lake" / "_staging")
+        return self.settings.at(root / "landing", root / "lake")
+
+    def stage_again(self, lake: Path) -> None:
+        """Put the staged files back into a copy of the lake, whose next writer has removed them."""
+        shutil.copytree(self.settings.paths.lake / "_staging", lake / "_staging", dirs_exist_ok=True)
+
+    @property
+    def changes(self) -> Mapping[str, Change]:
+        changes: Mapping[str, Change] = pickle.loads(self.publication.read_bytes())[0]
+        return changes
+
+    @property
+    def commits(self) -> int:
+        """How many tables the publication commits to; always to `runs`, which is the last."""
+        return sum(bool(change) for name, change in self.changes.items() if name != "runs") + 1
+
+
+class _StagedError(Exception):
+    """Ends a run where it would publish."""
+
+
+@contextlib.contextmanager
+def staging_publication(path: Path) -> Iterator[None]:
+    """Ends the block where it would publish, and writes the publication into this file."""
+
+    def stage(lake: Lake, *arguments: Any, **_: Any) -> None:
+        path.write_bytes(pickle.dumps(arguments))
+        raise _StagedError
+
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(_StagedError):
+        patch.setattr(Lake, "publish", stage)
+        yield

@@ -1,0 +1,1 @@
+"""Lines in, records out: parsed, cleaned of secrets, validated, hashed."""

@@ -1,0 +1,410 @@
+"""Turn lines into Arrow batches of records. Each record is accepted, with its columns of `events`, or rejected, with a reason.
+
+Rules: docs/rules/sources.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.events import EVENTS, REJECTED_EVENTS, STORED_SESSION_INPUT, WORKFLOW_INPUT
+from schemas.table import STRING, TIMESTAMP
+from transforms.documents.json_documents import InvalidJsonError, canonical, parse, short_hash, text_hash
+from transforms.documents.refusal import Refusal
+from transforms.ingest.lines import KEPT_OF_TOO_LARGE, Line
+from transforms.ingest.secrets import SHIPPED_NAMES, SecretNames, content_hash
+from transforms.ingest.source import Columns, Document, Record, Source
+from transforms.times import DAY_MS, landing_ms
+
+# Raised with every change of the rows that this module makes from a line. Landed files are then read again.
+INGEST_VERSION = 5
+
+# The columns of `events`, and those of `rejected_events` that `events` lacks. An accepted row fills the former, a rejected row the
+# latter, and both fill the columns of the landed file.
+RECORDS: pa.Schema = pa.schema(
+    [pa.field("status", STRING)]
+    + [pa.field(column.name, column.type) for column in EVENTS.columns if column.name != "run_id"]
+    + [pa.field(column.name, column.type) for column in REJECTED_EVENTS.columns if column.name not in EVENTS.names]
+)
+_TIME_MS = pa.timestamp("ms", tz="UTC")
+# Doubles from this one on do not fit decimal(38, 9), the type in which sums are computed. Rule: docs/rules/sources.md, "Numbers in sums".
+_LEFT_OUT_OF_SUMS = 1e18
+_NOT_AN_OBJECT = Refusal("not_an_object", "", "type: must be object")
+_TOO_LARGE = Refusal("too_large", "", "the line is longer than the limit")
+# Each event of a batch keeps the whole header, so a header of megabytes and a million events would become terabytes. A
+# batch of up to this many events is never refused for its header. Rule: docs/rules/sources.md, "Limits".
+_HEADER_COPIES_LIMIT = 100
+_HEADER_TOO_LARGE = Refusal("too_large", "", f"the header, repeated for each event, is longer than {_HEADER_COPIES_LIMIT} times the line")
+# A batch of records ends when it reaches one of these numbers.
+_PART_RECORDS = 20_000
+_PART_BYTES = 16 << 20
+_NO_RECORDS = pa.RecordBatch.from_arrays([pa.nulls(0, kind.type) for kind in RECORDS], schema=RECORDS)
+
+
+@dataclass(frozen=True)
+class TimeRules:
+    """The bounds of plausible times. Rules: docs/rules/sources.md, "Times"."""
+
+    past_ms: int = 366 * DAY_MS  # the longest time from client_time to received_time
+    future_ms: int = DAY_MS  # the longest time from received_time to client_time
+    received_not_before_ms: int = landing_ms(date(2000, 1, 1), None)
+    received_future_ms: int = DAY_MS  # the longest time from arrival to a server's own time
+    late_ms: int = DAY_MS  # with more time than this from event_time to arrival, an event is late
+
+
+class FileLocation(NamedTuple):
+    """Where a file landed."""
+
+    source: str
+    landing_date: date
+    landing_hour: int | None
+    file: str
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The numbers of records, blank lines and empty batches of some lines. Counts of several chunks can be added."""
+
+    records: int = 0
+    rejected: int = 0
+    blank: int = 0
+    empty: int = 0  # batches and arrays without an item
+
+    def __add__(self, other: Counts) -> Counts:
+        """The sum of both counts."""
+        return Counts(
+            self.records + other.records,
+            self.rejected + other.rejected,
+            self.blank + other.blank,
+            self.empty + other.empty,
+        )
+
+
+class _Rejected(NamedTuple):
+    record: int
+    position: int
+    refusal: Refusal
+    raw: bytes
+    raw_length: int
+    raw_sha256: str
+
+
+@dataclass
+class _LineRecords:
+    """The valid and the refused records of some lines. `valid`, `lines` and `positions` have one entry per valid record."""
+
+    valid: list[Record] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    rejected: list[_Rejected] = field(default_factory=list)
+    blank: int = 0
+    empty: int = 0
+    added: int = 0  # bytes of the records beyond those of their lines
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.valid) + len(self.rejected) >= _PART_RECORDS or self.added >= _PART_BYTES
+
+    def reject_line(self, line: Line, refusal: Refusal) -> None:
+        sha256 = line.sha256 or hashlib.sha256(line.content).hexdigest()
+        raw = line.content[:KEPT_OF_TOO_LARGE] if refusal.reason == "too_large" else line.content
+        self.rejected.append(_Rejected(line.number, 0, refusal, raw, line.length, sha256))
+
+    def reject_item(self, line: Line, position: int, refusal: Refusal, raw: bytes) -> None:
+        self.rejected.append(_Rejected(line.number, position, refusal, raw, len(raw), hashlib.sha256(raw).hexdigest()))
+        self.added += len(raw)
+
+    def accept(self, line: Line, position: int, record: Record) -> None:
+        self.valid.append(record)
+        self.lines.append(line.number)
+        self.positions.append(position)
+
+
+class _Envelope(NamedTuple):
+    """The items of a line that is JSON: the events of a batch or of an array, or one event."""
+
+    items: Sequence[Any]
+    header: Document | None = None  # the header of a batch, as landed
+    kept_header: Document | None = None  # the same without the fields of the shipped secret names
+    header_length: int = 0  # bytes of its canonical JSON
+    list_name: str = ""
+    is_event: bool = False  # the line is the only item
+
+    def raw(self, item: Any) -> bytes:
+        """The canonical JSON of one item, which can be landed again: an event of a batch comes with the header."""
+        return canonical(item if self.header is None else {**self.header, self.list_name: [item]})
+
+
+def record_batches(
+    source: Source, lines: Sequence[Line], location: FileLocation, rules: TimeRules, secrets: SecretNames = SHIPPED_NAMES
+) -> Iterator[tuple[pa.RecordBatch, Counts]]:
+    """The records of these lines of one file, and their counts.
+
+    In: a few hundred lines.
+    Out: at least one batch with the columns of `RECORDS`, one row per record. A line of some megabytes may hold millions of
+    records, so there are as many batches as keep each of them small. In each batch the accepted rows come first; both kinds are
+    in landed order. A record that cannot be read becomes a rejected row. No content of a line raises an error.
+    """
+    for parsed in _read(source, lines, landing_ms(location.landing_date, location.landing_hour)):
+        counts = Counts(len(parsed.valid) + len(parsed.rejected), len(parsed.rejected), parsed.blank, parsed.empty)
+        if not counts.records:
+            yield _NO_RECORDS, counts
+        elif not parsed.rejected:
+            yield _accepted(source, parsed, location, rules, secrets), counts
+        elif not parsed.valid:
+            yield _rejected(parsed.rejected, location), counts
+        else:
+            yield pa.concat_batches([_accepted(source, parsed, location, rules, secrets), _rejected(parsed.rejected, location)]), counts
+
+
+def _read(source: Source, lines: Sequence[Line], arrival_ms: int) -> Iterator[_LineRecords]:
+    parsed = _LineRecords()
+    for line in lines:
+        if line.blank:
+            parsed.blank += 1
+            continue
+        envelope = _open(source, line)
+        if isinstance(envelope, Refusal):
+            parsed.reject_line(line, envelope)
+            continue
+        parsed.empty += not envelope.items
+        for position, item in enumerate(envelope.items):
+            if parsed.is_full:
+                yield parsed
+                parsed = _LineRecords()
+            _read_item(source, line, envelope, position, item, arrival_ms, parsed)
+    yield parsed
+
+
+def _open(source: Source, line: Line) -> _Envelope | Refusal:
+    """The items of a line, or the reason for refusing the whole line."""
+    if line.too_large:
+        return _TOO_LARGE
+    try:
+        document = parse(line.document)
+    except InvalidJsonError as error:
+        return Refusal("invalid_json", "", str(error))
+    if type(document) is list:
+        return _Envelope(document)
+    if type(document) is not dict:
+        return _NOT_AN_OBJECT
+    batch = source.open_batch(document)
+    if batch is None:
+        return _Envelope((document,), is_event=True)
+    if isinstance(batch, Refusal):
+        return batch
+    header_length = len(canonical(batch.header))
+    if header_length * len(batch.items) > _HEADER_COPIES_LIMIT * line.length:
+        return _HEADER_TOO_LARGE
+    return _Envelope(batch.items, batch.header, SHIPPED_NAMES.without_fields(batch.header), header_length, batch.list_name)
+
+
+def _read_item(source: Source, line: Line, envelope: _Envelope, position: int, item: Any, arrival_ms: int, parsed: _LineRecords) -> None:
+    is_object = type(item) is dict
+    header = envelope.kept_header
+    document = source.join_header(header, item) if is_object and header is not None else item
+    record = Record(document, item, header, arrival_ms)
+    refusal = source.refusal(record) if is_object else _NOT_AN_OBJECT
+    if refusal is None:
+        parsed.accept(line, position, record)
+        parsed.added += envelope.header_length
+    elif envelope.is_event:
+        parsed.reject_line(line, refusal)
+    else:
+        parsed.reject_item(line, position, refusal, envelope.raw(item))
+
+
+def _accepted(source: Source, parsed: _LineRecords, location: FileLocation, rules: TimeRules, secrets: SecretNames) -> pa.RecordBatch:
+    mapped = source.columns(parsed.valid)
+    arrival = landing_ms(location.landing_date, location.landing_hour)
+    times = [_resolve_event_time(*pair, arrival, rules) for pair in zip(mapped["client_ms"], mapped["received_ms"], strict=True)]
+    says_time = mapped.get("says_client_time") or [client is not None for client in mapped["client_ms"]]
+    received_ms = [received for received, _, _ in times]
+    event_ms = [event for _, event, _ in times]
+    properties, contexts, dropped = _documents(mapped, secrets)
+    event_ids = [
+        _content_hash(source, record, text if part is record.document and row not in dropped else None) if own is None else own
+        for row, (own, record, part, text) in enumerate(
+            zip(mapped["event_id"], parsed.valid, mapped["properties"], properties, strict=True)
+        )
+    ]
+    if dropped:
+        # Columns may have dropped values, such as the value of a variable.
+        own_ids = mapped["event_id"]
+        mapped = _mapped_again(source, parsed.valid, mapped, sorted(dropped), secrets)
+        # An id without its secret part may equal the id of another event.
+        event_ids = [
+            event_id if own == cleaned else _content_hash(source, record, None)
+            for event_id, own, cleaned, record in zip(event_ids, own_ids, mapped["event_id"], parsed.valid, strict=True)
+        ]
+    values = mapped.get("value") or [None] * len(event_ids)
+    flags = [
+        _flags(own, arrival - event > rules.late_ms, says and time_source == "received", value)
+        for own, (_, event, time_source), says, value in zip(mapped["flags"], times, says_time, values, strict=True)
+    ]
+    size = len(event_ids)
+    columns: dict[str, pa.Array] = {name: _array(mapped[name], RECORDS.field(name).type) for name in mapped if name in _MAPPED_AS_THEY_ARE}
+    columns |= _landed(location, size)
+    columns |= {
+        "status": _repeated("accepted", STRING, size),
+        "source": _repeated(source.name, STRING, size),
+        "event_id": pa.array(event_ids, STRING),
+        "event_hash": pa.array([short_hash(event_id) for event_id in event_ids], pa.int64()),
+        "event_time": _times(event_ms),
+        "event_date": pa.array([event // DAY_MS for event in event_ms], pa.int32()).cast(pa.date32()),
+        "client_time": _times(mapped["client_ms"]),
+        "received_time": _times(received_ms),
+        "time_source": pa.array([time_source for _, _, time_source in times], STRING),
+        "properties": pa.array(properties, STRING),
+        "context": pa.array(contexts, STRING),
+        "flags": _array(flags, RECORDS.field("flags").type),
+        "record": pa.array(parsed.lines, pa.int64()),
+        "position": pa.array(parsed.positions, pa.int32()),
+        "session_input": _session_input(mapped.get("session_input", {}), size),
+        "workflow_input": _workflow_input(mapped.get("workflow_input"), size),
+    }
+    return _batch(columns, size)
+
+
+# Columns of a source that are written to the table unchanged.
+_MAPPED_AS_THEY_ARE = frozenset(EVENTS.names) - {
+    "run_id",
+    "source",
+    "event_id",
+    "properties",
+    "context",
+    "flags",
+    "session_input",
+    "workflow_input",
+}
+
+
+def _resolve_event_time(client: int | None, received: int | None, arrival: int, rules: TimeRules) -> tuple[int, int, str]:
+    """received_time, event_time and time_source. Rules: docs/rules/sources.md, "Times"."""
+    if received is None or not rules.received_not_before_ms <= received <= arrival + rules.received_future_ms:
+        received = arrival
+    if client is None or not received - rules.past_ms <= client <= received + rules.future_ms:
+        return received, received, "received"
+    return received, client, "client"
+
+
+def _flags(own: Sequence[str], late: bool, time_replaced: bool, value: float | None) -> Sequence[str]:
+    """The flags of a row, sorted, without repeats."""
+    out_of_sums = value is not None and abs(value) >= _LEFT_OUT_OF_SUMS
+    if not (own or late or time_replaced or out_of_sums):
+        return own
+    ours = (("late", late), ("time_replaced", time_replaced), ("value_out_of_sums", out_of_sums))
+    return sorted({*own, *(flag for flag, holds in ours if holds)})
+
+
+def _rejected(rejected: Sequence[_Rejected], location: FileLocation) -> pa.RecordBatch:
+    size = len(rejected)
+    columns = _landed(location, size) | {
+        "status": _repeated("rejected", STRING, size),
+        "source": _repeated(location.source, STRING, size),
+        "record": pa.array([row.record for row in rejected], pa.int64()),
+        "position": pa.array([row.position for row in rejected], pa.int32()),
+        "reason": pa.array([row.refusal.reason for row in rejected], STRING),
+        "path": pa.array([row.refusal.path for row in rejected], STRING),
+        "detail": pa.array([row.refusal.detail for row in rejected], STRING),
+        "raw": pa.array([row.raw for row in rejected], pa.binary()),
+        "raw_length": pa.array([row.raw_length for row in rejected], pa.int64()),
+        "raw_sha256": pa.array([row.raw_sha256 for row in rejected], STRING),
+    }
+    return _batch(columns, size)
+
+
+def _landed(location: FileLocation, size: int) -> dict[str, pa.Array]:
+    return {name: _repeated(getattr(location, name), RECORDS.field(name).type, size) for name in ("landing_date", "landing_hour", "file")}
+
+
+def _session_input(mapped: Columns, size: int) -> pa.StructArray:
+    if "reported" in mapped:
+        texts = [None if reported is None else canonical(reported) for reported in mapped["reported"]]
+        mapped = {**mapped, "reported": texts}
+    parts = [_array(mapped[part.name], part.type) if part.name in mapped else _nulls(part.type, size) for part in STORED_SESSION_INPUT]
+    return pa.StructArray.from_arrays(parts, fields=list(STORED_SESSION_INPUT))
+
+
+def _workflow_input(mapped: Columns | None, size: int) -> pa.Array:
+    if mapped is None:
+        return _nulls(WORKFLOW_INPUT, size)
+    parts = [_array(mapped[part.name], part.type) for part in WORKFLOW_INPUT]
+    return pa.StructArray.from_arrays(parts, fields=list(WORKFLOW_INPUT), mask=parts[0].is_null())
+
+
+def _documents(mapped: Columns, secrets: SecretNames) -> tuple[list[bytes], list[bytes], set[int]]:
+    """Properties and contexts as canonical JSON without secrets, and the rows from which more than fields of shipped names was dropped."""
+    parts = [*mapped["properties"], *mapped["context"]]
+    size = len(mapped["properties"])
+    written = [canonical(part) for part in parts]
+    dropped: set[int] = set()
+    # A pattern finds the few texts that may hold a secret; only their fields are searched.
+    for number in pc.indices_nonzero(pc.match_substring_regex(pa.array(written, STRING), secrets.pattern)).to_pylist():
+        cleaned = secrets.without_secrets(parts[number])
+        if cleaned.value is not parts[number]:
+            written[number] = canonical(cleaned.value)
+        if cleaned.beyond_fields:
+            dropped.add(number % size)
+    return written[:size], written[size:], dropped
+
+
+def _mapped_again(source: Source, records: Sequence[Record], mapped: Columns, rows: Sequence[int], secrets: SecretNames) -> Columns:
+    """The columns, with these rows computed again from records without secrets."""
+    cleaned = [
+        record._replace(
+            document=secrets.without_secrets(record.document).value,
+            item=secrets.without_secrets(record.item).value,
+            header=secrets.without_secrets(record.header).value,
+        )
+        for record in map(records.__getitem__, rows)
+    ]
+    return _with_rows(mapped, source.columns(cleaned), rows)
+
+
+def _with_rows(columns: Columns, others: Columns, rows: Sequence[int]) -> Columns:
+    """The columns, nested ones too, with the values of `others` in these rows."""
+    replaced: dict[str, Any] = {}
+    for name, values in columns.items():
+        if isinstance(values, dict):
+            replaced[name] = _with_rows(values, others[name], rows)
+        else:
+            replaced[name] = list(values)
+            for row, value in zip(rows, others[name], strict=True):
+                replaced[name][row] = value
+    return replaced
+
+
+def _content_hash(source: Source, record: Record, text: bytes | None) -> str:
+    """The id of a record that has none of its own. `text`, if known, is its canonical JSON without the fields of shipped names."""
+    return content_hash(source.name, record.document) if text is None else text_hash(source.name, text)
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    return pa.array(values, kind)
+
+
+def _times(ms: Sequence[int | None]) -> pa.Array:
+    return pa.array(ms, _TIME_MS).cast(TIMESTAMP)
+
+
+def _repeated(value: Any, kind: pa.DataType, size: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value, kind), size)
+
+
+@lru_cache(maxsize=1024)
+def _nulls(kind: pa.DataType, size: int) -> pa.Array:
+    return pa.nulls(size, kind)
+
+
+def _batch(columns: Mapping[str, pa.Array], size: int) -> pa.RecordBatch:
+    arrays = [columns[kind.name] if kind.name in columns else _nulls(kind.type, size) for kind in RECORDS]
+    return pa.RecordBatch.from_arrays(arrays, schema=RECORDS)

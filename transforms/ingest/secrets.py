@@ -1,0 +1,206 @@
+"""Drop secrets of people: fields whose name says that they hold an address, a cookie, a key or the like.
+
+Names are compared in lower case and by letters and digits alone, so `clientIp`, `client_ip` and `Client-IP` are the same name.
+Three things are dropped at any depth: a field with a secret name; the `value`, `values` or `v` of an object whose `name`, `key`,
+`k` or `header` is a secret name; and both in text that is JSON. Everything else is kept verbatim.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any, NamedTuple
+
+import orjson
+
+from transforms.documents.json_documents import canonical, text_hash
+
+# The shipped names: `secrets.names` in conf/base.yaml. The id of a record without an id is a hash of the record without these
+# fields, so a change here changes ids.
+_SHIPPED = (
+    "ip ipaddress ipaddr clientip clientipaddress xclientip uip userip remoteip remoteaddr remoteaddress sourceip"
+    " forwarded forwardedfor xforwardedfor xrealip trueclientip cfconnectingip fastlyclientip xclusterclientip xwikimediaip"
+    " cookie cookies setcookie authorization proxyauthorization apikey xapikey password passwd secret"
+    " token accesstoken refreshtoken idtoken sessiontoken csrftoken xcsrftoken bearer email emailaddress phone phonenumber"
+)
+SHIPPED = frozenset(_SHIPPED.split())
+_PAIR_NAMES = frozenset(("name", "key", "k", "header"))
+_PAIR_VALUES = frozenset(("value", "values", "v"))
+# Limits of the set of names that are known to be harmless. Documents repeat a few names, so for most objects one comparison with
+# that set is enough.
+_MOST_HARMLESS, _LONGEST_HARMLESS = 10_000, 100  # names, characters
+_ENDING = 4  # letters
+_EXACT_DIGITS = 18
+# JSON that has a field begins with one of these characters.
+_OPENING = ("{", "[", '"')
+_MAY_OPEN = frozenset('{[" \t\r\n')
+
+
+def normalised(name: str) -> str:
+    """A name as it is compared: its letters and digits, in lower case."""
+    return "".join(filter(str.isalnum, name.lower()))
+
+
+class Cleaned(NamedTuple):
+    """A value without its secrets."""
+
+    value: Any  # the same object if nothing was dropped
+    beyond_fields: bool  # whether more than fields of shipped names was dropped
+
+
+class SecretNames:
+    """The names of secret fields: the shipped ones and those that the configuration adds."""
+
+    def __init__(self, additional: Iterable[str] = ()) -> None:
+        self._added = frozenset(map(normalised, additional)) - SHIPPED - {""}
+        self._all = SHIPPED | self._added
+        self._known: dict[str, str] = {}
+        self._harmless: set[str] = set()
+        self._harmless_fields: set[str] = set()
+        self.pattern = _pattern(self._all)
+
+    @property
+    def names(self) -> list[str]:
+        """All names as they are compared, sorted."""
+        return sorted(self._all)
+
+    @property
+    def added(self) -> list[str]:
+        """The names that the configuration adds to the shipped ones, as they are compared, sorted."""
+        return sorted(self._added)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Only the names are sent to another process."""
+        return SecretNames, (self.added,)
+
+    def without_fields(self, value: Any) -> Any:
+        """The value without the fields of shipped names, at any depth; the same object if it has none."""
+        return self._without(value, fields_only=True).value
+
+    def without_secrets(self, value: Any) -> Cleaned:
+        """The value without its secrets; the same object if it has none. The given value is not changed."""
+        return self._without(value, fields_only=False)
+
+    def _without(self, value: Any, *, fields_only: bool) -> Cleaned:
+        harmless = self._harmless_fields if fields_only else self._harmless
+        if _is_harmless(value, harmless, fields_only=fields_only):
+            return Cleaned(value, beyond_fields=False)
+        beyond = changed = False
+        root: list[Any] = [value]
+        # Objects and arrays that are still to be searched. They are copies, so their parts can be replaced.
+        pending: list[Any] = [root]
+        while pending:
+            node = pending.pop()
+            if type(node) is dict:
+                if not node.keys() <= harmless:
+                    for name in self._dropped(node, fields_only=fields_only):
+                        del node[name]
+                        changed = True
+                        beyond = beyond or self._compared(name) not in SHIPPED
+                parts: Iterable[tuple[Any, Any]] = node.items()
+            else:
+                parts = enumerate(node)
+            for position, part in parts:
+                kind = type(part)
+                if kind is dict or kind is list:
+                    node[position] = copied = part.copy()
+                    pending.append(copied)
+                elif kind is str and part[:1] in _MAY_OPEN and not fields_only:
+                    text = self._text_without(part)
+                    if text is not None:
+                        node[position] = text
+                        changed = beyond = True
+        return Cleaned(root[0] if changed else value, beyond)
+
+    def _dropped(self, node: Mapping[str, Any], *, fields_only: bool) -> list[str]:
+        """The names of the fields of this object to be dropped."""
+        harmless, fields = (self._harmless_fields, SHIPPED) if fields_only else (self._harmless, self._all)
+        names = node.keys() - harmless
+        dropped = [name for name in names if self._compared(name) in fields]
+        if len(dropped) == len(names):
+            return dropped
+        marks = () if fields_only else [name for name in names if self._compared(name) in _PAIR_NAMES]
+        if any(type(node[name]) is str and self._compared(node[name]) in self._all for name in marks):
+            dropped += [name for name in node if name not in dropped and self._compared(name) in _PAIR_VALUES]
+        if len(names) > len(marks) and len(harmless) < _MOST_HARMLESS:
+            others = (name for name in names if name not in dropped and name not in marks and len(name) <= _LONGEST_HARMLESS)
+            harmless.update(islice(others, _MOST_HARMLESS))
+        return dropped
+
+    def _compared(self, name: str) -> str:
+        """A name as it is compared. Short names are cached."""
+        compared = self._known.get(name)
+        if compared is None:
+            compared = normalised(name)
+            if len(self._known) < _MOST_HARMLESS and len(name) <= _LONGEST_HARMLESS:
+                self._known[name] = compared
+        return compared
+
+    def _text_without(self, text: str) -> str | None:
+        """Text that is JSON without its secrets; None if the text is no JSON or has no secret."""
+        stripped = text.strip()
+        if not stripped.startswith(_OPENING):
+            return None
+        try:
+            document, write = orjson.loads(stripped), canonical
+        except ValueError:
+            try:
+                document, write = _lenient(stripped), _ascii
+            except (ValueError, RecursionError):
+                return None
+        cleaned = self._without(document, fields_only=False).value
+        return None if cleaned is document else write(cleaned).decode()
+
+
+def content_hash(source: str, document: Any) -> str:
+    """The id of a record that has none of its own: a hash of the document without the fields of shipped names."""
+    return text_hash(source, canonical(SHIPPED_NAMES.without_fields(document)))
+
+
+def _lenient(text: str) -> Any:
+    """Parse JSON that is not valid as a record: with halves of surrogate pairs (as in cut texts), NaN, or numbers that are too large."""
+
+    def number(digits: str) -> float | str:
+        value = float(digits)
+        return value if math.isfinite(value) else digits
+
+    return json.loads(text, parse_float=number, parse_int=lambda digits: number(digits) if len(digits) > _EXACT_DIGITS else int(digits))
+
+
+def _ascii(value: Any) -> bytes:
+    """JSON of a value that `_lenient` has parsed, with halves of surrogate pairs as escapes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _is_harmless(value: Any, harmless: set[str], *, fields_only: bool) -> bool:
+    """Whether all names of fields are known to be harmless and no text can be JSON. This copies nothing."""
+    pending = [value]
+    while pending:
+        node = pending.pop()
+        if type(node) is dict:
+            if not node.keys() <= harmless:
+                return False
+            pending.extend(node.values())
+        elif type(node) is list:
+            pending.extend(node)
+        elif not fields_only and type(node) is str and node[:1] in _MAY_OPEN and node.lstrip().startswith(_OPENING):
+            return False
+    return True
+
+
+def _pattern(names: Iterable[str]) -> str:
+    """A regular expression that matches canonical JSON wherever `without_secrets` would drop something.
+
+    It is compiled anew for every few records, so it is short, and it also matches harmless JSON: a name with the last letters of
+    a secret name, a name with other characters than letters and digits, a `name`, `key`, `k` or `header` with a text, and a
+    backslash, which every JSON text with a field has.
+    """
+    ends = "|".join(sorted({re.escape(name[-_ENDING:]) for name in names}))
+    marks = "|".join(sorted(_PAIR_NAMES))
+    return rf'(?i)(?:{ends})":|"[^"]*[^a-z0-9"][^"]*":|"(?:{marks})":"|\\'
+
+
+SHIPPED_NAMES = SecretNames()

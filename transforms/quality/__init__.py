@@ -1,0 +1,1 @@
+"""Counts of rule violations, and what is usual for a source."""

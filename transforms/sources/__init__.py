@@ -1,0 +1,1 @@
+"""One module per source: which records are valid, and how one maps to `events`."""

@@ -1,0 +1,1 @@
+"""All events of some workflow groups in, their summaries out."""
