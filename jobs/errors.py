@@ -97,10 +97,3 @@ def fault_of_the_machine(error: BaseException) -> MillraceError | None:
             " call again, and raise spark.key_tasks in the configuration if it happens again"
         )
     return None
-
-
-def is_of_an_interrupt(error: BaseException | None) -> bool:
-    """Whether an error was raised while a Ctrl-C was handled. Spark, for example, raises the failure of the job that it stops."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__context__
-    return error is not None

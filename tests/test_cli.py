@@ -103,20 +103,6 @@ def test_a_fault_of_our_own_is_told_from_a_failed_check(capfd: pytest.CaptureFix
     assert "ZeroDivisionError" in err
 
 
-def test_what_fails_because_of_an_interrupt_is_no_fault(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(*_: object) -> None:
-        # As Spark does, which asks for the result of the job that it stops.
-        try:
-            raise KeyboardInterrupt
-        finally:
-            raise RuntimeError("Job 3 cancelled")
-
-    monkeypatch.setattr("jobs.commands.describe.show", stop)
-    code, _, err = call(capfd, "describe")
-    assert (code, err.count("\n")) == (130, 1)
-    assert err.startswith("millrace: stopped: the tables are whole")
-
-
 def test_describe_tells_every_column_with_its_unit(capfd: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capfd, "describe", "sessions")
     assert code == 0

@@ -173,7 +173,38 @@ def test_the_line_tells_what_became_of_the_publication(work: str, line: str) -> 
     assert said.startswith(f"millrace: {line}")
 
 
-def test_a_command_that_is_called_with_sigterm_ignored_goes_on_ignoring_it() -> None:
-    code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); from jobs.console import termination; termination.install();"
-    code += "signal.raise_signal(signal.SIGTERM); print('went on')"
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_that_is_called_with_a_signal_ignored_goes_on_ignoring_it(number: signal.Signals) -> None:
+    code = f"import signal; signal.signal({number:d}, signal.SIG_IGN); from jobs.console import termination; termination.install();"
+    code += f"signal.raise_signal({number:d}); print('went on')"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "went on\n"
+
+
+# Where Python prints an exception and goes on: a callback of the garbage collector, as libraries have it.
+COLLECTING = """
+import signal, weakref
+from jobs.console import termination
+
+class Reference:
+    pass
+
+termination.install()
+reference = Reference()
+weakref.finalize(reference, signal.raise_signal, {number:d})
+del reference
+print("went on", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("number", "name", "code"), [(signal.SIGTERM, "SIGTERM", 143), (signal.SIGINT, "Ctrl-C", 130)])
+def test_a_signal_that_arrives_in_a_callback_of_the_garbage_collector_is_not_lost(number: signal.Signals, name: str, code: int) -> None:
+    done = subprocess.run([sys.executable, "-c", COLLECTING.format(number=number)], capture_output=True, text=True, timeout=30)
+
+    line = f"millrace: stopped by {name}: nothing was published, the tables are as before; call the same command again to go on\n"
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", line)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])
+def test_ctrl_c_does_not_change_the_exit_code_of_a_command_that_is_done(number: signal.Signals, code: int) -> None:
+    done = "from jobs.console import termination; import signal; termination.install(); termination.ignore_interrupts();"
+    assert subprocess.run([sys.executable, "-c", f"{done} signal.raise_signal({number:d})"], capture_output=True).returncode == code

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -23,9 +22,7 @@ import click
 
 from jobs.commands.cli import cli
 from jobs.console import printing, termination
-from jobs.errors import MillraceError, SetupError, WorkerLostError, fault_of_the_machine, is_of_an_interrupt
-
-_INTERRUPTED = 130  # the exit code of a command that Ctrl-C has stopped
+from jobs.errors import MillraceError, SetupError, WorkerLostError, fault_of_the_machine
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,8 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         _print_error(error.format_message().rstrip(".").replace("\n", " ") + remedy)
         code = 2
-    except click.exceptions.Abort:
-        code = _interrupted()
     except click.ClickException as error:
         _print_error(error.format_message())
         code = 2
@@ -56,11 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _print_error(f"a library ended the run (with {error.code!r}), {_state_of_tables()}: call again, and report it if it happens again")
         code = 70
     except Exception as error:  # noqa: BLE001 - Python would end with 1, the code of a failed check
-        termination.await_pending_sigterm()
+        termination.await_pending_signal()
         known = fault_of_the_machine(error)
-        if is_of_an_interrupt(error):
-            code = _interrupted()
-        elif known is not None:
+        if known is not None:
             code = _print_and_exit_code(known)
         else:
             for line in traceback.format_exc().splitlines():
@@ -83,8 +76,7 @@ def program() -> None:
         main()
     except SystemExit as ending:
         code = int(ending.code or 0)
-        # The command is done: Ctrl-C no longer changes its exit code. A second Ctrl-C ends it at once.
-        signal.signal(signal.SIGINT, signal.SIG_DFL if code == _INTERRUPTED else signal.SIG_IGN)
+        termination.ignore_interrupts()
         try:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -93,8 +85,6 @@ def program() -> None:
         except OSError:
             # stdout cannot be written, for example to a full disk: Python reports it.
             raise ending from None
-        if code == _INTERRUPTED:
-            termination.end_interrupted(code)
         atexit._run_exitfuncs()
         os._exit(code)
 
@@ -110,19 +100,14 @@ def _open_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode))
 
 
-def _interrupted() -> int:
-    _print_error(f"stopped: {_state_of_tables('the tables are whole, as they were or as they should be')}; call the same command again")
-    return _INTERRUPTED
-
-
-def _state_of_tables(otherwise: str = "the tables are whole as before") -> str:
+def _state_of_tables() -> str:
     """The state of the tables when a command ends early, in words."""
-    return "the lake is damaged until a rebuild is done" if termination.is_mending() else otherwise
+    return "the lake is damaged until a rebuild is done" if termination.is_mending() else "the tables are whole as before"
 
 
 def _print_and_exit_code(error: MillraceError) -> int:
     if isinstance(error, WorkerLostError | SetupError):
-        termination.await_pending_sigterm()
+        termination.await_pending_signal()
     _print_error(str(error))
     return error.exit_code
 

@@ -1,8 +1,10 @@
-"""Stop the command on SIGTERM, as a scheduler, systemd, Kubernetes or `kill` sends it: one line, exit code 143, no process left.
+"""Stop the command on SIGTERM or Ctrl-C (SIGINT): one line, exit code 143 or 130, no process left.
 
-A lake survives SIGKILL at any moment, so nothing has to be undone. A second thread ends the process, because the main thread may
-be in a library that returns late, or that swallows an exception or prints it as a traceback. A publication that has begun is
-completed first, so that readers of the latest table versions see no mixture.
+SIGTERM is what a scheduler, systemd, Kubernetes or `kill` sends. A lake survives SIGKILL at any moment, so nothing has to be undone.
+A second thread ends the process, because the main thread may be in a library that returns late, or that swallows an exception or
+prints it as a traceback; in a callback of the garbage collector, Python itself swallows it. A publication that has begun is completed
+first, so that readers of the latest table versions see no mixture. Exit handlers are not called: some wait for tasks, and these for
+processes that take no more work.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-EXIT_CODE = 143
+# The exit code, and the name of the signal in the final line.
+_ENDINGS = {signal.SIGTERM: (143, "SIGTERM"), signal.SIGINT: (130, "Ctrl-C")}
 # Seconds. Docker sends SIGKILL after 10, Kubernetes after 30, Airflow after 60.
 _PUBLICATION_SECONDS = 8.0
 _PROCESSES_SECONDS = 5.0
@@ -29,8 +32,8 @@ _SILENT = "ignore::UserWarning:multiprocessing.resource_tracker"
 _SHOW_CURSOR = b"\r\x1b[2K\x1b[?25h"
 
 
-class _Sigterm:
-    """State that the main thread shares with the thread that waits for SIGTERM."""
+class _Stop:
+    """State that the main thread shares with the thread that waits for a signal."""
 
     is_received = False
     publications_open = 0
@@ -39,54 +42,64 @@ class _Sigterm:
 
 
 def install() -> None:
-    """Let SIGTERM end this process. If the signal is ignored already, it stays ignored."""
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    """Let SIGTERM and Ctrl-C end this process. A signal that is ignored stays ignored: a shell script starts `command &` that way."""
+    defaults = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    handled = [number for number, default in defaults.items() if signal.getsignal(number) is default]
+    if not handled:
         return
     sys.warnoptions.append(_SILENT)
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     # Python writes the number of each signal there at once, whatever the main thread does.
     signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
-    signal.signal(signal.SIGTERM, _on_sigterm)
-    threading.Thread(target=_wait_for_sigterm, args=(read_end,), name="termination", daemon=True).start()
+    for number in handled:
+        signal.signal(number, _on_signal)
+    threading.Thread(target=_wait_for_a_signal, args=(read_end,), name="termination", daemon=True).start()
 
 
 @contextmanager
 def delay_exit(*, publishes: bool) -> Iterator[None]:
-    """Complete the block before SIGTERM ends the process. `publishes`: the final line then says that something was published."""
-    _Sigterm.publications_open += 1
-    if _Sigterm.is_received:
-        _Sigterm.publications_open -= 1
+    """Complete the block before a signal ends the process. `publishes`: the final line then says that something was published."""
+    _Stop.publications_open += 1
+    if _Stop.is_received:
+        _Stop.publications_open -= 1
         _block_forever()
     try:
         yield
-        _Sigterm.publications_done += publishes
+        _Stop.publications_done += publishes
     finally:
-        _Sigterm.publications_open -= 1
-        if _Sigterm.is_received:
+        _Stop.publications_open -= 1
+        if _Stop.is_received:
             _block_forever()
 
 
 def note_mending(mark: Path) -> None:
     """Let the final line say that the lake is damaged, as long as the file of this mark exists."""
-    _Sigterm.mending = mark
+    _Stop.mending = mark
 
 
 def is_mending() -> bool:
     """Whether this process has started to mend a damaged lake and not finished."""
-    return _Sigterm.mending is not None and _Sigterm.mending.exists()
+    return _Stop.mending is not None and _Stop.mending.exists()
 
 
-def await_pending_sigterm() -> None:
-    """Wait up to half a second for a SIGTERM: the failure of a child process may come from a signal to the whole process group."""
-    if signal.getsignal(signal.SIGTERM) is _on_sigterm:
+def await_pending_signal() -> None:
+    """Wait up to half a second for a signal: the failure of a child process may come from a signal to the whole process group."""
+    if _on_signal in (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)):
         time.sleep(_ARRIVAL_SECONDS)
 
 
-def _on_sigterm(_number: int, _frame: FrameType | None) -> None:
+def ignore_interrupts() -> None:
+    """Let Ctrl-C change nothing any more: the command is done, and its exit code stands."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if _Stop.is_received:
+        _block_forever()
+
+
+def _on_signal(_number: int, _frame: FrameType | None) -> None:
     """Stop the main thread, so that it starts no process and writes no file or output."""
-    _Sigterm.is_received = True
-    if not _Sigterm.publications_open:
+    _Stop.is_received = True
+    if not _Stop.publications_open:
         _block_forever()
 
 
@@ -97,53 +110,46 @@ def _block_forever() -> None:
         time.sleep(3600)
 
 
-def _wait_for_sigterm(read_end: int) -> None:
-    while signal.SIGTERM not in os.read(read_end, 64):
-        pass
-    _end_process()
+def _wait_for_a_signal(read_end: int) -> None:
+    while True:
+        for number in os.read(read_end, 64):
+            # The main thread may ignore interrupts by now.
+            if number in _ENDINGS and (_Stop.is_received or signal.getsignal(number) is not signal.SIG_IGN):
+                _end_process(*_ENDINGS[signal.Signals(number)])
 
 
-def _end_process() -> None:
-    """End this process and all that it has started.
+def _end_process(code: int, name: str) -> NoReturn:
+    """End this process with this code, and all that it has started. `name`: the signal's, for the final line.
 
     It imports nothing and uses no Python stream, because the main thread may hold their locks.
     """
-    _Sigterm.is_received = True
+    _Stop.is_received = True
     stderr = os.dup(2)
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 2)
     until = time.monotonic() + _PUBLICATION_SECONDS
-    while _Sigterm.publications_open and time.monotonic() < until:
+    while _Stop.publications_open and time.monotonic() < until:
         time.sleep(0.01)
     _end_processes()
-    line = f"millrace: {_outcome()}; call the same command again to go on\n".encode()
+    line = f"millrace: stopped by {name}{_outcome()}; call the same command again to go on\n".encode()
     # The reader of stderr may be gone.
     with suppress(OSError):
         os.write(stderr, (_SHOW_CURSOR if os.isatty(stderr) else b"") + line)
-    os._exit(EXIT_CODE)
-
-
-def end_interrupted(code: int) -> NoReturn:
-    """End this process with a code after an interrupt, and all that it has started.
-
-    Exit handlers are not called: on Sail one waits for the tasks that still run, and these wait for processes that take no more work.
-    """
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    _end_processes()
     os._exit(code)
 
 
 def _outcome() -> str:
-    if _Sigterm.publications_open:
+    """What the signal left, in the words of the final line."""
+    if _Stop.publications_open:
         return (
-            "stopped by SIGTERM in the middle of a publication that did not end: Millrace shows the tables as they were before it,"
+            " in the middle of a publication that did not end: Millrace shows the tables as they were before it,"
             " and its next run restores them for all other readers"
         )
     if is_mending():
-        return "stopped by SIGTERM while a damaged lake was mended: it is damaged until the rebuild is done"
-    if _Sigterm.publications_done:
-        return "stopped by SIGTERM after a publication: the tables are whole and hold what was published"
-    return "stopped by SIGTERM: nothing was published, the tables are as before"
+        return " while a damaged lake was mended: it is damaged until the rebuild is done"
+    if _Stop.publications_done:
+        return " after a publication: the tables are whole and hold what was published"
+    return ": nothing was published, the tables are as before"
 
 
 def _end_processes() -> None:

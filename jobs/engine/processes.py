@@ -19,7 +19,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -117,27 +116,24 @@ def uninterrupted() -> Iterator[None]:
 
 @contextmanager
 def interrupts_deferred() -> Iterator[None]:
-    """Delay an interrupt until the end of the block.
+    """Delay a KeyboardInterrupt until the end of the block.
 
     Restores our SIGINT handler after Spark has replaced it: Spark's handler cancels its jobs first, and a call that waits for their
     results would then fail with an error of Spark instead of the interrupt.
     """
+    before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     interrupted = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-
-    def defer(_number: int, _frame: FrameType | None) -> None:
-        interrupted.set()
-
-    signal.signal(signal.SIGINT, defer)
+    # Another handler raises nothing: that of the command line ends the process, and SIG_IGN is how a shell script starts `command &`.
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda _number, _frame: interrupted.set())
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-    # A shell script starts its background commands (`&`) with interrupts ignored. They stay ignored.
-    if interrupted.is_set() and before is not signal.SIG_IGN:
+    if interrupted.is_set():
         raise KeyboardInterrupt
 
 

@@ -20,7 +20,7 @@ from deltalake import DeltaTable
 
 from jobs.console.paths import shown
 from jobs.console.remedies import command_line
-from jobs.errors import LakeDamagedError, LakeError, MillraceError, fault_of_the_machine, is_of_an_interrupt
+from jobs.errors import LakeDamagedError, LakeError, MillraceError, fault_of_the_machine
 from jobs.lake import state_file, table_log
 from jobs.lake.state_file import StateInFile
 from jobs.lake.table_log import LoggedFile, UnreadableLogError
@@ -146,7 +146,7 @@ def diagnose_failures(root: Path, versions: Callable[[], Mapping[str, int | None
     except (MillraceError, BrokenPipeError):  # BrokenPipeError: the reader of the output has closed it
         raise
     except Exception as error:
-        if fault_of_the_machine(error) is None and not is_of_an_interrupt(error) and (damages := find(root, versions(), contents=True)):
+        if fault_of_the_machine(error) is None and (damages := find(root, versions(), contents=True)):
             raise error_of(root, damages, contents=True) from error
         raise
 
