@@ -7,39 +7,34 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.engine import file_tasks, state_files, workers
-from jobs.engine.file_tasks import StoredFile
+from jobs.engine import state_files
 from jobs.lake.new_state import NewState
 from jobs.lake.table_changes import Change, TableFile
 from jobs.lake.table_files import write_partitioned
 from jobs.landing.zone import Partition
-from jobs.quality import baseline, replaced_times
+from jobs.quality import baseline, replaced_times, violation_counts
 from jobs.quality.gate import Finding, of_rows
+from jobs.quality.violation_counts import Counts, TableFiles
 from jobs.settings import Bound, Quality, SourceQuality
 from schemas.bookkeeping import DAILY_METRICS, FILES, QUALITY_RESULTS, RUNS
 from schemas.catalog import TABLES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
 from schemas.sessions import SESSION_EVENTS, SESSIONS
 from schemas.suite import suite
-from transforms.quality import rule_violations
-from transforms.quality.time_shares import SHARES
 
 if TYPE_CHECKING:
     from jobs.engine.spark_session import Engine
 
 # All tables but those that tell of the runs themselves.
 CHECKED = tuple(table for table in TABLES.values() if table not in (RUNS, QUALITY_RESULTS))
-_LARGE = 200_000  # rows of a table that are worth several tasks
 # How the account of a file names what stands in each table.
 _ACCOUNT = {EVENTS.name: "accepted", DUPLICATE_EVENTS.name: "duplicates", REJECTED_EVENTS.name: "rejected"}
 
@@ -49,75 +44,30 @@ def observe(
 ) -> list[Finding]:
     """What every rule finds in the partitions that the run touches, and in the night beside those before it; not validated yet."""
     landed = frozenset(landed)
-    found, shares = _observed(engine, state, replaced_times.files_of_sources(state, landed, quality))
+    counts = _count(engine, state, landed, quality)
     findings = []
     for table in CHECKED:
         nulls = _nulls(state, table.name)
         rows = sum(file.rows for file in state.changes.get(table.name, Change()).added)
         for rule in suite(table):
-            observed = nulls.get(rule.column or "", 0) if rule.kind == "filled" else found.get((table.name, rule.name), 0)
+            if rule.kind == "filled":
+                observed = nulls.get(rule.column or "", 0)
+            else:
+                observed = counts.violations[table.name, rule.name] if rows else 0
             findings.append(of_rows(table.name, rule, observed, rows, nulls))
     findings += [*_account(state, landed), _membership(state)]
-    findings += [*_rates(state, quality, night), *replaced_times.findings(shares, quality)]
+    findings += [*_rates(state, quality, night), *replaced_times.findings(counts.shares, quality)]
     return [*findings, *baseline.findings(state, sources, quality, night)]
 
 
-@dataclass(frozen=True)
-class _Share:
-    """The rows of a table in which a key can only stand once: the files that the run adds, and the lake's others."""
-
-    table: str
-    added: list[StoredFile] = field(default_factory=list)
-    unchanged: list[StoredFile] = field(default_factory=list)
-
-
-_OBSERVED = pa.schema([("table", pa.string()), ("rule", pa.string()), ("observed", pa.int64()), *SHARES])
-
-
-def _observed(
-    engine: Engine, state: NewState, times: Sequence[replaced_times.SourceFiles]
-) -> tuple[dict[tuple[str, str], int], list[dict[str, Any]]]:
-    """Per table and rule, how many rows break it; and rows of SHARES, per source. Each share of a table and each source is a task."""
-    shares = _shares(state)
-
-    def look(number: int) -> Iterator[pa.RecordBatch]:
-        if number >= len(shares):
-            measured = times[number - len(shares)].measure().to_pylist()
-            yield from pa.Table.from_pylist(measured, schema=_OBSERVED).to_batches()
-            return
-        share = shares[number]
-        table = TABLES[share.table]
-        columns = rule_violations.columns_needed(table)
-        added = (rows for file in share.added for rows in file_tasks.parts(file, table.arrow, columns))
-        unchanged = (rows for file in share.unchanged for rows in file_tasks.parts(file, table.arrow, table.key))
-        broken = rule_violations.observe(added, unchanged, table)
-        rows = [{"table": share.table, "rule": rule, "observed": observed} for rule, observed in broken.items()]
-        yield pa.RecordBatch.from_pylist(rows, schema=_OBSERVED)
-
-    found: dict[tuple[str, str], int] = {}
-    worst_files = []
-    for row in workers.run(engine, len(shares) + len(times), look, _OBSERVED).to_pylist():
-        if row["table"] is None:
-            worst_files.append(row)
-        else:
-            found[row["table"], row["rule"]] = found.get((row["table"], row["rule"]), 0) + row["observed"]
-    return found, worst_files
-
-
-def _shares(state: NewState) -> list[_Share]:
-    """Shares of all tables that the run writes, large ones first: a large table is divided by source, which every key depends on."""
-    shares: dict[tuple[str, str], _Share] = {}
-    sizes: Counter[tuple[str, str]] = Counter()
+def _count(engine: Engine, state: NewState, landed: Collection[Partition], quality: Quality) -> Counts:
+    """Count in the files that the run adds; the key also in the lake's other files of the same partitions."""
+    checked = []
     for table in CHECKED:
-        added, unchanged = state_files.added(state, table.name), state_files.kept(state, table.name, _touched_files(state, table.name))
-        is_large = sum(file.rows for file in added) > _LARGE
-        for files, are_added in ((added, True), (unchanged, False)):
-            for file in files:
-                key = table.name, file.partition.get("source", "") if is_large else ""
-                share = shares.setdefault(key, _Share(table.name))
-                (share.added if are_added else share.unchanged).append(file)
-                sizes[key] += file.rows if are_added else 0
-    return [shares[key] for key, _ in sizes.most_common()]
+        unchanged = state_files.kept(state, table.name, _touched_files(state, table.name))
+        checked.append(TableFiles(state_files.added(state, table.name), unchanged))
+    events_minimum = {partition.source: quality.of(partition.source).time_replaced.events_minimum for partition in landed}
+    return violation_counts.count(engine, checked, replaced_times.files(state, landed, quality), events_minimum)
 
 
 def results(findings: Iterable[Finding], folder: Path, run_id: str, night: dt.date) -> Change:

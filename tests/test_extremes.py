@@ -13,6 +13,8 @@ import extreme_documents
 import pyarrow as pa
 import pytest
 from landed_lines import records_of, tables_of, workflow_summaries
+from pyspark.sql import SparkSession
+from rule_counts import observe
 from tiny_lake import frame
 
 from jobs.commands import program, run_nights
@@ -22,7 +24,7 @@ from schemas.catalog import TABLES
 from schemas.sessions import WORKFLOW_SUMMARIES
 from schemas.suite import suite
 from schemas.table import Table
-from transforms.quality.rule_violations import columns_needed, observe
+from transforms.quality.rule_violations import columns_needed
 from transforms.times import EARLIEST_MS, LATEST_MS
 
 NANOSECONDS = b"""\
@@ -32,7 +34,7 @@ NANOSECONDS = b"""\
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
-def test_no_rule_raises_whatever_its_columns_hold(table: Table) -> None:
+def test_no_rule_raises_whatever_its_columns_hold(spark: SparkSession, table: Table) -> None:
     names = columns_needed(table)
     rows = [
         {name: None if name == null else _extreme(table[name].type, number) for name in names}
@@ -40,7 +42,7 @@ def test_no_rule_raises_whatever_its_columns_hold(table: Table) -> None:
         for null in (None, *names)
     ]
     extremes = pa.Table.from_pylist(rows, schema=pa.schema([pa.field(name, table[name].type) for name in names]))
-    found = observe([extremes], [extremes], table)
+    found = observe(spark, [extremes], [extremes], table)
     assert set(found) == {rule.name for rule in suite(table) if rule.kind != "filled"}
 
 
@@ -67,21 +69,21 @@ def _extreme(kind: pa.DataType, number: int) -> Any:
     return ends[kind][number]
 
 
-def test_a_workflow_in_nanoseconds_breaks_no_rule() -> None:
+def test_a_workflow_in_nanoseconds_breaks_no_rule(spark: SparkSession) -> None:
     made = tables_of([records_of("sunbird/date=2026-11-20/hour=00/part.jsonl", NANOSECONDS)])
     [*summaries] = workflow_summaries(made)
     assert [event["time_source"] for event in made.events] == ["received", "received"]
     assert summaries
     assert {row["summary_date"] for row in summaries} == {None}
     rows = frame(WORKFLOW_SUMMARIES, summaries)
-    assert set(observe([rows], [], WORKFLOW_SUMMARIES).values()) == {0}
+    assert set(observe(spark, [rows], [], WORKFLOW_SUMMARIES).values()) == {0}
 
 
-def test_a_summary_date_that_is_not_of_its_start_breaks_the_rule() -> None:
+def test_a_summary_date_that_is_not_of_its_start_breaks_the_rule(spark: SparkSession) -> None:
     wrong = [(0, dt.date(1970, 1, 2)), (0, None), (2**63 - 1, dt.date(1970, 1, 1))]
     right = [(0, dt.date(1970, 1, 1)), (2**63 - 1, None), (-(2**63), None), (253402300799999, dt.date.max), (-62135596800000, dt.date.min)]
     rows = [{"summary_id": str(number), "start_time": start, "summary_date": date} for number, (start, date) in enumerate(wrong + right)]
-    assert observe([frame(WORKFLOW_SUMMARIES, rows)], [], WORKFLOW_SUMMARIES)["summary_date is the date of start_time"] == len(wrong)
+    assert observe(spark, [frame(WORKFLOW_SUMMARIES, rows)], [], WORKFLOW_SUMMARIES)["summary_date is the date of start_time"] == len(wrong)
 
 
 @pytest.mark.usefixtures("spark")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import pyarrow as pa
+from chispa import assert_df_equality
+from pyspark.sql import SparkSession
+from rule_counts import observe
 
 from schemas.suite import suite
 from schemas.table import BIGINT, STRING, Check, Table, column, ordered
-from transforms.quality.rule_violations import columns_needed, observe
+from transforms.quality.rule_violations import columns_needed, rule_violations
 
 TABLE = Table(
     name="things",
@@ -34,20 +37,20 @@ def things(*rows: Thing) -> pa.Table:
     return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema=schema)
 
 
-def found(*rows: Thing) -> dict[str, int]:
-    return observe([things(*rows)], [], TABLE)
+def found(spark: SparkSession, *rows: Thing) -> dict[str, int]:
+    return observe(spark, [things(*rows)], [], TABLE)
 
 
 GOOD = ("x", "p", 3, "a")
 
 
-def test_rows_that_keep_the_contract_break_no_rule() -> None:
-    assert set(found(GOOD, ("x", "q", None, None)).values()) == {0}
+def test_rows_that_keep_the_contract_break_no_rule(spark: SparkSession) -> None:
+    assert set(found(spark, GOOD, ("x", "q", None, None)).values()) == {0}
 
 
-def test_each_rule_counts_the_rows_that_break_it() -> None:
+def test_each_rule_counts_the_rows_that_break_it(spark: SparkSession) -> None:
     bad: list[Thing] = [("x", "p", 3, "b"), ("y", None, -1, "c"), ("z", "p", 11, "a"), (None, "p", 10, "a")]
-    assert found(GOOD, *bad) == {
+    assert found(spark, GOOD, *bad) == {
         "id, part is unique": 1,
         "part is filled": 1,
         "size is at least 0": 1,
@@ -57,8 +60,8 @@ def test_each_rule_counts_the_rows_that_break_it() -> None:
     }
 
 
-def test_an_empty_table_breaks_no_rule() -> None:
-    assert set(found().values()) == {0}
+def test_an_empty_table_breaks_no_rule(spark: SparkSession) -> None:
+    assert set(found(spark).values()) == {0}
 
 
 def test_a_required_column_that_no_partition_holds_is_counted_when_it_is_written() -> None:
@@ -91,14 +94,39 @@ def test_columns_that_no_rule_looks_at_are_not_read() -> None:
     assert columns_needed(TABLE) == ("id", "part", "size", "kind")
 
 
-def test_rows_that_stand_beside_the_new_ones_count_for_the_key_alone() -> None:
+def test_unchanged_rows_count_for_the_key_alone(spark: SparkSession) -> None:
     rows = [things(("x", "p", 3, "a")), things(("y", "p", 12, "b"))]
-    beside = [things(("x", "p", 99, "?"), ("z", "p", 99, "?")).select(["id", "part"])]
-    counted = observe(rows, beside, TABLE)
+    unchanged = [things(("x", "p", 99, "?"), ("z", "p", 99, "?")).select(["id", "part"])]
+    counted = observe(spark, rows, unchanged, TABLE)
     assert {rule: count for rule, count in counted.items() if count} == {"id, part is unique": 1, "size is at most 10": 1}
 
 
-def test_a_row_for_which_a_rule_cannot_be_evaluated_breaks_it_and_hides_no_other() -> None:
+def test_a_row_for_which_a_rule_cannot_be_evaluated_breaks_it_and_hides_no_other(spark: SparkSession) -> None:
     table = dataclasses.replace(TABLE, checks=(Check("size is a time", "epoch_ms(size) > TIMESTAMP '1970-01-01'"),))
     rows = things(("w", "p", 0, "a"), ("x", "p", 1, "a"), ("y", "p", None, "a"), ("z", "p", 2**63 - 1, "a"))
-    assert observe([rows], [], table)["size is a time"] == 2
+    assert observe(spark, [rows], [], table)["size is a time"] == 2
+
+
+PARTIAL = "table string, rule string, key_high bigint, key_low bigint, amount bigint"
+VIOLATIONS = "table string, rule string, observed bigint"
+
+
+def test_violations_are_sums_over_all_files_and_of_a_key_the_rows_beyond_the_first(spark: SparkSession) -> None:
+    of_files = [
+        ("events", "id is unique", 1, 1, 1),
+        ("events", "id is unique", 1, 1, 2),
+        ("events", "id is unique", 1, 2, 1),
+        ("events", "id is unique", 2, 1, 1),
+        ("events", "size is at least 0", None, None, 3),
+        ("events", "size is at least 0", None, None, 4),
+        ("sessions", "id is unique", 1, 1, 1),
+        ("sessions", "size is at least 0", None, None, 0),
+    ]
+    expected = [
+        ("events", "id is unique", 2),
+        ("events", "size is at least 0", 7),
+        ("sessions", "id is unique", 0),
+        ("sessions", "size is at least 0", 0),
+    ]
+    made = rule_violations(spark.createDataFrame(of_files, PARTIAL))
+    assert_df_equality(made, spark.createDataFrame(expected, VIOLATIONS), ignore_row_order=True, ignore_nullable=True)

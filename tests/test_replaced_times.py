@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from chispa import assert_df_equality
 from landed_lines import records_of, tables_of
 from pyspark.sql import SparkSession
 
@@ -17,6 +18,7 @@ from jobs.commands.run_nights import run
 from jobs.lake.tables import Lake
 from jobs.settings import Settings
 from schemas.events import EVENTS
+from schemas.table import spark_schema
 from transforms.quality import time_shares
 
 NIGHT = dt.date(2026, 11, 20)
@@ -47,21 +49,38 @@ def test_an_event_with_a_plausible_time_or_no_clock_of_a_client_is_not_flagged()
     assert [event["flags"] for event in made.events] == [[]]
 
 
-def worst(files: dict[str, list[bool]], events_minimum: int) -> list[tuple[str, float]]:
-    rows = [
-        {"source": "sunbird", "file": file, "flags": ["time_replaced"] if replaced else ["late"]}
-        for file, events in files.items()
-        for replaced in events
-    ]
+def worst(spark: SparkSession, files: dict[str, list[bool]], events_minimum: int) -> list[tuple[str, float]]:
+    """The worst file of a source, and its share. Each file's events are counted in two halves."""
     schema = pa.schema([pa.field(name, EVENTS[name].type) for name in time_shares.COLUMNS])
-    found = time_shares.worst_file([pa.Table.from_pylist(rows, schema=schema)], events_minimum).to_pylist()
+    counts = []
+    for start in (0, 1):
+        rows = [
+            {"source": "sunbird", "file": file, "flags": ["time_replaced"] if replaced else ["late"]}
+            for file, events in files.items()
+            for replaced in events[start::2]
+        ]
+        counts.append(time_shares.count_events([pa.Table.from_pylist(rows, schema=schema)]))
+    frame = spark.createDataFrame(pa.concat_tables(counts), spark_schema(time_shares.EVENT_COUNTS))
+    found = time_shares.worst_files(frame, {"sunbird": events_minimum}).toArrow().to_pylist()
     return [(row["file"], row["share"]) for row in found]
 
 
-def test_the_worst_file_is_the_one_with_the_largest_share_among_files_that_are_not_tiny() -> None:
+def test_the_worst_file_is_the_one_with_the_largest_share_among_files_that_are_not_tiny(spark: SparkSession) -> None:
     files = {"a": [True, False], "b": [True, True, False, True], "tiny": [True]}
-    assert worst(files, 2) == [("b", 0.75)]
-    assert worst(files, 5) == []
+    assert worst(spark, files, 2) == [("b", 0.75)]
+    assert worst(spark, files, 5) == []
+
+
+def test_of_files_with_the_same_share_the_first_by_name_is_the_worst(spark: SparkSession) -> None:
+    assert worst(spark, {"c": [True, False], "b": [True, False, False, True], "d": [True, False]}, 2) == [("b", 0.5)]
+
+
+def test_each_source_has_its_own_minimum_of_events(spark: SparkSession) -> None:
+    of_files = [("sunbird", "a", 3, 3), ("sunbird", "b", 4, 1), ("homepagevisit", "a", 3, 2), ("homepagevisit", "b", 4, 1)]
+    counts = spark.createDataFrame(of_files, "source string, file string, events bigint, replaced bigint")
+    expected = spark.createDataFrame([("sunbird", "b", 0.25), ("homepagevisit", "a", 2 / 3)], "source string, file string, share double")
+    made = time_shares.worst_files(counts, {"sunbird": 4, "homepagevisit": 3})
+    assert_df_equality(made, expected, ignore_row_order=True, ignore_nullable=True)
 
 
 def test_a_night_warns_of_a_file_of_history_by_name(spark: SparkSession, settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,15 +5,14 @@ A part of the step checks: millrace run --date 2026-11-20
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from jobs.engine import file_tasks, state_files
-from jobs.engine.file_tasks import StoredFile
-from jobs.lake.new_state import NewState
+from jobs.engine.file_tasks import Batches, StoredFile
+from jobs.lake.new_state import Dates, NewState
 from jobs.landing.zone import Partition
 from jobs.quality.gate import Finding
 from jobs.settings import Quality
@@ -21,28 +20,22 @@ from schemas.events import EVENTS
 from transforms.quality import time_shares
 
 
-@dataclass(frozen=True)
-class SourceFiles:
-    """The files of `events` of one source in the partitions that a run touches; measuring them is a task."""
-
-    files: Sequence[StoredFile]
-    events_minimum: int
-
-    def measure(self) -> pa.Table:
-        """The landed file with the largest share of events with replaced times, as SHARES."""
-        rows = (part for file in self.files for part in file_tasks.parts(file, EVENTS.arrow, time_shares.COLUMNS))
-        return time_shares.worst_file(rows, self.events_minimum)
+def files(state: NewState, landed: Collection[Partition], quality: Quality) -> list[StoredFile]:
+    """The files of `events` in the partitions that a run touches, of the sources that landed something and whose check is on."""
+    dates: Dates = {}
+    for partition in landed:
+        if quality.of(partition.source).time_replaced.is_set:
+            dates.setdefault(partition.source, set()).add(partition.landing_date)
+    return [file for file in state_files.in_partitions(state, EVENTS.name, dates) if file.partition["source"] in dates]
 
 
-def files_of_sources(state: NewState, landed: Collection[Partition], quality: Quality) -> list[SourceFiles]:
-    """What is to be measured: each source that landed something, unless its check is off."""
-    sources = [source for source in sorted({partition.source for partition in landed}) if quality.of(source).time_replaced.is_set]
-    dates = {source: {partition.landing_date for partition in landed if partition.source == source} for source in sources}
-    files = state_files.in_partitions(state, EVENTS.name, dates)
-    return [
-        SourceFiles([file for file in files if file.partition["source"] == source], quality.of(source).time_replaced.events_minimum)
-        for source in sources
-    ]
+def count_events(batches: Batches) -> Iterator[pa.RecordBatch]:
+    """Count the events of each landed file. In: groups of files of `events`. Out: time_shares.EVENT_COUNTS."""
+    for batch in batches:
+        for texts in batch.column("stored_files").to_pylist():
+            files = [StoredFile.of_json(text) for text in texts]
+            rows = (part for file in files for part in file_tasks.parts(file, EVENTS.arrow, time_shares.COLUMNS))
+            yield from time_shares.count_events(rows).to_batches()
 
 
 def findings(shares: Iterable[Mapping[str, Any]], quality: Quality) -> Iterator[Finding]:

@@ -1,51 +1,121 @@
-"""What the rules of a table find: one aggregate over its rows, whatever the number of rules."""
+"""Count the rows of a table that break its rules: a task counts in the files that it reads, and the engine adds the counts up.
+
+`count_rows` takes rows of a table, a part at a time, and gives PARTIAL_COUNTS. `rule_violations` is DataFrame → DataFrame: it adds up
+the partial counts of all tasks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from schemas.suite import Rule, suite
-from schemas.table import Table
+from schemas.table import BIGINT, STRING, Table
 from transforms import duckdb_query
 
-_IS_NEW = "is_new"
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+# What is counted in some files of a table: of a condition, the rows that break it; of a unique key, the rows of one value of the
+# key, whose hash of 128 bits is in two columns. The hash of a condition is null.
+PARTIAL_COUNTS = pa.schema([("table", STRING), ("rule", STRING), ("key_high", BIGINT), ("key_low", BIGINT), ("amount", BIGINT)])
+VIOLATIONS = pa.schema([("table", STRING), ("rule", STRING), ("observed", BIGINT)])
 
 
 def columns_needed(table: Table) -> tuple[str, ...]:
-    """The columns that `observe` reads of new rows; of those beside them it reads the key."""
-    rules = [rule for rule in suite(table) if rule.condition is not None]
+    """The columns that `count_rows` reads of added rows. Of unchanged rows it reads the key."""
+    rules = _conditions(table)
     named = {name for name in table.names for rule in rules if name in (rule.condition or "")}
     return tuple(name for name in table.names if name in named or name in table.key)
 
 
-def observe(rows: Iterable[pa.Table], beside: Iterable[pa.Table], table: Table) -> dict[str, int]:
-    """Count the rows that break each rule of the table's suite.
+def count_rows(added: Iterable[pa.Table], unchanged: Iterable[pa.Table], table: Table) -> pa.Table:
+    """Count what `rule_violations` adds up.
 
-    In: new rows of the table with the columns needed; of the rows that stand beside them the key, which must be unique
-    among all. Out: per rule how many new rows break it; of the key, rows beyond the first. A rule of kind `filled` is not
-    among them: nulls are counted when a file is written. Rows are read once, a part at a time. Nothing that a row holds
-    makes this raise: a row for which a condition cannot be evaluated breaks the rule.
+    In: rows that the run adds, with the columns needed, and unchanged rows with the columns of the key, which must be unique among all.
+    Out: PARTIAL_COUNTS. A rule of kind `filled` is not among them: nulls are counted when a file is written. Every row is read once;
+    the key of the added rows is kept until their conditions are counted.
     """
-    rules = [rule for rule in suite(table) if rule.kind != "filled"]
-    schema = pa.schema(
-        [*(pa.field(name, _without_zone(table[name].type)) for name in columns_needed(table)), pa.field(_IS_NEW, pa.bool_())]
+    keys: list[pa.Table] = []
+
+    def keeping_keys() -> Iterator[pa.Table]:
+        for part in added:
+            keys.append(part.select(list(table.key)))
+            yield part
+
+    conditions = _count_conditions(keeping_keys(), table)
+    return pa.concat_tables([conditions, _count_keys(chain(keys, unchanged), table)])
+
+
+def _count_conditions(rows: Iterable[pa.Table], table: Table) -> pa.Table:
+    """Count the rows that break each condition of the table's suite.
+
+    In: rows with the columns needed. Out: PARTIAL_COUNTS, one row per condition. All rows are read, once, a part at a time. Nothing
+    that a row holds makes this raise: a row for which a condition cannot be evaluated breaks the rule.
+    """
+    rules = _conditions(table)
+    # TRY makes an evaluation that raises null: the row breaks the rule, so that a failure hides no violation.
+    counts = "".join(
+        f", coalesce(count_if(coalesce(TRY(NOT coalesce({rule.condition}, true)), true)), 0) AS rule_{number}"
+        for number, rule in enumerate(rules)
+    )
+    counted = duckdb_query.query(f"SELECT count(*) AS rows{counts} FROM parts", parts=_reader(rows, table, columns_needed(table)))
+    amounts = {rule.name: counted[f"rule_{number}"][0].as_py() for number, rule in enumerate(rules)}
+    return pa.Table.from_pylist(
+        [{"table": table.name, "rule": rule, "amount": amount} for rule, amount in amounts.items()], schema=PARTIAL_COUNTS
     )
 
-    def parts() -> Iterable[pa.RecordBatch]:
-        for are_new, tables in ((True, rows), (False, beside)):
-            for part in tables:
-                yield from _labelled(part, schema, are_new=are_new).to_batches()
 
-    counted = ", ".join(f"{_breaking(rule, table)} AS rule_{number}" for number, rule in enumerate(rules))
-    found = duckdb_query.query(f"SELECT {counted} FROM parts", parts=pa.RecordBatchReader.from_batches(schema, parts()))
-    return {rule.name: found.column(number)[0].as_py() for number, rule in enumerate(rules)}
+def _count_keys(rows: Iterable[pa.Table], table: Table) -> pa.Table:
+    """Count the rows of each value of the table's key.
+
+    In: rows with the columns of the key. Out: PARTIAL_COUNTS, one row per value. No two values have the same hash by chance.
+    """
+    unique = [rule for rule in suite(table) if rule.kind == "unique"]
+    if not unique:
+        return PARTIAL_COUNTS.empty_table()
+    key = ", ".join(f"coalesce(CAST(\"{name}\" AS VARCHAR), '')" for name in table.key)
+    counted = duckdb_query.query(
+        f"""
+        SELECT CAST(hash >> 64 AS UBIGINT) AS key_high, CAST(hash & 18446744073709551615 AS UBIGINT) AS key_low, amount
+        FROM (SELECT md5_number(concat_ws(chr(31), {key})) AS hash, count(*) AS amount FROM parts GROUP BY ALL)
+        """,
+        parts=_reader(rows, table, table.key),
+    )
+    names = [pa.repeat(pa.scalar(name, STRING), counted.num_rows) for name in (table.name, unique[0].name)]
+    # The engines have no unsigned integers: the same bits as signed ones.
+    hashes = [counted[name].combine_chunks().view(BIGINT) for name in ("key_high", "key_low")]
+    return pa.table([*names, *hashes, counted["amount"].cast(BIGINT)], schema=PARTIAL_COUNTS)
 
 
-def _labelled(rows: pa.Table, schema: pa.Schema, *, are_new: bool) -> pa.Table:
-    """Rows with all columns of the schema; what they lack is null."""
-    rows = rows.append_column(_IS_NEW, pa.repeat(pa.scalar(are_new), rows.num_rows))
+def rule_violations(partial_counts: DataFrame) -> DataFrame:
+    """Add up the partial counts of a rule. Of a key, the rows beyond the first of each value break the rule.
+
+    In: PARTIAL_COUNTS of all files in which the key must be unique. Out: VIOLATIONS, one row per table and rule.
+    """
+    from pyspark.sql import functions as F
+
+    per_key = partial_counts.groupBy("table", "rule", "key_high", "key_low").agg(F.sum("amount").alias("amount"))
+    is_condition = F.col("key_high").isNull()
+    breaking = F.when(is_condition, F.col("amount")).otherwise(F.col("amount") - F.lit(1).cast("bigint"))
+    return per_key.groupBy("table", "rule").agg(F.sum(breaking).alias("observed"))
+
+
+def _conditions(table: Table) -> list[Rule]:
+    return [rule for rule in suite(table) if rule.condition is not None]
+
+
+def _reader(rows: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.RecordBatchReader:
+    """These columns of the rows, for DuckDB; a column that they lack is null."""
+    schema = pa.schema([pa.field(name, _without_zone(table[name].type)) for name in columns])
+    return pa.RecordBatchReader.from_batches(schema, (batch for part in rows for batch in _conformed(part, schema).to_batches()))
+
+
+def _conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows with all columns of the schema."""
     return pa.table(
         [rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(rows.num_rows, field.type) for field in schema],
         schema=schema,
@@ -55,13 +125,3 @@ def _labelled(rows: pa.Table, schema: pa.Schema, *, are_new: bool) -> pa.Table:
 def _without_zone(kind: pa.DataType) -> pa.DataType:
     """Times as they stand in UTC: DuckDB takes those of a zone apart only with an extension."""
     return pa.timestamp("us") if pa.types.is_timestamp(kind) else kind
-
-
-def _breaking(rule: Rule, table: Table) -> str:
-    """How many rows break the rule, in SQL."""
-    if rule.condition is not None:
-        # TRY makes an evaluation that raises null: the row breaks the rule, so that a failure hides no violation.
-        return f"coalesce(count_if({_IS_NEW} AND coalesce(TRY(NOT coalesce({rule.condition}, true)), true)), 0)"
-    # 128 bits of hash stand for the key: no two keys share them by chance.
-    key = ", ".join(f"coalesce(CAST(\"{name}\" AS VARCHAR), '')" for name in table.key)
-    return f"count(*) - count(DISTINCT md5_number(concat_ws(chr(31), {key})))"
