@@ -1,6 +1,7 @@
-"""What a change touches beyond its own partitions: chains of events, the events in them, and the rows made of them.
+"""What a change of `events` affects beyond its own partitions: chains of events, the events in them, and the rows made of them.
 
-Shared by the steps that build rows from chains: sessions and workflow summaries.
+Shared by the steps that build rows from chains: sessions and workflow summaries. The rules are in transforms/sessions/chains.py and
+transforms/workflows/chains.py.
 """
 
 from __future__ import annotations
@@ -14,23 +15,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.engine import file_tasks, task_reports, workers
-from jobs.engine.file_tasks import ArrowFunction, Batches, StoredFile
-from jobs.lake.table_changes import Change, TableFile
-from jobs.lake.table_files import NO_VALUE
+from jobs.engine import file_tasks, task_reports
+from jobs.engine.file_tasks import FILES, Batches, StoredFile
+from jobs.lake import table_rows
+from jobs.lake.table_changes import Change, TableFile, logged_values
+from jobs.lake.table_files import write_partitioned
 from jobs.lake.tables import Lake
+from schemas.catalog import TABLES
 from schemas.events import EVENTS
 from schemas.table import BIGINT, Table, spark_schema
+from transforms.affected_rows import AFFECTED_ROWS, partition_name
 from transforms.documents.json_documents import short_hash
 from transforms.sources.registry import SOURCES
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
     from jobs.engine.spark_session import Engine
 
 
 # How many events are worth a task of their own, and how many are too many for the memory of one.
 _WORTH_A_TASK = 10_000
 _TOO_MANY_FOR_A_TASK = 500_000
+_KEY_HASH = pa.field("key_hash", BIGINT)
+_HASHES = pa.schema([FILES.field("number"), _KEY_HASH])
 
 
 @dataclass(frozen=True)
@@ -58,135 +66,237 @@ class ChangedEvents:
         rows = self.rows_in(SOURCES) if self.from_nothing else sum(file.rows for file in self.events.added)
         return max(1, min(self.tasks_wanted, rows // _WORTH_A_TASK), rows // _TOO_MANY_FOR_A_TASK)
 
-    def added_files(self) -> list[StoredFile]:
-        """The files of events that the run has staged."""
+    def added_files(self, sources: Collection[str] = SOURCES) -> list[StoredFile]:
+        """The files of events of these sources that the run has staged."""
         folder = str(self.folder / EVENTS.name)
-        return [StoredFile(EVENTS.name, file.path, folder, file.rows, file.partition_values) for file in self.events.added]
+        files = [StoredFile(EVENTS.name, file.path, folder, file.rows, file.partition_values) for file in self.events.added]
+        return [file for file in files if file.partition["source"] in sources]
 
-    def removed_files(self) -> list[StoredFile]:
-        """The files of events that the run removes."""
-        return [StoredFile.of_lake(self.lake.root, EVENTS.name, file) for file in self.events.removed]
+    def removed_files(self, sources: Collection[str] = SOURCES) -> list[StoredFile]:
+        """The files of events of these sources that the run removes."""
+        return [self._stored(EVENTS, file) for file in self.events.removed if file.partition["source"] in sources]
 
-    def kept_files(self) -> list[StoredFile]:
-        """The files of events that stay."""
+    def kept_files(self, sources: Collection[str] = SOURCES) -> list[StoredFile]:
+        """The files of events of these sources that stay."""
         gone = {file.path for file in self.events.removed}
         files = [file for file in self.lake.files(EVENTS.name) if file.path not in gone]
-        return [StoredFile.of_lake(self.lake.root, EVENTS.name, file) for file in files]
+        return [self._stored(EVENTS, file) for file in files if file.partition["source"] in sources]
 
-    def unchanged_files(self, sources: Collection[str], dates: Collection[str]) -> list[StoredFile]:
-        """The files of events that stay, of these sources and landing dates."""
-        return [file for file in self.kept_files() if file.partition["source"] in sources and file.partition["landing_date"] in dates]
+    def files(self, table: Table) -> list[StoredFile]:
+        """The files of a table of the lake."""
+        return [self._stored(table, file) for file in self.lake.files(table.name)]
 
-
-@dataclass(frozen=True)
-class NarrowEvents:
-    """The events of a night's affected chains, of which the columns travel that the rules read."""
-
-    added: Sequence[StoredFile]
-    unchanged: Sequence[StoredFile]
-    columns: Sequence[str]
-    schema: pa.Schema
-    of_file: Callable[[pa.Table, bool], pa.Table]  # of rows with these columns, those that travel; and whether their file is unchanged
-
-    def map_keys(self, engine: Engine, function: ArrowFunction, tasks: int, key: Sequence[str], folder: Path) -> pa.Table:
-        """What a function reports of these events, called in so many tasks, each with all events of its keys."""
-        files = dict(enumerate([*self.added, *self.unchanged]))
-        first_unchanged, columns, schema, of_file = len(self.added), list(self.columns), self.schema, self.of_file
-
-        def read(batches: Batches) -> Iterator[pa.RecordBatch]:
-            for number, file, _ in file_tasks.per_file(batches):
-                for rows in file_tasks.parts(file, EVENTS.arrow, columns):
-                    yield from of_file(rows, number >= first_unchanged).select(schema.names).cast(schema).to_batches()
-
-        few = file_tasks.are_few(files.values())
-        narrow = file_tasks.spread(engine, files, few=few).mapInArrow(engine.in_processes(read), spark_schema(schema))
-        return engine.map_by_key(narrow, function, task_reports.REPORT, tasks, key, folder).toArrow()
-
-
-def ask_files(
-    engine: Engine, files: Sequence[StoredFile], columns: Sequence[str], ask: Callable[[Iterable[pa.Table]], pa.Table], schema: pa.Schema
-) -> pa.Table:
-    """The answers to a question about the rows of these files, asked of the files of a task at a time."""
-
-    def answer(batches: Batches) -> Iterator[pa.RecordBatch]:
-        yield from ask(
-            part for _, file, _ in file_tasks.per_file(batches) for part in file_tasks.parts(file, EVENTS.arrow, columns)
-        ).to_batches()
-
-    numbered = dict(enumerate(files))
-    tasks = file_tasks.spread(engine, numbered, few=file_tasks.are_few(files))
-    return tasks.mapInArrow(answer, spark_schema(schema)).toArrow().cast(schema)
+    def _stored(self, table: Table, file: TableFile) -> StoredFile:
+        return StoredFile.of_lake(self.lake.root, table.name, file)
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows of a table that are to go: their ids, and the partitions in which they stand."""
+class ChainRules:
+    """How a change of events affects the chains of a table, and the rows that were made of them."""
 
-    table: Table
-    id_column: str
-    ids: pa.Array
-    partitions: Collection[tuple[str, ...]]  # values of the partition's columns, as text
-
-
-def places(*values: pa.Array | pa.ChunkedArray) -> set[tuple[str, ...]]:
-    """The distinct partitions that these values of the partition's columns name, row by row."""
-    return set(zip(*(pc.fill_null(column.cast(pa.string()), NO_VALUE).to_pylist() for column in values), strict=True))
-
-
-@dataclass(frozen=True)
-class Search:
-    """The search for the chains that a change touches."""
-
-    engine: Engine
-    lake: Lake
     chains: Table
-    files: Sequence[TableFile]  # those of the table in which a chain may stand
-    columns: tuple[str, ...]  # of a chain, for the decision
-    identity: tuple[str, ...]  # of a chain, what tells it from all others
-    folder: Path  # in the run's staging folder
+    event_columns: Sequence[str]  # that `changed_spans` reads
+    spans: pa.Schema
+    changed_spans: Callable[[Iterable[pa.Table]], pa.Table]  # added and removed events -> spans of the keys that changed
+    affected_rows: Callable[[pa.Table, pa.Table], pa.Table]  # chains, spans -> AFFECTED_ROWS
+    id_columns: Mapping[str, str]  # of each table whose rows were made of chains, the column of their ids
 
-    def decide(self, changed: pa.Table, touched: Callable[[pa.Table, pa.Table], pa.Table]) -> pa.Table:
-        """What `touched` gives of all chains of the keys that the changed spans bear, and of these spans."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        probe = workers.Probe.of_table(self.chains, self.lake.root, self.files, "key_hash", self.columns)
-        found = probe.find(self.engine, _hashes(pc.unique(changed["key"])), self.folder / "candidates")
-        nothing = pa.schema([pa.field(name, self.chains[name].type) for name in self.columns]).empty_table()
-        return touched(pa.concat_tables([nothing, *map(pq.read_table, found)]), changed)
+    @property
+    def candidates(self) -> pa.Schema:
+        """Rows that have either a changed span or a chain with the same hash of its key."""
+        spans, chains = (pa.struct(list(schema)) for schema in (self.spans, self.chain_columns))
+        return pa.schema([_KEY_HASH, pa.field("span", spans), pa.field("chain", chains)])
 
-    def whole(self, decided: pa.Table) -> pa.Table:
-        """These chains with all their columns, read from the partitions in which they stand."""
-        partitions = places(*(decided[name] for name in self.chains.partitioned_by))
-        files = [file for file in self.files if _place(self.chains, file) in partitions]
-        probe = workers.Probe.of_table(self.chains, self.lake.root, files, "key_hash", tuple(self.chains.names))
-        found = probe.find(self.engine, _hashes(pc.unique(decided["key"])), self.folder / "whole")
-        rows = pa.concat_tables([self.chains.arrow.remove_metadata().empty_table(), *map(pq.read_table, found)])
-        return rows.filter(pc.is_in(self._names(rows), value_set=self._names(decided).combine_chunks()))
-
-    def _names(self, rows: pa.Table) -> pa.ChunkedArray:
-        """What tells each chain from all others, as one text."""
-        parts = [rows[name].cast(BIGINT) if pa.types.is_timestamp(rows[name].type) else rows[name] for name in self.identity]
-        return pc.binary_join_element_wise(*(part.cast(pa.string()) for part in parts), "\x1f")
+    @property
+    def chain_columns(self) -> pa.Schema:
+        """The columns of a chain, without the run that wrote it."""
+        return pa.schema([field for field in self.chains.arrow.remove_metadata() if field.name != "run_id"])
 
 
-def _hashes(keys: pa.ChunkedArray | pa.Array) -> pa.Array:
-    return pa.array([short_hash(key) for key in keys.to_pylist()], BIGINT)
+@dataclass(frozen=True)
+class Affected:
+    """What the changed events affect: rows of AFFECTED_ROWS, and the files of the partitions in which these are."""
+
+    rows: DataFrame | None = None
+    events: Sequence[StoredFile] = ()  # of the lake, with events of affected chains
+    tables: Sequence[StoredFile] = ()  # of the lake, with rows that were made of affected chains
+
+    def addressed_to(self, engine: Engine, files: Mapping[int, StoredFile]) -> DataFrame:
+        """The affected rows, each with the number of every file of its partition."""
+        from pyspark.sql import functions as F
+
+        assert self.rows is not None
+        partitions = [(number, file.table, _partition_name(file)) for number, file in files.items()]
+        named = engine.spark.createDataFrame(partitions, "number int, table string, partition string")
+        return self.rows.join(F.broadcast(named), on=["table", "partition"], how="inner").select("number", *AFFECTED_ROWS.names)
 
 
-def _place(table: Table, file: TableFile) -> tuple[str, ...]:
-    return tuple(file.partition[name] for name in table.partitioned_by)
+def find(engine: Engine, inputs: ChangedEvents, rules: ChainRules, sources: Collection[str], folder: Path) -> Affected:
+    """What the changed events of these sources affect. Release it when it has been read."""
+    from pyspark.sql import functions as F
+
+    changed = dict(enumerate([*inputs.added_files(sources), *inputs.removed_files(sources)]))
+    changed_sources = {file.partition["source"] for file in changed.values()}
+    chain_files = [file for file in inputs.files(rules.chains) if file.partition.get("source") in (None, *changed_sources)]
+    if not changed or not chain_files:
+        return Affected()
+    numbered = dict(enumerate(chain_files))
+    few_changes, few = file_tasks.are_few(changed.values()), file_tasks.are_few([*changed.values(), *chain_files])
+    # They are read for their hashes and for the decision.
+    spans = file_tasks.spread(engine, changed, few=few_changes).mapInArrow(_read_spans(rules), spark_schema(rules.candidates))
+    spans = engine.hold(spans, folder / "spans")
+    hashes = file_tasks.spread(engine, numbered, few=few).mapInArrow(_read_hashes, spark_schema(_HASHES))
+    changed_hashes = spans.select("key_hash")
+    # Few hashes go to all tasks, so that the hashes of all chains need no shuffle.
+    changed_hashes = F.broadcast(changed_hashes) if few_changes else changed_hashes
+    same_hash = hashes.join(changed_hashes, on="key_hash", how="leftsemi")
+    addressed = file_tasks.with_rows(engine, numbered, same_hash.select("number", "key_hash"), few=few)
+    candidates = spans.unionByName(addressed.mapInArrow(_read_chains(rules), spark_schema(rules.candidates)))
+    tasks = 1 if few else inputs.tasks
+    rows = engine.map_by_key(candidates, _decide(rules), AFFECTED_ROWS, tasks, ("key_hash",), folder / "candidates")
+    rows = engine.hold(rows, folder / "affected")
+    partitions = {(row["table"], row["partition"]) for row in rows.select("table", "partition").distinct().collect()}
+    engine.release(spans)
+    events = [file for file in inputs.kept_files(sources) if (file.table, _partition_name(file)) in partitions]
+    tables = [file for name in rules.id_columns for file in inputs.files(TABLES[name]) if (name, _partition_name(file)) in partitions]
+    return Affected(rows, events, tables)
 
 
-def drop(engine: Engine, lake: Lake, folder: Path, dropped: Iterable[Rows], changes: Mapping[str, Change]) -> None:
-    """Write the files that hold such rows again without them, and note that in `changes`."""
-    dropped = list(dropped)
-    files = [
-        (rows.table.name, file) for rows in dropped for file in lake.files(rows.table.name) if _place(rows.table, file) in rows.partitions
-    ]
-    ids = pa.concat_tables([pa.table({"table": pa.repeat(pa.scalar(rows.table.name), len(rows.ids)), "id": rows.ids}) for rows in dropped])
-    reports = workers.write_without(engine, lake.root, folder, files, ids, {rows.table.name: rows.id_column for rows in dropped})
-    gone = task_reports.removed_files(reports)
-    for name, file in files:
-        if f"{name}/{file.path}" in gone:
-            changes[name].removed.append(file)
-    for written in task_reports.written_files(reports):
+def narrow_events(
+    engine: Engine,
+    added: Sequence[StoredFile],
+    affected: Affected,
+    columns: Sequence[str],
+    narrow: Callable[[pa.Table, pa.Table | None], pa.Table],
+    schema: pa.Schema,
+) -> DataFrame:
+    """The added events and those of affected chains, of which only the columns travel that the rules read.
+
+    `narrow` turns rows of `events` with `columns` into rows of `schema`. With the affected spans of their partition, it leaves out the
+    events beyond them.
+    """
+    files, first_of_lake, selects = dict(enumerate([*added, *affected.events])), len(added), affected.rows is not None
+
+    def read(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for number, file, addressed in file_tasks.per_file(batches):
+            spans = addressed if selects and number >= first_of_lake else None
+            for rows in file_tasks.parts(file, EVENTS.arrow, columns):
+                yield from narrow(rows, spans).select(schema.names).cast(schema).to_batches()
+
+    few = file_tasks.are_few(files.values())
+    if affected.events and selects:
+        of_lake = {number: file for number, file in files.items() if number >= first_of_lake}
+        tasks = file_tasks.with_rows(engine, files, affected.addressed_to(engine, of_lake), few=few)
+    else:
+        tasks = file_tasks.spread(engine, files, few=few)
+    return tasks.mapInArrow(engine.in_processes(read), spark_schema(schema))
+
+
+def write(
+    engine: Engine, inputs: ChangedEvents, built: DataFrame, affected: Affected, rules: ChainRules, changes: Mapping[str, Change]
+) -> None:
+    """Write the built rows, and the files with affected rows again without these. Adds that to `changes`, and releases `affected`.
+
+    `built` gives the reports of the tasks that build and write rows.
+    """
+    reports = built
+    if affected.tables:
+        files = dict(enumerate(affected.tables))
+        tasks = file_tasks.with_rows(engine, files, affected.addressed_to(engine, files), to_write=True)
+        write_without = engine.in_processes(_without_affected_rows(inputs.folder, rules.id_columns))
+        reports = built.unionByName(tasks.mapInArrow(write_without, spark_schema(task_reports.REPORT)))
+    reported = reports.toArrow()
+    if affected.rows is not None:
+        engine.release(affected.rows)
+    replaced = task_reports.removed_files(reported)
+    for name in rules.id_columns:
+        changes[name].removed += [file for file in inputs.lake.files(name) if f"{name}/{file.path}" in replaced]
+    for written in task_reports.written_files(reported):
         changes[written.table].added.append(written)
+
+
+def _partition_name(file: StoredFile) -> str:
+    return partition_name(TABLES[file.table], logged_values(file.partition))
+
+
+# What tasks do
+
+
+def _read_spans(rules: ChainRules) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+    """The function that gives the changed spans of the events in files, as candidates."""
+
+    def read_spans(batches: Batches) -> Iterator[pa.RecordBatch]:
+        events = (rows for _, file, _ in file_tasks.per_file(batches) for rows in file_tasks.parts(file, EVENTS.arrow, rules.event_columns))
+        spans = rules.changed_spans(events).combine_chunks()
+        hashes = pa.array([short_hash(key) for key in spans["key"].to_pylist()], BIGINT)
+        yield from _candidates(rules, hashes, span=spans)
+
+    return read_spans
+
+
+def _read_hashes(batches: Batches) -> Iterator[pa.RecordBatch]:
+    """The different hashes of the keys of chains, per file."""
+    for number, file, _ in file_tasks.per_file(batches):
+        for rows in file_tasks.parts(file, TABLES[file.table].arrow, ["key_hash"]):
+            yield from file_tasks.numbered(number, pa.table({"key_hash": pc.unique(rows["key_hash"])}), _HASHES)
+
+
+def _read_chains(rules: ChainRules) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+    """The function that gives the chains in files whose keys have one of the hashes addressed to the file, as candidates."""
+    columns = rules.chain_columns
+
+    def read_chains(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for _, file, addressed in file_tasks.per_file(batches):
+            if not addressed.num_rows:
+                continue
+            hashes = pc.unique(addressed["key_hash"])
+            for rows in file_tasks.parts(file, rules.chains.arrow, columns.names):
+                found = rows.filter(pc.is_in(rows["key_hash"], value_set=hashes)).select(columns.names).cast(columns).combine_chunks()
+                yield from _candidates(rules, found["key_hash"].combine_chunks(), chain=found)
+
+    return read_chains
+
+
+def _candidates(rules: ChainRules, hashes: pa.Array, **filled: pa.Table) -> Iterator[pa.RecordBatch]:
+    """Rows of one struct column of the candidates; the other is null."""
+    schema = rules.candidates
+    given = {name: rows.to_struct_array().combine_chunks().cast(schema.field(name).type) for name, rows in filled.items()}
+    structs = [given.get(field.name, pa.nulls(len(hashes), field.type)) for field in list(schema)[1:]]
+    yield from pa.table([hashes, *structs], schema=schema).to_batches()
+
+
+def _decide(rules: ChainRules) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+    """The function that gives what the changed spans of some keys affect, from all candidates of these keys."""
+
+    def decide(batches: Batches) -> Iterator[pa.RecordBatch]:
+        candidates = pa.Table.from_batches([batch.cast(rules.candidates) for batch in batches], rules.candidates)
+        spans, chains = _filled(candidates, "span"), _filled(candidates, "chain")
+        if chains.num_rows:
+            yield from rules.affected_rows(chains, spans).to_batches()
+
+    return decide
+
+
+def _filled(candidates: pa.Table, name: str) -> pa.Table:
+    """The rows of one struct column of the candidates."""
+    column = candidates[name].combine_chunks()
+    return pa.Table.from_struct_array(column.filter(column.is_valid()))
+
+
+def _without_affected_rows(folder: Path, id_columns: Mapping[str, str]) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+    """The function that writes files again without the rows whose ids are addressed to them, and reports that.
+
+    `id_columns` names the column of the ids in each table. A file without such a row stays as it is.
+    """
+
+    def write_without(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for _, file, addressed in file_tasks.per_file(batches):
+            table = TABLES[file.table]
+            ids = pq.ParquetFile(file.location).read(columns=[id_columns[file.table]])[0]
+            removed = pc.is_in(ids, value_set=addressed["id"].combine_chunks())
+            if pc.any(removed).as_py():
+                rows = table_rows.read_whole(table, file.location, file.partition).filter(pc.invert(removed))
+                written = write_partitioned(table, rows, folder / file.table)
+                yield from task_reports.report(written, removed=f"{file.table}/{file.path}")
+
+    return write_without

@@ -98,7 +98,8 @@ def with_rows(engine: Engine, files: Mapping[int, StoredFile], rows: DataFrame, 
     empty = [F.lit(None).cast(rows.schema[name].dataType).alias(name) for name in names]
     addressed = rows.select("number", F.lit(None).cast("string").alias("stored_file"), *names)
     together = _frame(engine, files).select("number", "stored_file", *empty).unionByName(addressed)
-    return together.coalesce(1) if few or len(files) == 1 else together.repartition(tasks_for(files.values(), to_write=to_write), "number")
+    tasks = 1 if few else tasks_for(files.values(), to_write=to_write)
+    return together.coalesce(1) if tasks == 1 else together.repartition(tasks, "number")
 
 
 def per_file(batches: Batches) -> Iterator[tuple[int, StoredFile, pa.Table]]:

@@ -29,7 +29,6 @@ OPTION = "millrace.processes"
 # The server of the processes imports it once for all of them.
 _PRELOADED = ["jobs.engine.preloaded"]
 
-Work = Callable[[int], "Iterator[pa.RecordBatch]"]
 ArrowFunction = Callable[["Iterable[pa.RecordBatch]"], "Iterator[pa.RecordBatch]"]
 _POOL_LOCK = threading.Lock()
 
@@ -37,19 +36,6 @@ _POOL_LOCK = threading.Lock()
 def available() -> int:
     """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def run(work: Work, tasks: int, count: int) -> Iterator[pa.RecordBatch]:
-    """The batches of a function of the task's number, for each of `tasks` numbers in their order, computed in `count` processes."""
-    from pyspark import cloudpickle
-
-    packed = cloudpickle.dumps(work)  # type: ignore[no-untyped-call]
-    try:
-        for batches in pool(count).map(functools.partial(_work_on, packed), range(tasks)):
-            yield from batches
-    except BrokenProcessPool:
-        pool.cache_clear()
-        raise
 
 
 def in_processes(function: ArrowFunction, count: int) -> ArrowFunction:
@@ -161,8 +147,8 @@ def pool(count: int) -> ProcessPoolExecutor:
     return made
 
 
-def _work_on(packed: bytes, task: int | list[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    return list(_unpacked(packed)(task))
+def _work_on(packed: bytes, batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    return list(_unpacked(packed)(batches))
 
 
 @functools.lru_cache(maxsize=1)

@@ -102,7 +102,7 @@ def commit(delta: DeltaTable, table: Table, change: Change, expected: int, run_i
             data_change=not change.is_rearrangement,
             deletion_timestamp=now,
             size=file.size,
-            partition_values=_logged_values(file.partition),
+            partition_values=logged_values(file.partition),
         )
         for file in change.removed
     ]
@@ -110,7 +110,7 @@ def commit(delta: DeltaTable, table: Table, change: Change, expected: int, run_i
         AddAction(
             path=file.path,
             size=file.size,
-            partition_values=_logged_values(file.partition_values),
+            partition_values=logged_values(file.partition_values),
             modification_time=now,
             data_change=data_change,
             stats=file.stats,
@@ -126,6 +126,6 @@ def commit(delta: DeltaTable, table: Table, change: Change, expected: int, run_i
     return expected + 1
 
 
-def _logged_values(partition: Mapping[str, str]) -> dict[str, str | None]:
+def logged_values(partition: Mapping[str, str]) -> dict[str, str | None]:
     """A partition's values as the Delta log has them."""
     return {name: None if value == table_files.NO_VALUE else value for name, value in partition.items()}

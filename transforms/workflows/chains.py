@@ -1,4 +1,4 @@
-"""Which chains of a workflow group a change touches, and the events of groups in their order.
+"""Which chains of a workflow group a change affects, and the events of groups in their order.
 
 A chain is what lies between two cuts of a group (docs/rules/workflows.md, "Breaks and cuts"): no workflow reaches beyond it.
 """
@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.events import EVENTS
+from schemas.sessions import WORKFLOW_CHAINS, WORKFLOW_SUMMARIES
 from schemas.table import BIGINT, STRING
+from transforms.affected_rows import events_of_chains, in_spans, rows_by_id
 from transforms.duckdb_query import query
-from transforms.sessions.chains import rows_in_spans
 from transforms.times import DAY_MS
 from transforms.workflows.summaries import INPUT, WorkflowRules
 
@@ -24,7 +25,7 @@ _IN_STRUCT = ("key", "ets", "uid", "object_id", "object_type", "type", "mode", "
 EVENT_COLUMNS = (*(name for name in INPUT.names if name not in _IN_STRUCT), "workflow_input", *PLACE[1:])
 # An event that is part of workflows: what the rules read of it, and where it landed.
 STEPS = pa.schema([*INPUT, *(pa.field(name, EVENTS[name].type) for name in PLACE[1:])])
-# A span of time in which something changed, of a group: chains that meet it are touched.
+# A span of time, in epoch ms as sent, in which events of a group changed. It affects the chains that overlap it.
 SPANS = pa.schema([("key", STRING), ("lo", BIGINT), ("hi", BIGINT)])
 
 
@@ -46,10 +47,7 @@ def in_order(steps: pa.Table) -> pa.Table:
 
 
 def changed_spans(events: Iterable[pa.Table], rules: WorkflowRules) -> pa.Table:
-    """The spans of time in which something changed, per group, as SPANS; times in epoch ms as sent.
-
-    In: events that came or went, with EVENT_COLUMNS.
-    """
+    """The spans of time in which events changed, per group, as SPANS. In: added or removed events, with EVENT_COLUMNS."""
     changed = (steps(part).select(["key", "ets"]) for part in events)
     schema = pa.schema([STEPS.field("key"), STEPS.field("ets")])
     reader = pa.RecordBatchReader.from_batches(schema, (batch for part in changed for batch in part.to_batches()))
@@ -65,32 +63,32 @@ GROUP BY key, floor(ets / {part})
 """
 
 
-# What `touched` reads of a chain, and what tells one from all others.
-COLUMNS = ("key", "first_ets", "last_ets", "chain_date")
-IDENTITY = ("key", "first_ets")
+def affected_rows(chains: pa.Table, spans: pa.Table, sources: Iterable[str]) -> pa.Table:
+    """What has to be built again because of the chains that a change affects, as AFFECTED_ROWS.
 
-
-def touched(chains: pa.Table, spans: pa.Table) -> pa.Table:
-    """The chains that a change touches, with all their columns.
-
-    In: chains with COLUMNS, the spans of `changed_spans`.
+    In: rows of `workflow_chains`, spans of `changed_spans`, and the sources that a group may have events of.
     """
-    return query(_TOUCHED, chains=chains, spans=spans)
+    rebuilt = affected_chains(chains, spans).combine_chunks()
+    column = {name: rebuilt[name].combine_chunks() for name in rebuilt.column_names}
+    summaries = pc.list_flatten(column["summaries"])
+    summary_ids, summary_dates = (pc.struct_field(summaries, name) for name in ("summary_id", "summary_date"))
+    span = column["key"], column["first_ets"], column["last_ets"]
+    return pa.concat_tables(
+        [
+            *(events_of_chains(column["landing_dates"], pa.repeat(source, len(rebuilt)), *span) for source in sources),
+            rows_by_id(WORKFLOW_SUMMARIES, summary_ids, {"summary_date": summary_dates}),
+            rows_by_id(WORKFLOW_CHAINS, column["chain_id"], column),
+        ]
+    )
 
 
-_TOUCHED = """
-WITH known AS (
-    SELECT row_number() OVER () AS chain, * FROM chains
-)
-SELECT * EXCLUDE (chain)
-FROM known SEMI JOIN (
-    SELECT chain FROM known JOIN spans USING (key) WHERE first_ets <= hi AND last_ets >= lo
-) USING (chain)
-"""
+def affected_chains(chains: pa.Table, spans: pa.Table) -> pa.Table:
+    """The chains that a change affects. In: chains with `key`, `first_ets` and `last_ets`, spans of `changed_spans`."""
+    rows = chains.append_column("chain", pa.array(range(chains.num_rows), BIGINT)).select(["chain", "key", "first_ets", "last_ets"])
+    sql = "SELECT DISTINCT chain FROM chains JOIN spans USING (key) WHERE first_ets <= hi AND last_ets >= lo ORDER BY chain"
+    return chains.take(query(sql, chains=rows, spans=spans)["chain"])
 
 
-def events_of(steps: pa.Table, chains: pa.Table) -> pa.Table:
-    """The events that lie in these chains."""
-    narrow = pa.table({"key": steps["key"], "place": steps["ets"]})
-    spans = pa.table({"key": chains["key"], "first": chains["first_ets"], "last": chains["last_ets"]})
-    return steps.take(rows_in_spans(narrow, spans, "key"))
+def steps_in_spans(steps: pa.Table, spans: pa.Table) -> pa.Table:
+    """The steps that lie in a span of their group. In: STEPS; spans as AFFECTED_ROWS."""
+    return steps.take(in_spans(steps["key"], steps["ets"], spans))
