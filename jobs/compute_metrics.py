@@ -37,13 +37,14 @@ _Measure = Callable[[Iterable[pa.Table], Table, Iterable[str]], pa.Table]
 
 
 @dataclass(frozen=True)
-class _MeasuredFile:
-    """A file, and what is measured of it for which dates."""
+class _Measurement:
+    """What is measured of which files for which dates."""
 
     measure: _Measure
+    table: Table
     columns: tuple[str, ...]
-    dates: frozenset[dt.date]
-    file: StoredFile
+    dates: Dates  # per source
+    files: Sequence[StoredFile]
 
 
 def compute(engine: Engine, state: NewState, landed: Iterable[Partition], run_id: str, *, from_nothing: bool = False) -> Change:
@@ -58,14 +59,24 @@ def compute(engine: Engine, state: NewState, landed: Iterable[Partition], run_id
     by_session, by_landing = changed[SESSION_DATE], changed[LANDING_DATE]
     sessions = in_partitions(state, SESSIONS.name, by_session)
     measured = [
-        *_files(metrics.measure_events, _EVENTS, by_event, _covering(state, EVENTS.name, by_event, "event_date", "event_date")),
-        *_files(metrics.measure_sessions, _SESSIONS, by_session, sessions),
-        *_files(metrics.measure_chains, _CHAINS, by_chain, _covering(state, SESSION_CHAINS.name, by_chain, "first_time", "last_time")),
-        *_files(metrics.measure_files, _FILES, by_landing, in_partitions(state, FILES.name, by_landing)),
-        *_files(metrics.measure_lateness, _LATENESS, by_landing, in_partitions(state, EVENTS.name, by_landing)),
-        *_files(metrics.measure_refusals, _REJECTED, by_landing, in_partitions(state, REJECTED_EVENTS.name, by_landing)),
+        _Measurement(
+            metrics.measure_events, EVENTS, _EVENTS, by_event, _covering(state, EVENTS.name, by_event, "event_date", "event_date")
+        ),
+        _Measurement(metrics.measure_sessions, SESSIONS, _SESSIONS, by_session, sessions),
+        _Measurement(
+            metrics.measure_chains,
+            SESSION_CHAINS,
+            _CHAINS,
+            by_chain,
+            _covering(state, SESSION_CHAINS.name, by_chain, "first_time", "last_time"),
+        ),
+        _Measurement(metrics.measure_files, FILES, _FILES, by_landing, in_partitions(state, FILES.name, by_landing)),
+        _Measurement(metrics.measure_lateness, EVENTS, _LATENESS, by_landing, in_partitions(state, EVENTS.name, by_landing)),
+        _Measurement(
+            metrics.measure_refusals, REJECTED_EVENTS, _REJECTED, by_landing, in_partitions(state, REJECTED_EVENTS.name, by_landing)
+        ),
     ]
-    durations = _files(metrics.measure_durations, _DURATIONS, by_session, sessions)
+    durations = [_Measurement(metrics.measure_durations, SESSIONS, _DURATIONS, by_session, sessions)]
     rows = metrics.daily_metrics(_totals(engine, measured, durations))
     rows = rows.append_column("run_id", pa.repeat(pa.scalar(run_id), rows.num_rows))
     if from_nothing:
@@ -73,36 +84,46 @@ def compute(engine: Engine, state: NewState, landed: Iterable[Partition], run_id
     return _in_place(state, rows, changed)
 
 
-def _files(measure: _Measure, columns: tuple[str, ...], dates: Dates, files: Iterable[StoredFile]) -> list[_MeasuredFile]:
-    return [_MeasuredFile(measure, columns, frozenset(dates.get(file.partition["source"], ())), file) for file in files]
-
-
-def _totals(engine: Engine, measured: Sequence[_MeasuredFile], durations: Sequence[_MeasuredFile]) -> pa.Table:
+def _totals(engine: Engine, measured: Sequence[_Measurement], durations: Sequence[_Measurement]) -> pa.Table:
     """The measures of all files, added up, as metrics.TOTALS."""
-    few = file_tasks.are_few(one.file for one in measured)
+    few = file_tasks.are_few(file for one in measured for file in one.files)
     frames = []
-    for files, add_up in ((measured, metrics.totals), (durations, metrics.percentiles)):
-        if files:
-            of_number = dict(enumerate(files))
-            tasks = file_tasks.spread(engine, {number: one.file for number, one in of_number.items()}, few=few)
-            rows = tasks.mapInArrow(engine.in_processes(_measure(of_number)), spark_schema(metrics.MEASURES))
+    for measurements, add_up in ((measured, metrics.totals), (durations, metrics.percentiles)):
+        numbered = dict(enumerate((one, file) for one in measurements for file in one.files))
+        if numbered:
+            tasks = file_tasks.spread(engine, {number: file for number, (_, file) in numbered.items()}, few=few)
+            of_file = {number: one for number, (one, _) in numbered.items()}
+            rows = tasks.mapInArrow(engine.in_processes(_measure(of_file)), spark_schema(metrics.MEASURES))
             frames.append(add_up(rows).select(metrics.TOTALS.names))
     if not frames:
         return metrics.TOTALS.empty_table()
     return reduce(lambda one, other: one.unionAll(other), frames).toArrow().cast(metrics.TOTALS)
 
 
-def _measure(files: Mapping[int, _MeasuredFile]) -> ArrowFunction:
-    """The function that measures files, by their numbers."""
+def _measure(of_file: Mapping[int, _Measurement]) -> ArrowFunction:
+    """The function that measures files, by their numbers. Files of one measurement in a task are one query."""
+    measurements = {one.measure.__name__: (one.measure, one.table, one.columns, one.dates) for one in of_file.values()}
+    name_of = {number: one.measure.__name__ for number, one in of_file.items()}
 
     def measure(batches: Batches) -> Iterator[pa.RecordBatch]:
+        files: dict[str, list[StoredFile]] = {}
         for number, file, _ in file_tasks.per_file(batches):
-            one, table = files[number], TABLES[file.table]
-            rows = one.measure(file_tasks.parts(file, table.arrow, one.columns), table, one.columns)
-            of_dates = pc.is_in(rows["metric_date"], value_set=pa.array(sorted(one.dates), DATE))
-            yield from rows.filter(of_dates).to_batches()
+            files.setdefault(name_of[number], []).append(file)
+        for name, of_measurement in files.items():
+            measure, table, columns, dates = measurements[name]
+            parts = (rows for file in of_measurement for rows in file_tasks.parts(file, table.arrow, columns))
+            yield from _of_dates(measure(parts, table, columns), dates).to_batches()
 
     return measure
+
+
+def _of_dates(rows: pa.Table, dates: Dates) -> pa.Table:
+    """The measures of these dates of each source."""
+    of_source = [
+        rows.filter(pc.and_(pc.equal(rows["source"], source), pc.is_in(rows["metric_date"], value_set=pa.array(sorted(of_source), DATE))))
+        for source, of_source in dates.items()
+    ]
+    return pa.concat_tables([metrics.MEASURES.empty_table(), *of_source])
 
 
 _EVENTS = ("source", "event_date", "event_type", "user_id", "device_id", "flags", "session_input.key")
