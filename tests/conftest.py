@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,11 @@ NIGHTS = (dt.date(2026, 11, 18), dt.date(2026, 11, 19))
 EVENTS = 2_000
 # Per engine, the environment of one machine.
 ENVIRONMENTS = {"spark": "spark", "sail": "local"}
+
+
+# What starts the tests may ignore Ctrl-C, as a shell does for `command &`. The processes that tests interrupt must not inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
