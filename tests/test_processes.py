@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -16,21 +17,27 @@ import pytest
 from conftest import plain_environment
 
 from jobs.engine import processes
+from jobs.engine.processes import ArrowFunction
 from jobs.errors import WorkerLostError, fault_of_the_machine
 
 # A driver whose two tasks write the ids of their processes and then wait for longer than any test.
 DRIVER = """
 import os, sys, time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+import pyarrow as pa
 from jobs.engine import processes
 
-def work(number):
-    Path(sys.argv[1], str(number)).write_text(str(os.getpid()))
+def work(batches):
+    (batch,) = batches
+    Path(sys.argv[1], str(batch["number"][0])).write_text(str(os.getpid()))
     time.sleep(600)
     yield from ()
 
 if __name__ == "__main__":
-    list(processes.run(work, 2, 2))
+    call = processes.in_processes(work, 2)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda number: list(call([pa.RecordBatch.from_pydict({"number": [number]})])), range(2)))
 """
 
 
@@ -49,42 +56,53 @@ def is_alive(process: int) -> bool:
     return True
 
 
-def told(number: int) -> Iterator[pa.RecordBatch]:
-    yield pa.RecordBatch.from_pylist([{"number": number, "process": os.getpid()}])
+def numbers_and_processes(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield batch.append_column("process", pa.array([os.getpid()]))
 
 
-def test_tasks_are_done_by_other_processes_and_told_in_their_order() -> None:
-    rows = pa.Table.from_batches(processes.run(told, 20, 2)).to_pylist()
+def run(function: ArrowFunction, tasks: int) -> list[pa.RecordBatch]:
+    """What a function gives in so many tasks, each with a batch of its number. As Sail does, a thread calls it for each task."""
+    call = processes.in_processes(function, 2)
+    inputs = [[pa.RecordBatch.from_pydict({"number": [number]})] for number in range(tasks)]
+    with ThreadPoolExecutor(tasks) as threads:
+        return [batch for batches in threads.map(lambda task: list(call(task)), inputs) for batch in batches]
+
+
+def test_tasks_run_in_other_processes_and_each_gives_its_own_rows() -> None:
+    rows = pa.Table.from_batches(run(numbers_and_processes, 20)).to_pylist()
     assert [row["number"] for row in rows] == list(range(20))
     assert os.getpid() not in {row["process"] for row in rows}
 
 
-def test_what_a_task_holds_travels_with_it() -> None:
-    held = {"text": "a", "path": Path("b")}
+def test_the_variables_of_a_function_travel_with_it() -> None:
+    variables = {"text": "a", "path": Path("b")}
 
-    def work(number: int) -> Iterator[pa.RecordBatch]:
-        yield pa.RecordBatch.from_pylist([{"held": f"{held['text']}{held['path']}{number}"}])
+    def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield pa.RecordBatch.from_pylist([{"text": f"{variables['text']}{variables['path']}{batch['number'][0]}"}])
 
-    assert pa.Table.from_batches(processes.run(work, 2, 2)).to_pylist() == [{"held": "ab0"}, {"held": "ab1"}]
+    assert pa.Table.from_batches(run(work, 2)).to_pylist() == [{"text": "ab0"}, {"text": "ab1"}]
 
 
-def test_what_a_task_raises_is_raised() -> None:
-    def work(number: int) -> Iterator[pa.RecordBatch]:
-        raise OSError(28, f"No space left on device for {number}")
+def test_an_error_of_a_task_is_raised_in_the_driver() -> None:
+    def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        (batch,) = batches
+        raise OSError(28, f"No space left on device for {batch['number'][0]}")
 
     with pytest.raises(OSError, match="for 0"):
-        list(processes.run(work, 3, 2))
+        run(work, 3)
 
 
-def test_a_lost_process_is_told_as_such_and_the_next_tasks_get_new_ones() -> None:
-    def work(number: int) -> Iterator[pa.RecordBatch]:
+def test_a_lost_process_is_reported_and_the_next_tasks_get_new_ones() -> None:
+    def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         os.kill(os.getpid(), signal.SIGKILL)
-        yield from ()
+        yield from batches
 
     with pytest.raises(BrokenProcessPool) as raised:
-        list(processes.run(work, 2, 2))
+        run(work, 2)
     assert isinstance(fault_of_the_machine(raised.value), WorkerLostError)
-    assert len(list(processes.run(told, 3, 2))) == 3
+    assert len(run(numbers_and_processes, 3)) == 3
 
 
 def test_the_processes_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:

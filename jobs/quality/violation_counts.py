@@ -84,7 +84,10 @@ def _groups(files: TableFiles, *, few: bool) -> list[tuple[Any, ...]]:
 def _map_groups(
     engine: Engine, groups: Sequence[tuple[Any, ...]], schema: pa.Schema, function: ArrowFunction, counts: pa.Schema, *, few: bool
 ) -> DataFrame:
-    spread = file_tasks.spread_groups(engine, groups, schema, 1 if few else len(groups))
+    """The counts of groups of files. Groups of small tables share a task."""
+    files = [StoredFile.of_json(text) for group in groups for texts in group for text in texts]
+    tasks = 1 if few else min(len(groups), file_tasks.tasks_for(files))
+    spread = file_tasks.spread_groups(engine, groups, schema, tasks)
     return spread.mapInArrow(engine.in_processes(function), spark_schema(counts))
 
 
