@@ -1,4 +1,4 @@
-"""What the lake's recorded state says of one night: the numbers of the report, as they stand in the tables."""
+"""The numbers of the report on one night, read from the tables of the lake's recorded state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs.errors import UsageError
 from jobs.quality.baseline import LANDED
 from transforms.times import shifted
 
-# How many nights, with the one that is told of, are set beside each other.
+# How many nights the report compares, the reported one included.
 NIGHTS = 14
 REFUSALS_SHOWN = 12
 # Session durations are counted in bins that grow by the same factor: so many per decade, from a second to 10^5 seconds.
@@ -22,7 +22,7 @@ BINS = 5 * BINS_PER_DECADE
 
 
 @dataclass(frozen=True)
-class Step:
+class StepTimes:
     """One step of a run; `offset` and `seconds` count from the start of the run's first step."""
 
     name: str
@@ -31,8 +31,8 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Run:
-    """The run that is told of: the last one of the night that had anything to do."""
+class NightRun:
+    """The reported run: the last run of the night that had anything to do."""
 
     run_id: str
     command: str
@@ -40,7 +40,7 @@ class Run:
     ended: dt.datetime
     failed: bool  # a critical check failed: nothing was published
     sources: str | None  # what it was limited to
-    steps: Sequence[Step]
+    steps: Sequence[StepTimes]
 
     @property
     def seconds(self) -> float:
@@ -49,7 +49,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Account:
+class SourceCounts:
     """What one source landed on one date, and what became of it."""
 
     files: int = 0
@@ -61,18 +61,18 @@ class Account:
     rejected: int = 0
     erased: int = 0
     late: int = 0  # of the accepted
-    held: Mapping[str, int] = field(default_factory=dict)  # rows that the tables hold: accepted, duplicates, rejected
+    in_tables: Mapping[str, int] = field(default_factory=dict)  # rows in the tables: accepted, duplicates, rejected
 
     @property
     def imbalance(self) -> int:
-        """Records that are in none or in more than one of the tables: 0 when nothing has vanished."""
+        """Records that are in no table or in more than one. 0 if no record is lost."""
         counted = {"accepted": self.accepted, "duplicates": self.duplicates, "rejected": self.rejected}
         lost = abs(self.records - sum(counted.values()) - self.erased)
-        return lost + sum(abs(counted[kind] - rows) for kind, rows in self.held.items())
+        return lost + sum(abs(counted[kind] - rows) for kind, rows in self.in_tables.items())
 
 
 @dataclass(frozen=True)
-class Hour:
+class LandingHour:
     """What one source landed in one hour of the date; `hour` is None for files whose path names none."""
 
     hour: int | None
@@ -83,7 +83,7 @@ class Hour:
 
 
 @dataclass(frozen=True)
-class Sessions:
+class SessionDurations:
     """The sessions of one source that began on one date."""
 
     began: dt.date
@@ -92,8 +92,8 @@ class Sessions:
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """One way in which records were refused, and the first record that was."""
+class RejectionGroup:
+    """Records that were refused for the same reason, and the first of them."""
 
     source: str
     reason: str
@@ -104,8 +104,8 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Check:
-    """One check of the run that did not hold."""
+class FailedCheck:
+    """A check of the run that failed."""
 
     severity: str
     table: str
@@ -117,24 +117,24 @@ class Check:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that the report tells of a night."""
+    """Everything that the report shows of a night."""
 
     night: dt.date
-    nights: Sequence[dt.date]  # the dates that are set beside each other, the night last
+    nights: Sequence[dt.date]  # the dates that are compared, the night last
     landed: frozenset[dt.date]  # of these, those on which anything landed
     sources: Sequence[str]
-    run: Run
+    run: NightRun
     idle_runs: int  # runs of the night after it that found nothing to do
-    later: Sequence[str]  # runs of other nights that have changed this night's account since, in words
-    accounts: Mapping[dt.date, Mapping[str, Account]]
-    hours: Mapping[str, Sequence[Hour]]
-    sessions: Mapping[str, Sessions]
+    later: Sequence[str]  # runs of other nights that have changed this night's records since, as text
+    accounts: Mapping[dt.date, Mapping[str, SourceCounts]]
+    hours: Mapping[str, Sequence[LandingHour]]
+    sessions: Mapping[str, SessionDurations]
     metrics: Mapping[tuple[str, str], Mapping[dt.date, float]]  # by source and metric
     refused: Mapping[tuple[str, str], int]  # records by source and reason
-    refusals: Sequence[Refusal]
+    refusals: Sequence[RejectionGroup]
     unreadable: Sequence[tuple[str, int, str]]  # file, bytes, why
-    checks: Mapping[str, tuple[int, int]]  # per table: checks, and how many of them do not hold
-    failures: Sequence[Check]
+    checks: Mapping[str, tuple[int, int]]  # per table: checks, and how many of them failed
+    failures: Sequence[FailedCheck]
 
     @property
     def missing(self) -> Sequence[str]:
@@ -142,9 +142,9 @@ class Facts:
         absent = {check.source for check in self.failures if check.expectation == LANDED and check.source is not None}
         return sorted(source for source in absent if not self.account(source).files)
 
-    def account(self, source: str) -> Account:
-        """The account of a source on the night's date."""
-        return self.accounts.get(self.night, {}).get(source, Account())
+    def account(self, source: str) -> SourceCounts:
+        """What a source landed on the night's date."""
+        return self.accounts.get(self.night, {}).get(source, SourceCounts())
 
 
 def gather(tables: duckdb.DuckDBPyConnection, night: dt.date) -> Facts:
@@ -168,17 +168,17 @@ def gather(tables: duckdb.DuckDBPyConnection, night: dt.date) -> Facts:
         sessions=_sessions(tables, night),
         metrics=_metrics(tables, first, night),
         refused={(row["source"], row["reason"]): row["records"] for row in _rows(tables, _REFUSED, night)},
-        refusals=[Refusal(**row) for row in _rows(tables, _REFUSALS, night, REFUSALS_SHOWN)],
+        refusals=[RejectionGroup(**row) for row in _rows(tables, _REFUSALS, night, REFUSALS_SHOWN)],
         unreadable=[(row["file"], row["size"], row["error"]) for row in _rows(tables, _UNREADABLE, night, run.run_id)],
         checks={row["table"]: (row["checks"], row["failed"]) for row in _rows(tables, _CHECKS, run.run_id)},
-        failures=[Check(**row) for row in _rows(tables, _FAILURES, run.run_id)],
+        failures=[FailedCheck(**row) for row in _rows(tables, _FAILURES, run.run_id)],
     )
 
 
 def _rows(tables: duckdb.DuckDBPyConnection, query: str, *parameters: Any) -> list[dict[str, Any]]:
-    found = tables.execute(query, parameters)
-    names = [column[0] for column in found.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    result = tables.execute(query, parameters)
+    names = [column[0] for column in result.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
 # Runs
@@ -193,27 +193,29 @@ _RUNS = """
     ORDER BY started"""
 
 
-def _runs(tables: duckdb.DuckDBPyConnection, night: dt.date) -> tuple[Run, int, list[str]]:
-    """The run to tell of, how many of the night had nothing to do after it, and who changed the night's account since."""
+def _runs(tables: duckdb.DuckDBPyConnection, night: dt.date) -> tuple[NightRun, int, list[str]]:
+    """The reported run, how many later runs of the night had nothing to do, and the runs that changed its records since."""
     rows = _rows(tables, _RUNS, night)
     if not rows:
         raise UsageError(
             f"the night of {night} was never run: `millrace run --date {night}` runs it, `millrace status` lists those that were"
         )
-    # A night that only a rebuild has made is told of by that rebuild.
+    # A night may have been built by a rebuild alone. Then the rebuild is the reported run.
     own = [row for row in rows if row["night"] == night] or rows
-    place = max((number for number, row in enumerate(own) if row["worked"]), default=len(own) - 1)
-    told = own[place]
-    later = [f"{row['command']}, run {row['run_id']}" for row in rows if row not in own and row["started"] > told["started"]]
+    last = max((number for number, row in enumerate(own) if row["worked"]), default=len(own) - 1)
+    reported = own[last]
+    later = [f"{row['command']}, run {row['run_id']}" for row in rows if row not in own and row["started"] > reported["started"]]
     steps = [
-        Step(step["name"], (step["started"] - told["started"]).total_seconds(), (step["ended"] - step["started"]).total_seconds())
-        for step in told["steps"]
+        StepTimes(step["name"], (step["started"] - reported["started"]).total_seconds(), (step["ended"] - step["started"]).total_seconds())
+        for step in reported["steps"]
     ]
-    run = Run(told["run_id"], told["command"], told["started"], told["ended"], told["failed"], told["sources"], steps)
-    return run, len(own) - 1 - place, later
+    run = NightRun(
+        reported["run_id"], reported["command"], reported["started"], reported["ended"], reported["failed"], reported["sources"], steps
+    )
+    return run, len(own) - 1 - last, later
 
 
-# The account
+# Records per source and date
 
 _ACCOUNT = """
     SELECT landing_date, source, count(*) AS files, count(*) FILTER (status = 'unreadable') AS unreadable, sum(size)::BIGINT AS size,
@@ -228,20 +230,20 @@ _LATE = """
     SELECT metric_date, source, numerator::BIGINT AS late
     FROM daily_metrics
     WHERE metric = 'late_rate' AND dimension = 'all' AND metric_date BETWEEN $1 AND $2"""
-_HELD = """
-    SELECT source, 'accepted' AS kind, count(*) AS held FROM events WHERE landing_date = $1 GROUP BY source
+_ROWS_IN_TABLES = """
+    SELECT source, 'accepted' AS kind, count(*) AS rows FROM events WHERE landing_date = $1 GROUP BY source
     UNION ALL SELECT source, 'duplicates', count(*) FROM duplicate_events WHERE landing_date = $1 GROUP BY source
     UNION ALL SELECT source, 'rejected', count(*) FROM rejected_events WHERE landing_date = $1 GROUP BY source"""
 
 
-def _accounts(tables: duckdb.DuckDBPyConnection, first: dt.date, night: dt.date) -> dict[dt.date, dict[str, Account]]:
+def _accounts(tables: duckdb.DuckDBPyConnection, first: dt.date, night: dt.date) -> dict[dt.date, dict[str, SourceCounts]]:
     late = {(row["metric_date"], row["source"]): row["late"] for row in _rows(tables, _LATE, first, night)}
-    held = {(row["source"], row["kind"]): row["held"] for row in _rows(tables, _HELD, night)}
-    accounts: dict[dt.date, dict[str, Account]] = {}
+    rows = {(row["source"], row["kind"]): row["rows"] for row in _rows(tables, _ROWS_IN_TABLES, night)}
+    accounts: dict[dt.date, dict[str, SourceCounts]] = {}
     for row in _rows(tables, _ACCOUNT, first, night):
         date, source = row.pop("landing_date"), row.pop("source")
-        in_tables = {kind: held.get((source, kind), 0) for kind in ("accepted", "duplicates", "rejected")} if date == night else {}
-        accounts.setdefault(date, {})[source] = Account(**row, late=late.get((date, source), 0), held=in_tables)
+        in_tables = {kind: rows.get((source, kind), 0) for kind in ("accepted", "duplicates", "rejected")} if date == night else {}
+        accounts.setdefault(date, {})[source] = SourceCounts(**row, late=late.get((date, source), 0), in_tables=in_tables)
     return accounts
 
 
@@ -257,16 +259,16 @@ _HOURS = """
     ORDER BY ALL"""
 
 
-def _hours(tables: duckdb.DuckDBPyConnection, night: dt.date) -> dict[str, list[Hour]]:
-    hours: dict[str, list[Hour]] = {}
+def _hours(tables: duckdb.DuckDBPyConnection, night: dt.date) -> dict[str, list[LandingHour]]:
+    hours: dict[str, list[LandingHour]] = {}
     for row in _rows(tables, _HOURS, night):
-        hours.setdefault(row.pop("source"), []).append(Hour(**row))
+        hours.setdefault(row.pop("source"), []).append(LandingHour(**row))
     return hours
 
 
 # Sessions
 
-# A source whose events land days after they happen is told of by the last date that its events of the night reach.
+# A source whose events land days after they happen is reported of by the last date that its events of the night reach.
 _DURATIONS = f"""
     WITH began AS (
         SELECT source, max(session_date) AS session_date FROM session_events WHERE landing_date = $1 AND session_date <= $1 GROUP BY source
@@ -283,12 +285,12 @@ _METRICS = """
     WHERE dimension = 'all' AND metric_date BETWEEN $1 AND $2"""
 
 
-def _sessions(tables: duckdb.DuckDBPyConnection, night: dt.date) -> dict[str, Sessions]:
+def _sessions(tables: duckdb.DuckDBPyConnection, night: dt.date) -> dict[str, SessionDurations]:
     counted: dict[tuple[str, dt.date], dict[int | None, int]] = {}
     for row in _rows(tables, _DURATIONS, night):
         counted.setdefault((row["source"], row["session_date"]), {})[row["bin"]] = row["sessions"]
     return {
-        source: Sessions(began, [bins.get(number, 0) for number in range(BINS + 1)], bins.get(None, 0))
+        source: SessionDurations(began, [bins.get(number, 0) for number in range(BINS + 1)], bins.get(None, 0))
         for (source, began), bins in sorted(counted.items())
     }
 
@@ -300,7 +302,7 @@ def _metrics(tables: duckdb.DuckDBPyConnection, first: dt.date, night: dt.date) 
     return metrics
 
 
-# What went wrong
+# Refused records, unreadable files and failed checks
 
 _REFUSED = "SELECT source, reason, count(*) AS records FROM rejected_events WHERE landing_date = $1 GROUP BY ALL ORDER BY ALL"
 _REFUSALS = """

@@ -1,6 +1,6 @@
-"""The drawings of a night's report: numbers in, shapes with places in pixels out; the template only draws them.
+"""The plots of a night's report: numbers in, shapes with positions in pixels out. The template draws them.
 
-Every drawing says in words what it shows (`label`), and every shape its own number (`title`), for those who do not see it.
+For readers who cannot see it, every plot has a `label` that says what it shows, and every shape has its number as `title`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jobs.commands.night_facts import BINS, BINS_PER_DECADE, NIGHTS, Hour, Sessions, Step
+from jobs.commands.night_facts import BINS, BINS_PER_DECADE, NIGHTS, LandingHour, SessionDurations, StepTimes
 
 PANEL_WIDTH = 232
 PANEL_HEIGHT = 116
@@ -51,7 +51,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Line:
+class StraightLine:
     """A straight line."""
 
     x1: float
@@ -63,7 +63,7 @@ class Line:
 
 @dataclass
 class Plot:
-    """One drawing."""
+    """One plot."""
 
     label: str
     width: float
@@ -71,20 +71,20 @@ class Plot:
     most: str = ""  # what the highest bar stands for
     bars: list[Bar] = field(default_factory=list)
     words: list[Word] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
+    lines: list[StraightLine] = field(default_factory=list)
 
 
-def sparks(label: str, values: Mapping[dt.date, float], nights: Sequence[dt.date], spelled: Callable[[float], str]) -> Plot:
-    """A bar per night, the last one told apart; a night without a value has none."""
+def sparkline(label: str, values: Mapping[dt.date, float], nights: Sequence[dt.date], format_value: Callable[[float], str]) -> Plot:
+    """A bar per night, the last one highlighted. A night without a value has no bar."""
     plot = Plot(label, SPARK_WIDTH, SPARK_HEIGHT)
-    plot.lines.append(Line(0, SPARK_HEIGHT + 0.5, SPARK_WIDTH - 1.5, SPARK_HEIGHT + 0.5, "base"))
+    plot.lines.append(StraightLine(0, SPARK_HEIGHT + 0.5, SPARK_WIDTH - 1.5, SPARK_HEIGHT + 0.5, "base"))
     most = max((values.get(night, 0) for night in nights), default=0)
     step = SPARK_WIDTH / NIGHTS
-    for place, night in enumerate(nights):
+    for index, night in enumerate(nights):
         if night in values:
             height = max(1.0, SPARK_HEIGHT * values[night] / most) if most > 0 else 1.0
             kind = "tonight" if night == nights[-1] else "before"
-            plot.bars.append(Bar(place * step, SPARK_HEIGHT - height, step - 1.5, height, kind, f"{night}: {spelled(values[night])}"))
+            plot.bars.append(Bar(index * step, SPARK_HEIGHT - height, step - 1.5, height, kind, f"{night}: {format_value(values[night])}"))
     return plot
 
 
@@ -93,7 +93,7 @@ def shares(label: str, parts: Iterable[tuple[str, int]]) -> Plot:
     plot = Plot(label, SHARE_WIDTH, SHARE_HEIGHT)
     counted = [(kind, count) for kind, count in parts if count]
     total = sum(count for _, count in counted)
-    # What is there at all is wide enough to be seen.
+    # Every part is wide enough to be seen.
     least = 1.5
     room = SHARE_WIDTH - least * len(counted)
     x = 0.0
@@ -104,7 +104,7 @@ def shares(label: str, parts: Iterable[tuple[str, int]]) -> Plot:
     return plot
 
 
-def arrivals(source: str, hours: Sequence[Hour]) -> Plot:
+def arrivals(source: str, hours: Sequence[LandingHour]) -> Plot:
     """The accepted events of a source per hour of arrival, late ones on top; hours without a file are marked."""
     by_hour = {hour.hour: hour for hour in hours}
     # Files whose path names no hour stand before midnight, as they sort.
@@ -116,8 +116,8 @@ def arrivals(source: str, hours: Sequence[Hour]) -> Plot:
     )
     step = (PANEL_WIDTH - 2 * _LEFT) / len(slots)
     scale = _bar_room() / most if most else 0.0
-    for place, slot in enumerate(slots):
-        x, hour = _LEFT + place * step, by_hour.get(slot)
+    for index, slot in enumerate(slots):
+        x, hour = _LEFT + index * step, by_hour.get(slot)
         name = "no hour" if slot is None else f"{slot:02}:00"
         if hour is None:
             plot.bars.append(Bar(x, _TOP, step - 1, _bar_room(), "missing", f"{name}: no file"))
@@ -130,28 +130,28 @@ def arrivals(source: str, hours: Sequence[Hour]) -> Plot:
             plot.bars.append(Bar(x, _floor() - hour.events * scale, step - 1, hour.late * scale, "late", title))
         if hour.unreadable:
             plot.bars.append(Bar(x, _floor() + 1, step - 1, 3, "refused", title))
-    for place, slot in enumerate(slots):
+    for index, slot in enumerate(slots):
         if slot is None or slot in _TICK_HOURS:
-            x = _LEFT + (place + 0.5) * step - 0.5
-            plot.words.append(Word(x, PANEL_HEIGHT - 5, "none" if slot is None else f"{slot:02}", "start" if place == 0 else "middle"))
-            plot.lines.append(Line(x, _floor(), x, _floor() + 3, "tick"))
+            x = _LEFT + (index + 0.5) * step - 0.5
+            plot.words.append(Word(x, PANEL_HEIGHT - 5, "none" if slot is None else f"{slot:02}", "start" if index == 0 else "middle"))
+            plot.lines.append(StraightLine(x, _floor(), x, _floor() + 3, "tick"))
     return plot
 
 
-def durations(source: str, sessions: Sessions, points: Mapping[str, float]) -> Plot:
+def durations(source: str, sessions: SessionDurations, points: Mapping[str, float]) -> Plot:
     """How long the sessions of a source lasted, on a logarithmic scale; `points` are the two named durations, in ms, to mark."""
     short, *longer = sessions.bins
     most, total = max(longer, default=0) or short, short + sum(longer)
-    # Where most sessions are a single event, the others would not be seen beside them: that bar is cut, and its count told.
-    told = [f"max {most:,}"] + ([f"{short:,} under 1 s"] if short > most else [])
-    told += [f"{sessions.without_duration:,} unknown"] if sessions.without_duration else []
-    label = f"{source}: durations of {total:,} sessions that began on {sessions.began}; {', '.join(told)}"
-    plot = _panel(label, ", ".join(told))
-    # What lasts under a second has no place on the scale: it stands before it, apart.
+    # If most sessions are a single event, their bar is cut and its count is written, so that the other bars can be seen.
+    notes = [f"max {most:,}"] + ([f"{short:,} under 1 s"] if short > most else [])
+    notes += [f"{sessions.without_duration:,} unknown"] if sessions.without_duration else []
+    label = f"{source}: durations of {total:,} sessions that began on {sessions.began}; {', '.join(notes)}"
+    plot = _panel(label, ", ".join(notes))
+    # The scale begins at one second. Shorter sessions have a bar before it.
     step = (PANEL_WIDTH - 2 * _LEFT) / (BINS + 3)
     zero = _LEFT + 3 * step
 
-    def place(seconds: float) -> float:
+    def x_of(seconds: float) -> float:
         return zero + min(max(math.log10(max(seconds, 1e-3)) * BINS_PER_DECADE, -2.5), BINS) * step
 
     scale = _bar_room() / most if most else 0.0
@@ -164,19 +164,19 @@ def durations(source: str, sessions: Sessions, points: Mapping[str, float]) -> P
         if count > most:
             plot.bars.append(Bar(x - 1, _TOP + 8, step + 1, 3, "cut"))
     for seconds, text in _TICK_SECONDS:
-        plot.words.append(Word(place(seconds), PANEL_HEIGHT - 5, text))
-        plot.lines.append(Line(place(seconds), _floor(), place(seconds), _floor() + 3, "tick"))
+        plot.words.append(Word(x_of(seconds), PANEL_HEIGHT - 5, text))
+        plot.lines.append(StraightLine(x_of(seconds), _floor(), x_of(seconds), _floor() + 3, "tick"))
     plot.words.append(Word(_LEFT, PANEL_HEIGHT - 5, "<1", "start"))
-    # The lower one is named on its left and the higher one on its right, so that the two never meet.
+    # The name of the lower one is on its left and that of the higher one on its right, so that they do not overlap.
     for number, (name, milliseconds) in enumerate(points.items()):
-        x = place(milliseconds / 1000)
+        x = x_of(milliseconds / 1000)
         on_the_left = number == 0 and x > _NAME_WIDTH
-        plot.lines.append(Line(x, 2, x, _floor(), "point"))
+        plot.lines.append(StraightLine(x, 2, x, _floor(), "point"))
         plot.words.append(Word(x - 3 if on_the_left else x + 3, _TOP - 4, name, "end" if on_the_left else "start", "point"))
     return plot
 
 
-def step_bar(step: Step, seconds: float) -> Plot:
+def step_bar(step: StepTimes, seconds: float) -> Plot:
     """When a step ran, within the seconds that the whole run took."""
     plot = Plot(f"{step.name}: {step.seconds:,.1f} s, from second {step.offset:,.1f}", STEP_WIDTH, STEP_HEIGHT)
     scale = STEP_WIDTH / seconds if seconds > 0 else 0.0
@@ -187,7 +187,7 @@ def step_bar(step: Step, seconds: float) -> Plot:
 
 def _panel(label: str, most: str) -> Plot:
     plot = Plot(label, PANEL_WIDTH, PANEL_HEIGHT, most)
-    plot.lines.append(Line(0, _floor(), PANEL_WIDTH, _floor(), "axis"))
+    plot.lines.append(StraightLine(0, _floor(), PANEL_WIDTH, _floor(), "axis"))
     return plot
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.commands import night_plots as plots
-from jobs.commands.night_facts import NIGHTS, REFUSALS_SHOWN, Account, Facts, gather
+from jobs.commands.night_facts import NIGHTS, REFUSALS_SHOWN, Facts, SourceCounts, gather
 from jobs.commands.night_plots import Plot
 from jobs.console.paths import shown
 from jobs.console.printing import tell
@@ -41,10 +41,10 @@ def write(settings: Settings, date: dt.date, out: Path | None) -> int:
     lake = open_to_read(settings.paths.lake)
     page = render(gather(connect(lake), date), lake, settings)
     target = out or lake.root / REPORTS / f"{date}.html"
-    # Whoever looks at the file meanwhile sees the old one or the new one, never half of it.
+    # The file is replaced as a whole: a reader never sees half of it.
     if not target.name:
         raise UsageError(f"{target} is a folder: name the file to write with --out")
-    # Its own name is short: that of the target may be as long as a name can be.
+    # Its name does not contain that of the target, which may have the largest possible length.
     partial = target.with_name(f".report.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def render(facts: Facts, lake: Lake, settings: Settings) -> str:
     """The page: the same facts give the same bytes."""
     import jinja2
 
-    # All that stands in the tables was landed by someone: nothing of it is taken for markup.
+    # Texts in the tables come from landed files: they are escaped.
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("jobs", "templates"),
         autoescape=True,
@@ -111,7 +111,7 @@ def run_needs_a_look(facts: Facts) -> bool:
     return bool(facts.run.failed or facts.unreadable or facts.missing or any(check.expectation != LANDED for check in facts.failures))
 
 
-# Numbers in words
+# Formats of numbers
 
 
 def number(value: float, digits: int = 0) -> str:
@@ -120,7 +120,7 @@ def number(value: float, digits: int = 0) -> str:
 
 
 def share(value: float) -> str:
-    """A share in per cent; what is there at all is never shown as nothing, nor what is not all as all."""
+    """A share in per cent. A share above 0 is never shown as 0 %, and one below 1 never as 100 %."""
     if 0 < value < 0.0005:
         return "< 0.1 %"
     if 0.9995 < value < 1:
@@ -129,7 +129,7 @@ def share(value: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A span of time: two units at most, ms where it is short."""
+    """A duration in at most two units."""
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
@@ -142,7 +142,7 @@ def clock(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes, in the unit that fits."""
+    """Bytes, in a unit that gives fewer than four digits."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -150,12 +150,12 @@ def size(count: float) -> str:
     return f"{count:,.1f} TB"
 
 
-# What the page shows, part by part
+# The parts of the page
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One number of the night beside the nights before it."""
+    """A number of the night, and of the nights before it."""
 
     name: str
     value: str
@@ -164,7 +164,7 @@ class Tile:
 
 
 def _tiles(facts: Facts) -> list[Tile]:
-    kinds: Sequence[tuple[str, Callable[[Account], int], Callable[[Account], int] | None]] = (
+    kinds: Sequence[tuple[str, Callable[[SourceCounts], int], Callable[[SourceCounts], int] | None]] = (
         ("records landed", lambda account: account.records, None),
         ("accepted", lambda account: account.accepted, lambda account: account.records),
         ("repeated", lambda account: account.duplicates, lambda account: account.records),
@@ -187,16 +187,16 @@ def _tiles(facts: Facts) -> list[Tile]:
     return [*tiles, _tile("sessions begun", sessions, facts, number)]
 
 
-def _tile(name: str, values: Mapping[dt.date, float], facts: Facts, spelled: Callable[[float], str]) -> Tile:
+def _tile(name: str, values: Mapping[dt.date, float], facts: Facts, format_value: Callable[[float], str]) -> Tile:
     before = [values[date] for date in facts.nights[:-1] if date in values and date in facts.landed]
-    usual = spelled(statistics.median(before)) if before else ""
-    plot = plots.sparks(f"{name}, night by night", values, facts.nights, spelled)
+    usual = format_value(statistics.median(before)) if before else ""
+    plot = plots.sparkline(f"{name}, night by night", values, facts.nights, format_value)
     value = values.get(facts.night)
-    return Tile(name, "–" if value is None else spelled(value), usual, plot)
+    return Tile(name, "–" if value is None else format_value(value), usual, plot)
 
 
-def _accounts(facts: Facts) -> list[tuple[str, Account, Plot]]:
-    def drawn(source: str, account: Account) -> Plot:
+def _accounts(facts: Facts) -> list[tuple[str, SourceCounts, Plot]]:
+    def plot_of(source: str, account: SourceCounts) -> Plot:
         parts = (
             ("accepted", account.accepted),
             ("repeated", account.duplicates),
@@ -205,21 +205,21 @@ def _accounts(facts: Facts) -> list[tuple[str, Account, Plot]]:
         )
         return plots.shares(f"{source}: what became of {account.records:,} records", parts)
 
-    return [(source, facts.account(source), drawn(source, facts.account(source))) for source in facts.sources]
+    return [(source, facts.account(source), plot_of(source, facts.account(source))) for source in facts.sources]
 
 
-def _total(accounts: Iterable[Account]) -> Account:
+def _total(accounts: Iterable[SourceCounts]) -> SourceCounts:
     added = list(accounts)
     counts = ("files", "unreadable", "size", "records", "accepted", "duplicates", "rejected", "erased", "late")
-    return Account(**{name: sum(getattr(account, name) for account in added) for name in counts})
+    return SourceCounts(**{name: sum(getattr(account, name) for account in added) for name in counts})
 
 
 def _of_nights(by_date: Mapping[dt.date, float], facts: Facts, began: dt.date | None = None) -> dict[dt.date, float]:
-    """The values of dates on which anything landed: of other dates there are stragglers alone, which compare with nothing."""
+    """The values of dates on which anything landed: other dates have late events only and cannot be compared."""
     return {date: value for date, value in by_date.items() if date in facts.landed or date == began}
 
 
-# Metric, its heading, and how it is spelled; what is measured in ms is told in words.
+# Metric, its heading, and the format of its values.
 _SESSION_METRICS: Sequence[tuple[str, str, Callable[[float], str]]] = (
     ("sessions", "sessions", number),
     ("median_session_duration", "median duration", lambda value: clock(value / 1000)),
@@ -232,7 +232,7 @@ _SESSION_METRICS: Sequence[tuple[str, str, Callable[[float], str]]] = (
 
 @dataclass(frozen=True)
 class SessionRow:
-    """The session metrics of one source: per metric the value in words, and its drawing over the nights."""
+    """The session metrics of one source: per metric the formatted value, and its plot over the nights."""
 
     source: str
     began: dt.date
@@ -241,25 +241,28 @@ class SessionRow:
 
 def _sessions(facts: Facts) -> list[SessionRow]:
     rows = []
-    for source, told in facts.sessions.items():
-        nights = [date for date in facts.nights if date <= told.began]
+    for source, counted in facts.sessions.items():
+        nights = [date for date in facts.nights if date <= counted.began]
         cells = []
-        for metric, name, spelled in _SESSION_METRICS:
+        for metric, name, format_value in _SESSION_METRICS:
             by_date = facts.metrics.get((source, metric), {})
-            value, values = by_date.get(told.began), _of_nights(by_date, facts, told.began)
+            value, values = by_date.get(counted.began), _of_nights(by_date, facts, counted.began)
             cells.append(
-                ("–" if value is None else spelled(value), plots.sparks(f"{source}: {name}, night by night", values, nights, spelled))
+                (
+                    "–" if value is None else format_value(value),
+                    plots.sparkline(f"{source}: {name}, night by night", values, nights, format_value),
+                )
             )
-        rows.append(SessionRow(source, told.began, cells))
+        rows.append(SessionRow(source, counted.began, cells))
     return rows
 
 
 def _durations(facts: Facts) -> list[tuple[str, Plot]]:
-    drawn = []
-    for source, told in facts.sessions.items():
+    durations = []
+    for source, counted in facts.sessions.items():
         marks = {
-            name: facts.metrics.get((source, f"{metric}_session_duration"), {}).get(told.began)
+            name: facts.metrics.get((source, f"{metric}_session_duration"), {}).get(counted.began)
             for name, metric in (("median", "median"), ("p95", "p95"))
         }
-        drawn.append((source, plots.durations(source, told, {name: value for name, value in marks.items() if value is not None})))
-    return drawn
+        durations.append((source, plots.durations(source, counted, {name: value for name, value in marks.items() if value is not None})))
+    return durations

@@ -28,12 +28,10 @@ from schemas.bookkeeping import FILES, QUALITY_RESULTS, RUNS
 from transforms.quality import baseline
 from transforms.sources.registry import SOURCES
 
-# The account of a file: the first is the sum of the others.
-# In place of a source, where a check is of none.
+# The source in rows about checks of no source.
 ALL_SOURCES = "(all sources)"
-
+# The counts of records of a file: the first is the sum of the others.
 COUNTS = ("records", "accepted", "duplicates", "rejected", "erased")
-
 # Per field of the JSON document its heading in the table.
 FIELDS = {
     "date": "date",
@@ -51,13 +49,14 @@ FIELDS = {
     "missing_hours": "missing hours",
     "failed_checks": "checks that failed",
 }
-# What needs a look where it is not 0; `changed` counts all files that were not read, `not_read` those that no later night reads.
+# A night needs a look if one of these is not 0. `changed` counts all files that were not read, `not_read` those that no later night
+# reads.
 PROBLEMS = ("did_not_land", "no_file_left", "unreadable", "changed", "not_read", "missing_hours", "failed_checks")
 
 
 @dataclass
-class _Line:
-    """One source on one date."""
+class _Partition:
+    """The landed files of one source and date, and what the lake has of them."""
 
     landed: int = 0
     done: int = 0
@@ -81,8 +80,8 @@ class Only:
     sources: tuple[str, ...] = ()
     problems: bool = False
 
-    def takes(self, night: Mapping[str, Any]) -> bool:
-        """Whether a night of a source is one of them."""
+    def includes(self, night: Mapping[str, Any]) -> bool:
+        """Whether a night of a source is shown."""
         if (self.first and night["date"] < self.first) or (self.last and night["date"] > self.last):
             return False
         if self.sources and night["source"] not in (*self.sources, None):
@@ -93,110 +92,129 @@ class Only:
 ALL = Only()
 
 
+@dataclass(frozen=True)
+class _Report:
+    """What the command prints."""
+
+    lake: Lake
+    notes: Sequence[str]  # about rules that have changed
+    nights: Sequence[Mapping[str, Any]]  # one per source and date, with FIELDS and PROBLEMS; the source is null for all sources
+    unreadable: Sequence[Mapping[str, Any]]  # rows of `files`
+    outside: Sequence[tuple[strays.Stray, int, int]]  # paths that are in no partition, their files and bytes
+    without_landed_files: Collection[dt.date]  # nights that were run and on which nothing landed
+
+
 def show(settings: Settings, only: Only = ALL, shape: str = "table") -> int:
     """Print the state of the lake against the landing zone, as a table or as a JSON document.
 
     Raises LakeError when there is no lake, UsageError when a source is not known.
     """
     check_sources(only.sources)
-    lake = open_to_read(settings.paths.lake)
-    rows = lake.arrow(
-        FILES.name,
-        [
-            "source",
-            "landing_date",
-            "landing_hour",
-            "file",
-            "size",
-            "modified",
-            "ruleset",
-            "status",
-            "error",
-            "records",
-            "accepted",
-            "duplicates",
-            "rejected",
-            "erased",
-            "run_id",
-        ],
-    )
-    rows = rows.set_column(rows.schema.get_field_index("modified"), "modified", rows["modified"].cast("int64"))
-    known = {row["file"]: row for row in rows.to_pylist()}
-    landed = _landed(settings)
-    lines = _lines(known, landed, rulesets_of(settings, SOURCES))
-    nights_run = changed_partitions.nights_run(lake)
-    unseen = _unseen(lake, known.values())
-    missing = _missing_hours(lines, nights_run, unseen, settings)
-    absent = _absent(lines, nights_run, unseen, settings)
-    with_new = sorted(partition for partition, line in lines.items() if line.new)
-    not_read = unread_partitions.without_later_night(with_new, nights_run, settings.ingest.nights_back)
-    empty = nights_run - {partition.landing_date for partition in lines}
-    failed = _failed_checks(lake)
-    nights: list[dict[str, Any]] = [
-        {"date": partition.landing_date, "source": partition.source}
-        | {name: getattr(lines.get(partition, _Line()), name) for name in ("landed", "done", "unreadable", "changed", *COUNTS)}
-        | {"not_read": lines[partition].new if partition in not_read else 0}
-        | {"did_not_land": partition in absent, "no_file_left": _has_no_file_left(lines.get(partition, _Line()))}
-        | {"missing_hours": missing.get(partition, []), "failed_checks": failed.get((partition.landing_date, partition.source))}
-        for partition in lines.keys() | missing.keys() | absent
-    ]
-    # Checks of no source have a line of their own.
-    of_no_source = ((date, count) for (date, source), count in failed.items() if source is None and count)
-    nights += [{"date": date, "source": None, "failed_checks": count} for date, count in of_no_source]
-    named = {night["date"] for night in nights}
-    nights += [{"date": date, "source": None, "landed": 0} for date in sorted(empty - named)]
-    nights = sorted(filter(only.takes, nights), key=lambda night: (night["date"], night["source"] is None, night["source"] or ""))
-    taken = {(night["date"], night["source"]) for night in nights}
-    unreadable = [row for row in known.values() if row["status"] == "unreadable" and (row["landing_date"], row["source"]) in taken]
-    outside = [(stray, *strays.below(stray)) for stray in strays.strays(settings.paths.landing, SOURCES)]
-    notes = recorded_rules.notes(lake, settings)
+    report = _report(settings, only)
     if shape == "json":
-        document(
-            {
-                "lake": str(settings.paths.lake),
-                "state": lake.state,
-                "rules": notes,
-                "nights": [{name: night.get(name) for name in FIELDS} | {"date": night["date"].isoformat()} for night in nights],
-                "unreadable": [{name: row[name] for name in ("file", "error")} for row in unreadable],
-                "in_no_partition": [
-                    {"path": stray.shown, "reason": stray.reason, "remedy": stray.remedy, "files": files, "bytes": size}
-                    for stray, files, size in outside
-                ],
-                **{kind: _named(nights, kind) for kind in ("did_not_land", "no_file_left")},
-            }
-        )
-        return 0
-    for note in notes:
+        _print_json(report, settings)
+    else:
+        _print_table(report, settings, only)
+    return 0
+
+
+def _report(settings: Settings, only: Only) -> _Report:
+    lake = open_to_read(settings.paths.lake)
+    files = _recorded_files(lake)
+    partitions = _partitions(files, _landed(settings), rulesets_of(settings, SOURCES))
+    nights_run = changed_partitions.nights_run(lake)
+    without_landed_files = nights_run - {partition.landing_date for partition in partitions}
+    nights = _nights(lake, partitions, nights_run, _not_looked_for(lake, files.values()), settings)
+    with_rows = {night["date"] for night in nights}
+    nights += [{"date": date, "source": None, "landed": 0} for date in sorted(without_landed_files - with_rows)]
+    nights = sorted(filter(only.includes, nights), key=lambda night: (night["date"], night["source"] is None, night["source"] or ""))
+    shown = {(night["date"], night["source"]) for night in nights}
+    unreadable = [row for row in files.values() if row["status"] == "unreadable" and (row["landing_date"], row["source"]) in shown]
+    outside = [(stray, *strays.below(stray)) for stray in strays.strays(settings.paths.landing, SOURCES)]
+    return _Report(lake, recorded_rules.notes(lake, settings), nights, unreadable, outside, without_landed_files)
+
+
+def _print_json(report: _Report, settings: Settings) -> None:
+    document(
+        {
+            "lake": str(settings.paths.lake),
+            "state": report.lake.state,
+            "rules": report.notes,
+            "nights": [{name: night.get(name) for name in FIELDS} | {"date": night["date"].isoformat()} for night in report.nights],
+            "unreadable": [{name: row[name] for name in ("file", "error")} for row in report.unreadable],
+            "in_no_partition": [
+                {"path": stray.shown, "reason": stray.reason, "remedy": stray.remedy, "files": files, "bytes": size}
+                for stray, files, size in report.outside
+            ],
+            **{problem: _with_problem(report.nights, problem) for problem in ("did_not_land", "no_file_left")},
+        }
+    )
+
+
+def _print_table(report: _Report, settings: Settings, only: Only) -> None:
+    nights = report.nights
+    for note in report.notes:
         tell(note)
-    for stray, files, size in outside:
+    for stray, files, size in report.outside:
         tell(f"in no partition: {stray.line} ({files:,} {'file' if files == 1 else 'files'}, {size:,} bytes)")
     if not nights:
         is_empty = only == Only()
         tell(f"nothing has landed in {settings.paths.landing}, and the lake is empty" if is_empty else "no night matches these options")
-        return 0
-    shown = [[_cell(name, night.get(name)) for name in FIELDS] for night in nights]
-    table(f"Lake {settings.paths.lake}, state {lake.state}", list(FIELDS.values()), shown, prose=("missing hours",), total=True)
-    if named_unread := [Partition(night["date"], night["source"]) for night in nights if night.get("not_read")]:
-        tell(f"not read: {unread_partitions.line(named_unread)}")
-    for row in unreadable:
+        return
+    rows = [[_cell(name, night.get(name)) for name in FIELDS] for night in nights]
+    title = f"Lake {settings.paths.lake}, state {report.lake.state}"
+    table(title, list(FIELDS.values()), rows, prose=("missing hours",), total=True)
+    if not_read := [Partition(night["date"], night["source"]) for night in nights if night.get("not_read")]:
+        tell(f"not read: {unread_partitions.line(not_read)}")
+    for row in report.unreadable:
         tell(f"unreadable: {row['file']}: {row['error']}")
     for night in nights:
         if night.get("did_not_land"):
             tell(f"did not land: {night['source']} of {night['date']}")
-    for date in sorted(empty & {night["date"] for night in nights}):
+    for date in sorted({night["date"] for night in nights}.intersection(report.without_landed_files)):
         tell(f"nothing has landed: {date}")
     for night in nights:
         if night.get("no_file_left"):
             tell(f"no landed file left: {night['source']} of {night['date']}, {night['records']:,} records in the lake")
-    return 0
 
 
-def _named(nights: Sequence[Mapping[str, Any]], kind: str) -> list[dict[str, str]]:
-    return [{"date": night["date"].isoformat(), "source": night["source"]} for night in nights if night.get(kind)]
+def _recorded_files(lake: Lake) -> dict[str, dict[str, Any]]:
+    """The rows of `files` that the command reads, by the name of the file; times as integers."""
+    columns = ["source", "landing_date", "landing_hour", "file", "size", "modified", "ruleset", "status", "error", *COUNTS, "run_id"]
+    rows = lake.arrow(FILES.name, columns)
+    rows = rows.set_column(rows.schema.get_field_index("modified"), "modified", rows["modified"].cast("int64"))
+    return {row["file"]: row for row in rows.to_pylist()}
 
 
-def _has_no_file_left(line: _Line) -> bool:
-    return bool(line.records) and not line.landed
+def _nights(
+    lake: Lake,
+    partitions: Mapping[Partition, _Partition],
+    nights_run: Collection[dt.date],
+    not_looked_for: Mapping[str, set[dt.date]],
+    settings: Settings,
+) -> list[dict[str, Any]]:
+    """One entry per source and date, and one per date with failed checks of no source."""
+    missing = _missing_hours(partitions, nights_run, not_looked_for, settings)
+    absent = _absent(partitions, nights_run, not_looked_for, settings)
+    with_new = sorted(partition for partition, counted in partitions.items() if counted.new)
+    not_read = unread_partitions.without_later_night(with_new, nights_run, settings.ingest.nights_back)
+    failed = _failed_checks(lake)
+    nights: list[dict[str, Any]] = []
+    for partition in partitions.keys() | missing.keys() | absent:
+        counted = partitions.get(partition, _Partition())
+        nights.append(
+            {"date": partition.landing_date, "source": partition.source}
+            | {name: getattr(counted, name) for name in ("landed", "done", "unreadable", "changed", *COUNTS)}
+            | {"not_read": counted.new if partition in not_read else 0}
+            | {"did_not_land": partition in absent, "no_file_left": bool(counted.records) and not counted.landed}
+            | {"missing_hours": missing.get(partition, []), "failed_checks": failed.get((partition.landing_date, partition.source))}
+        )
+    of_no_source = ((date, count) for (date, source), count in failed.items() if source is None and count)
+    return nights + [{"date": date, "source": None, "failed_checks": count} for date, count in of_no_source]
+
+
+def _with_problem(nights: Sequence[Mapping[str, Any]], problem: str) -> list[dict[str, str]]:
+    return [{"date": night["date"].isoformat(), "source": night["source"]} for night in nights if night.get(problem)]
 
 
 def _cell(name: str, value: Any) -> Any:
@@ -207,29 +225,32 @@ def _cell(name: str, value: Any) -> Any:
     return value
 
 
-def _unseen(lake: Lake, files: Iterable[Mapping[str, Any]]) -> dict[str, set[dt.date]]:
-    """Per source the nights that were run, or of which a run read files, but by no run that looked at this source."""
+def _not_looked_for(lake: Lake, files: Iterable[Mapping[str, Any]]) -> dict[str, set[dt.date]]:
+    """Per source the nights that were run, or of which a run read files, but only by runs that were limited to other sources."""
     runs = lake.arrow(
         RUNS.name, ["run_id", "night", "sources"], (pc.field("step") == changed_partitions.NIGHT_DONE) & (pc.field("status") == "done")
     )
     limits = {row["run_id"]: row["sources"] for row in runs.to_pylist()}
-    looked = [(row["night"], row["run_id"]) for row in runs.to_pylist()] + [(file["landing_date"], file["run_id"]) for file in files]
-    seen: dict[dt.date, set[str]] = {}
-    for night, run_id in looked:
+    reads = [(row["night"], row["run_id"]) for row in runs.to_pylist()] + [(file["landing_date"], file["run_id"]) for file in files]
+    looked_for: dict[dt.date, set[str]] = {}
+    for night, run_id in reads:
         limit = limits.get(run_id)
-        seen.setdefault(night, set()).update(limit.split(",") if limit else SOURCES)
-    return {source: {night for night, sources in seen.items() if source not in sources} for source in SOURCES}
+        looked_for.setdefault(night, set()).update(limit.split(",") if limit else SOURCES)
+    return {source: {night for night, sources in looked_for.items() if source not in sources} for source in SOURCES}
 
 
 def _absent(
-    lines: Mapping[Partition, _Line], nights_run: Collection[dt.date], unseen: Mapping[str, set[dt.date]], settings: Settings
+    partitions: Mapping[Partition, _Partition],
+    nights_run: Collection[dt.date],
+    not_looked_for: Mapping[str, set[dt.date]],
+    settings: Settings,
 ) -> set[Partition]:
     """The expected sources that did not land, per night that was run or of which another source was read."""
-    nights = set(nights_run) | {partition.landing_date for partition, line in lines.items() if line.done or line.unreadable}
+    nights = set(nights_run) | {partition.landing_date for partition, counted in partitions.items() if counted.done or counted.unreadable}
     absent = set()
     for source in SOURCES:
-        dates = {partition.landing_date for partition in lines if partition.source == source}
-        looked_at = nights - dates - unseen[source]
+        dates = {partition.landing_date for partition in partitions if partition.source == source}
+        looked_at = nights - dates - not_looked_for[source]
         absent |= {Partition(night, source) for night in looked_at if is_expected(settings.quality.of(source), dates, night)}
     return absent
 
@@ -247,43 +268,48 @@ def _landed(settings: Settings) -> list[LandedFile]:
     return files
 
 
-def _lines(known: Mapping[str, dict[str, Any]], landed: Sequence[LandedFile], rulesets: Mapping[str, str]) -> dict[Partition, _Line]:
-    lines: dict[Partition, _Line] = {}
-    here = {file.file: file for file in landed}
+def _partitions(
+    files: Mapping[str, dict[str, Any]], landed: Sequence[LandedFile], rulesets: Mapping[str, str]
+) -> dict[Partition, _Partition]:
+    partitions: dict[Partition, _Partition] = {}
+    landed_files = {file.file: file for file in landed}
     for file in landed:
-        line = lines.setdefault(file.partition, _Line())
-        line.landed += 1
+        counted = partitions.setdefault(file.partition, _Partition())
+        counted.landed += 1
         if file.landing_hour is not None:
-            line.hours.setdefault(file.landing_hour, 0)
-        row = known.get(file.file)
-        line.new += row is None
-        line.changed += row is None or (row["size"], row["modified"], row["ruleset"]) != (
+            counted.hours.setdefault(file.landing_hour, 0)
+        row = files.get(file.file)
+        counted.new += row is None
+        counted.changed += row is None or (row["size"], row["modified"], row["ruleset"]) != (
             file.size,
             file.modified,
             rulesets[file.partition.source],
         )
-    for name, row in known.items():
-        line = lines.setdefault(Partition(row["landing_date"], row["source"]), _Line())
-        line.done += row["status"] == "done"
-        line.unreadable += row["status"] == "unreadable"
-        line.changed += name not in here
+    for name, row in files.items():
+        counted = partitions.setdefault(Partition(row["landing_date"], row["source"]), _Partition())
+        counted.done += row["status"] == "done"
+        counted.unreadable += row["status"] == "unreadable"
+        counted.changed += name not in landed_files
         if row["landing_hour"] is not None:
-            line.hours[row["landing_hour"]] = line.hours.get(row["landing_hour"], 0) + (row["records"] or 0)
+            counted.hours[row["landing_hour"]] = counted.hours.get(row["landing_hour"], 0) + (row["records"] or 0)
         for count in COUNTS:
-            setattr(line, count, getattr(line, count) + (row[count] or 0))
-    return lines
+            setattr(counted, count, getattr(counted, count) + (row[count] or 0))
+    return partitions
 
 
 def _missing_hours(
-    lines: Mapping[Partition, _Line], nights_run: Collection[dt.date], unseen: Mapping[str, set[dt.date]], settings: Settings
+    partitions: Mapping[Partition, _Partition],
+    nights_run: Collection[dt.date],
+    not_looked_for: Mapping[str, set[dt.date]],
+    settings: Settings,
 ) -> dict[Partition, list[int]]:
-    """Hours without a file which the source usually has, told from the nights before; also of nights on which it landed nothing."""
-    all_known = {partition.landing_date for partition in lines} | set(nights_run)
+    """Hours without a file that usually have one, by the nights before; also of nights on which the source landed nothing."""
+    all_known = {partition.landing_date for partition in partitions} | set(nights_run)
     missing = {}
     for source in SOURCES:
         past = settings.quality.of(source).past
-        own = {partition.landing_date: line.hours for partition, line in lines.items() if partition.source == source}
-        known = all_known - (unseen[source] - own.keys())
+        own = {partition.landing_date: counted.hours for partition, counted in partitions.items() if partition.source == source}
+        known = all_known - (not_looked_for[source] - own.keys())
         for night in known:
             before = [own.get(date, {}) for date in baseline.compared(night, own, known, past_rules(past))]
             hours = baseline.missing_hours(own.get(night, {}), baseline.usual_hours(before, past.records_minimum))
@@ -293,7 +319,7 @@ def _missing_hours(
 
 
 def _failed_checks(lake: Lake) -> dict[tuple[dt.date, str | None], int]:
-    """Per night and source how many checks of the last run that checked it did not hold; the source is None for those of all sources."""
+    """Per night and source how many checks failed in the last run that checked it. The source is None for checks of all sources."""
     results = lake.arrow(QUALITY_RESULTS.name, ["run_id", "date", "source", "passed"])
     last: dict[tuple[dt.date, str | None], tuple[str, int]] = {}
     for row in results.group_by(["run_id", "date", "source"]).aggregate([("passed", "count"), ("passed", "sum")]).to_pylist():
