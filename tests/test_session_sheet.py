@@ -44,14 +44,20 @@ def sunbird(eid: str, seconds: float, env: str = "app", mid: str | None = None, 
         "INTERACT": {"type": "TOUCH", "id": "button"},
         "LOG": {"type": "t", "level": "l", "message": "m"},
     }
-    said = {"type": "app"} | required.get(eid, {}) | edata
+    complete = {"type": "app"} | required.get(eid, {}) | edata
     actor_id = {"id": "u", "type": actor}
-    return {"eid": eid, "ets": ets, "ver": "3.0", "mid": mid or f"m-{seconds}", "actor": actor_id, "context": context, "edata": said}
+    return {"eid": eid, "ets": ets, "ver": "3.0", "mid": mid or f"m-{seconds}", "actor": actor_id, "context": context, "edata": complete}
 
 
-def ping(action: str, seconds: float, **said: Any) -> Row:
+def ping(action: str, seconds: float, **fields: Any) -> Row:
     timestamp = round((dt.datetime(2026, 11, 20, 10, tzinfo=dt.UTC).timestamp() + seconds) * 1000)
-    return {"action": f"activity_stream_{action}", "client_id": "c", "addon_version": "1", "timestamp": timestamp, "page": "newtab"} | said
+    return {
+        "action": f"activity_stream_{action}",
+        "client_id": "c",
+        "addon_version": "1",
+        "timestamp": timestamp,
+        "page": "newtab",
+    } | fields
 
 
 def made(*documents: Row, file: str = FILE) -> LandedTables:
@@ -141,7 +147,7 @@ def test_a_page_is_open_from_its_view_to_the_next_one() -> None:
 
 
 def test_a_ping_says_how_it_joined() -> None:
-    told = steps(
+    explained = steps(
         ping("event", 5, tab_id="1", event="before"),
         ping("event", 20, session_id="s", event="linked"),
         ping("session", 60, tab_id="1", session_id="{S}", session_duration=50_000),
@@ -149,7 +155,7 @@ def test_a_ping_says_how_it_joined() -> None:
         ping("event", 120, session_id="s", event="far"),
         file=PINGS,
     )
-    assert [(step.gap_ms, step.note) for step in told] == [
+    assert [(step.gap_ms, step.note) for step in explained] == [
         (55_000, "by tab 1, 5,000 ms before the start"),
         (40_000, "by session id, within the span"),
         (0, "the session ping: it marks the end"),
@@ -175,8 +181,8 @@ REPORTED = {"timespent": 9.0} | dict.fromkeys(("pageviews", "interactions", "sta
 REPORTED |= {"envsummary": [], "eventssummary": [], "pagesummary": []}
 
 
-def session_ping(duration_ms: int = 1, **said: Any) -> Row:
-    return event("session", kind="reported", duration_ms=duration_ms, **said)
+def session_ping(duration_ms: int = 1, **fields: Any) -> Row:
+    return event("session", kind="reported", duration_ms=duration_ms, **fields)
 
 
 def as_stored(row: Row) -> Row:
@@ -312,12 +318,12 @@ def test_money_and_variables_are_added_up_as_the_row_has_them() -> None:
     (session,) = rows.sessions
     shown = sheet_of(rows, session)
     assert shown.disagreeing == []
-    told = {figure.name: (figure.stored, figure.derivation) for figure in shown.figures}
-    assert told["transactions"] == ("4", "events 1–4 of type transaction")
-    assert told["transaction_value EUR"] == ("0.3", "0.1 + 0.2, each to nine digits")
-    assert told["transaction_value null"] == ("3.0", "3.0, each to nine digits")
-    assert told["variables plan"] == ("b", "event 6, the last that sets it")
-    assert told["flag value_out_of_sums"] == ("yes", "event 3: 10^18 or more")
+    figures = {figure.name: (figure.stored, figure.derivation) for figure in shown.figures}
+    assert figures["transactions"] == ("4", "events 1–4 of type transaction")
+    assert figures["transaction_value EUR"] == ("0.3", "0.1 + 0.2, each to nine digits")
+    assert figures["transaction_value null"] == ("3.0", "3.0, each to nine digits")
+    assert figures["variables plan"] == ("b", "event 6, the last that sets it")
+    assert figures["flag value_out_of_sums"] == ("yes", "event 3: 10^18 or more")
 
 
 def test_neighbours_are_drawn_together() -> None:
@@ -327,17 +333,17 @@ def test_neighbours_are_drawn_together() -> None:
 def test_a_long_sum_is_told_by_how_many_terms_it_has() -> None:
     rows = made(*(sunbird("INTERACT", seconds) for seconds in range(30)))
     (session,) = rows.sessions
-    (told,) = (figure.derivation for figure in sheet_of(rows, session).figures if figure.name == "timespent")
-    assert told == "29 gaps added up, the gaps that count"
+    (derivation,) = (figure.derivation for figure in sheet_of(rows, session).figures if figure.name == "timespent")
+    assert derivation == "29 gaps added up, the gaps that count"
 
 
 # --- on stdout
 
 
-def printed(settings: Settings, capsys: pytest.CaptureFixture[str], rows: LandedTables, asked: str | None = None) -> str:
-    """What is printed of the one session, or the one asked for, of a lake of these rows."""
+def printed(settings: Settings, capsys: pytest.CaptureFixture[str], rows: LandedTables, session_id: str | None = None) -> str:
+    """What is printed of a session, by default the only one, of a lake of these rows."""
     publish(settings.paths.lake, rows)
-    assert explain_session.show(settings, asked or rows.sessions[0]["session_id"]) == 0
+    assert explain_session.show(settings, session_id or rows.sessions[0]["session_id"]) == 0
     return capsys.readouterr().out
 
 
@@ -392,17 +398,17 @@ def test_the_beginning_of_an_id_is_enough_in_either_case(
     assert f"session {session_id}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("asked", "says"), [("xyz", "no session"), ("", "no session"), ("a", "give more of it")])
+@pytest.mark.parametrize(("session_id", "says"), [("xyz", "no session"), ("", "no session"), ("a", "give more of it")])
 def test_an_id_that_names_no_session_or_several_is_one_clear_line(
-    lake: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, asked: str, says: str
+    lake: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, session_id: str, says: str
 ) -> None:
     monkeypatch.setattr("sys.argv", ["millrace"])
     with pytest.raises(SystemExit) as left:
-        program.main(["session", asked, "--lake", str(lake)])
-    said = capfd.readouterr()
-    assert (left.value.code, said.out, said.err.count("\n")) == (2, "", 1)
-    assert says in said.err
-    assert repr(asked) in said.err
+        program.main(["session", session_id, "--lake", str(lake)])
+    output = capfd.readouterr()
+    assert (left.value.code, output.out, output.err.count("\n")) == (2, "", 1)
+    assert says in output.err
+    assert repr(session_id) in output.err
 
 
 def test_a_session_whose_events_are_gone_is_said(settings: Settings) -> None:

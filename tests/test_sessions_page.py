@@ -51,8 +51,8 @@ class Example(NamedTuple):
 
 
 def examples(chapter: str) -> list[Example]:
-    worked = PAGE.split(f"## {chapter}")[1].split("\n## ", maxsplit=1)[0]
-    return [example(section) for section in worked.split("\n### ")[1:]]
+    section_text = PAGE.split(f"## {chapter}")[1].split("\n## ", maxsplit=1)[0]
+    return [example(section) for section in section_text.split("\n### ")[1:]]
 
 
 def example(section: str) -> Example:
@@ -75,30 +75,30 @@ def clock(time: dt.datetime) -> str:
     return f"{time:%H:%M:%S}.{time.microsecond // 1000:03}"
 
 
-def made_by(*told: Example) -> LandedTables:
-    return tables_of([records_of(each.file, each.content) for each in told])
+def made_by(*given: Example) -> LandedTables:
+    return tables_of([records_of(each.file, each.content) for each in given])
 
 
 def check_rows(stated: list[Row], rows: list[Row]) -> None:
     """The rows are those that the page states, in every column that it states."""
-    assert [{name: row[name] for name in told} for told, row in zip(stated, rows, strict=True)] == stated
+    assert [{name: row[name] for name in expected} for expected, row in zip(stated, rows, strict=True)] == stated
 
 
-def check_sessions(told: Example, made: LandedTables) -> None:
-    expected = yaml.safe_load(told.expected)
+def check_sessions(case: Example, made: LandedTables) -> None:
+    expected = yaml.safe_load(case.expected)
     assert all(stated.keys() >= SESSION_COLUMNS for stated in expected["sessions"])
     check_rows(expected["sessions"], made.sessions)
     assert made.unassigned(["reported"]) == expected["orphan_events"]
     assert made.unassigned(["keyed", "derived"]) == expected["sessionless_events"]
     if made.sessions[0]["session_kind"] == "reported":
-        check_pings(told, made)
+        check_pings(case, made)
     else:
-        check_gaps(told, made)
+        check_gaps(case, made)
 
 
-def check_gaps(told: Example, made: LandedTables) -> None:
+def check_gaps(case: Example, made: LandedTables) -> None:
     """The table has every event in its order, its gap and what of it counts, and their sums."""
-    rows = iter(told.table)
+    rows = iter(case.table)
     for session in made.sessions:
         for step in steps_of(made.events_of(session), SessionRules()):
             number, name, time, gap, counted, _ = next(rows)
@@ -109,30 +109,30 @@ def check_gaps(told: Example, made: LandedTables) -> None:
     assert list(rows) == []
 
 
-def check_pings(told: Example, made: LandedTables) -> None:
+def check_pings(case: Example, made: LandedTables) -> None:
     """The table has every ping, how long before the end it came, and whether it joined."""
     (session,) = made.sessions
     taken = [ping["event_id"] for ping in made.events_of(session)]
     pings = sorted(made.events, key=lambda event: event["event_time"])
-    for (number, name, time, before, joins, _), ping in zip(told.table, pings, strict=True):
+    for (number, name, time, before, joins, _), ping in zip(case.table, pings, strict=True):
         sequence = taken.index(ping["event_id"]) + 1 if ping["event_id"] in taken else None
         assert (ms(number), name, time) == (sequence, ping["event_name"], clock(ping["event_time"]))
         assert (ms(before), joins) == ((session["end_time"] - ping["event_time"]) // ONE_MS, "yes" if sequence else "no")
 
 
-def check_workflows(told: Example, made: LandedTables) -> None:
+def check_workflows(case: Example, made: LandedTables) -> None:
     """The rows, and a table that has every event and gap; what counts of them adds up to the time of the outermost workflow."""
     rows = workflow_summaries(made)
-    check_rows(yaml.safe_load(told.expected)["workflow_summaries"], rows)
-    lines = iter(told.table)
+    check_rows(yaml.safe_load(case.expected)["workflow_summaries"], rows)
+    lines = iter(case.table)
     for root in (row for row in rows if row["parent_type"] is None):
         inside = [event for event in made.events if root["start_time"] <= event["workflow_input"]["ets"] <= root["end_time"]]
         gaps = [(after["event_time"] - before["event_time"]) // ONE_MS for before, after in pairwise(inside)]
         counted = 0
         for event, gap in zip(inside, [*gaps, None], strict=True):
-            number, name, time, told_gap, counts, _ = next(lines)
+            number, name, time, written_gap, counts, _ = next(lines)
             assert (int(number), name, time) == (event["record"], event["event_name"], clock(event["event_time"]))
-            assert ms(told_gap) == gap
+            assert ms(written_gap) == gap
             counted += hundredths(counts)
         sign, _, _, whole, counts, _ = next(lines)
         assert (sign, ms(whole), hundredths(counts)) == ("Σ", root["end_time"] - root["start_time"], counted)
@@ -140,68 +140,68 @@ def check_workflows(told: Example, made: LandedTables) -> None:
     assert list(lines) == []
 
 
-def check_words(told: Example, made: LandedTables) -> None:
+def check_words(case: Example, made: LandedTables) -> None:
     """Times and sums in the words around them are those of the events and rows too."""
     times = {event["event_time"] for event in made.events} | {row[name] for row in made.sessions for name in ("start_time", "end_time")}
-    assert set(TIME.findall(told.text)) <= set(map(clock, times))
+    assert set(TIME.findall(case.text)) <= set(map(clock, times))
     entries = [part for row in made.sessions for part in (row, row["reported"] or {}, *row["envsummary"], *row["pagesummary"])]
     lengths = {round(part["timespent"] * 1000) for part in entries if "timespent" in part}
     lengths |= {row["session_duration"] for row in made.sessions}
     lengths |= {(after - before) // ONE_MS for before, after in pairwise(sorted(event["event_time"] for event in made.events))}
-    assert {ms(length) for length in re.findall(r"(\d[\d,]*) ms\b", told.text)} <= lengths
-    for terms, total in SUM.findall(told.text):
+    assert {ms(length) for length in re.findall(r"(\d[\d,]*) ms\b", case.text)} <= lengths
+    for terms, total in SUM.findall(case.text):
         assert sum(ms(term) or 0 for term in terms.split(" + ")) == ms(total)
 
 
-SESSIONS_TOLD = examples("Worked examples")
-WORKFLOWS_TOLD = examples("Workflow summaries")
-EXAMPLES = [pytest.param(told, check_sessions, id=told.source) for told in SESSIONS_TOLD]
-EXAMPLES += [pytest.param(told, check_workflows, id="workflows") for told in WORKFLOWS_TOLD]
+SESSION_EXAMPLES = examples("Worked examples")
+WORKFLOW_EXAMPLES = examples("Workflow summaries")
+EXAMPLES = [pytest.param(case, check_sessions, id=case.source) for case in SESSION_EXAMPLES]
+EXAMPLES += [pytest.param(case, check_workflows, id="workflows") for case in WORKFLOW_EXAMPLES]
 Check = Callable[[Example, LandedTables], None]
 
 
-@pytest.mark.parametrize(("told", "check"), EXAMPLES)
-def test_an_example_is_what_its_lines_make(told: Example, check: Check) -> None:
-    made = made_by(told)
+@pytest.mark.parametrize(("case", "check"), EXAMPLES)
+def test_an_example_is_what_its_lines_make(case: Example, check: Check) -> None:
+    made = made_by(case)
     assert made.rejected == []
-    check(told, made)
-    check_words(told, made)
+    check(case, made)
+    check_words(case, made)
 
 
 def test_every_source_and_the_workflows_have_one_example_and_no_landed_line_is_left_out() -> None:
-    assert sorted(told.source for told in SESSIONS_TOLD) == sorted(SOURCES)
-    assert [told.source for told in WORKFLOWS_TOLD] == ["sunbird"]
+    assert sorted(case.source for case in SESSION_EXAMPLES) == sorted(SOURCES)
+    assert [case.source for case in WORKFLOW_EXAMPLES] == ["sunbird"]
     assert len(re.findall(r"^```jsonl?$", PAGE, re.MULTILINE)) == len(EXAMPLES)
     assert len(re.findall(r"^```yaml$", PAGE, re.MULTILINE)) == len(EXAMPLES)
 
 
 def test_no_column_and_no_id_of_a_workflow_depends_on_where_its_lines_landed() -> None:
-    (told,) = WORKFLOWS_TOLD
-    backwards = enumerate(reversed(told.content.splitlines()), 1)
+    (case,) = WORKFLOW_EXAMPLES
+    backwards = enumerate(reversed(case.content.splitlines()), 1)
     made = tables_of([records_of(f"sunbird/date=2026-12-{day:02}/part.jsonl", line) for day, line in backwards])
-    assert workflow_summaries(made) == workflow_summaries(made_by(told))
+    assert workflow_summaries(made) == workflow_summaries(made_by(case))
 
 
-def with_one_number_changed(told: Example) -> Iterator[Example]:
+def with_one_number_changed(case: Example) -> Iterator[Example]:
     """The example once for each number of its rows and tables, which is another one there."""
-    for found in re.finditer(r"\d", told.expected):
-        yield told._replace(expected=changed(told.expected, found.start()))
-    for line, row in enumerate(told.table):
+    for found in re.finditer(r"\d", case.expected):
+        yield case._replace(expected=changed(case.expected, found.start()))
+    for line, row in enumerate(case.table):
         for column, cell in enumerate(row[:-1]):
             for found in re.finditer(r"\d", cell):
-                table = [list(cells) for cells in told.table]
+                table = [list(cells) for cells in case.table]
                 table[line][column] = changed(cell, found.start())
-                yield told._replace(table=table)
+                yield case._replace(table=table)
 
 
 def changed(text: str, place: int) -> str:
     return text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :]
 
 
-@pytest.mark.parametrize(("told", "check"), EXAMPLES)
-def test_no_digit_of_a_row_or_table_can_be_wrong(told: Example, check: Check) -> None:
-    made = made_by(told)
-    wrong = list(with_one_number_changed(told))
+@pytest.mark.parametrize(("case", "check"), EXAMPLES)
+def test_no_digit_of_a_row_or_table_can_be_wrong(case: Example, check: Check) -> None:
+    made = made_by(case)
+    wrong = list(with_one_number_changed(case))
     assert len(wrong) > 50
     for other in wrong:
         # A date may have become none that there is.
@@ -220,12 +220,12 @@ def test_the_page_explains_every_flag_and_no_other() -> None:
 
 
 def test_the_defaults_on_the_page_are_those_of_the_settings() -> None:
-    told = re.findall(r"^\| `(\w+)` \| ([\d.]+) \|$", PAGE, re.MULTILINE)
-    assert {name: float(value) for name, value in told} == configuration.load().sessions.model_dump()
+    numbers = re.findall(r"^\| `(\w+)` \| ([\d.]+) \|$", PAGE, re.MULTILINE)
+    assert {name: float(value) for name, value in numbers} == configuration.load().sessions.model_dump()
 
 
 def test_the_queries_on_the_page_run(tmp_path: Path) -> None:
-    publish(tmp_path / "lake", made_by(*SESSIONS_TOLD))
+    publish(tmp_path / "lake", made_by(*SESSION_EXAMPLES))
     tables = connect(Lake.open(tmp_path / "lake"))
     queries = re.findall(r"```sql\n(.*?)\n```", PAGE, re.DOTALL)
     answers = [tables.sql(query).fetchall() for query in queries]
