@@ -1,7 +1,7 @@
 """The generator: landed nights that look like the real thing, and the truth about them.
 
-Every number that it needs is a function of the seed, the source, a day and a place among that day's stays (`draws`). So a night can
-be made alone: it holds the stays that began on it (`stays`, `format`, and a module per source), and of earlier days what comes
+Every number that it needs is a function of the seed, the source, a day and a place among that day's visits (`draws`). So a night can
+be made alone: it holds the visits that began on it (`visits`, `format`, and a module per source), and of earlier days what comes
 over midnight, late or again (`faults`, `arrivals`). `landing_files` writes it, `truth` counts it.
 """
 

@@ -14,11 +14,11 @@ from jobs.generator.draws import Flags, Whole
 from jobs.generator.format import Document, Format, Kind, Pings, Spoiler, Traits, styles
 from jobs.generator.idle import drawn_gaps
 from jobs.generator.rows import ARRAY, BATCH, NEVER, SECOND, SINGLE, Rows, distinct
-from jobs.generator.visits import Crowd, Moments, Stays
+from jobs.generator.visits import Crowd, Moments, Visits
 
 
 class Scenario(IntEnum):
-    """What is special about a stay."""
+    """What is special about a visit."""
 
     ORDINARY = 0
     CRASHED = 1  # no session ping ever comes: the other pings are orphans
@@ -71,18 +71,18 @@ _BROWSERS = (
 )
 
 
-def _traits(stays: Stays) -> Traits:
+def _traits(visits: Visits) -> Traits:
     return Traits(
-        key=draws.draw(stays.bits, "session") | np.uint64(1),
-        keyed=np.ones(len(stays), dtype=np.bool_),
-        style=styles(stays, (SINGLE, SINGLE, BATCH, SINGLE, ARRAY, SINGLE, SINGLE, ARRAY, SINGLE, BATCH)),
-        batch_size=2 + stays.index % 7,
-        tick=np.where(stays.scenario == Scenario.IN_WORDS, SECOND, 1),
+        key=draws.draw(visits.bits, "session") | np.uint64(1),
+        keyed=np.ones(len(visits), dtype=np.bool_),
+        style=styles(visits, (SINGLE, SINGLE, BATCH, SINGLE, ARRAY, SINGLE, SINGLE, ARRAY, SINGLE, BATCH)),
+        batch_size=2 + visits.index % 7,
+        tick=np.where(visits.scenario == Scenario.IN_WORDS, SECOND, 1),
     )
 
 
 def _script(moment: Moments) -> tuple[Whole, Whole]:
-    scenario = moment.of(moment.stays.scenario)
+    scenario = moment.of(moment.visits.scenario)
     kind = _MIDDLE[draws.below(moment.bits, "kind", 100)]
     at_end = (moment.left == 0) | ((scenario == Scenario.TWICE) & (moment.left == 1))
     kind = np.select(
@@ -90,7 +90,7 @@ def _script(moment: Moments) -> tuple[Whole, Whole]:
         [OTHER, CLICK, np.where(moment.left == 0, SESSION, USER_EVENT), SESSION],
         kind,
     )
-    gap = drawn_gaps(moment.bits, 9 * SECOND, moment.of(moment.stays.long))
+    gap = drawn_gaps(moment.bits, 9 * SECOND, moment.of(moment.visits.long))
     return kind, np.where((scenario == Scenario.TWICE) & (moment.left == 0), SECOND, gap)
 
 
@@ -105,7 +105,7 @@ def _received_times(rows: Rows) -> Whole:
 def durations(rows: Rows) -> Whole:
     """What the session pings say of their length, ms; NEVER where they say nothing, and for all other pings."""
     # The tab had the focus for a while before the first ping: for long when that is the only one.
-    lead = draws.share(rows.stay, "lead")
+    lead = draws.share(rows.visit, "lead")
     before = np.where(rows.elapsed == 0, 400 / (1.001 - lead), 3000 * lead).astype(np.int64)
     says = (rows.kind == SESSION) & (rows.scenario != Scenario.WITHOUT_DURATION)
     return np.where(says, rows.elapsed + before, NEVER)
@@ -124,7 +124,7 @@ def untied(rows: Rows) -> Flags:
 
 
 class Client(NamedTuple):
-    """What all pings of a stay have in common."""
+    """What all pings of a visit have in common."""
 
     common: Document
     tie: Document  # what ties them together
@@ -147,7 +147,7 @@ class Ping(NamedTuple):
 
 
 def _documents(rows: Rows) -> list[Document]:
-    first, client_of = distinct(rows.stay)
+    first, client_of = distinct(rows.visit)
     clients = _clients(rows.take(first))
     columns = zip(
         rows.kind.tolist(),
@@ -156,9 +156,9 @@ def _documents(rows: Rows) -> list[Document]:
         _times(rows),
         durations(rows).tolist(),
         rows.number.tolist(),
-        draws.chosen(rows.stay, "page", _PAGES),
+        draws.chosen(rows.visit, "page", _PAGES),
         draws.picks(rows.bits, "detail", 1 << 30),
-        (draws.share(rows.stay, "fraction") < 0.1).tolist(),
+        (draws.share(rows.visit, "fraction") < 0.1).tolist(),
         # The same ping sent again may come from another address: it is the same ping.
         draws.picks(rows.upload, "address", 250),
         strict=True,
@@ -173,7 +173,7 @@ def _clients(rows: Rows) -> list[Client]:
         draws.chosen(rows.device, "locale", _LOCALES),
         draws.chosen(rows.device, "browser", _BROWSERS),
         _ties(rows),
-        draws.hexes(rows.stay, "flow"),
+        draws.hexes(rows.visit, "flow"),
         strict=True,
     )
     return [
@@ -183,9 +183,9 @@ def _clients(rows: Rows) -> list[Client]:
 
 
 def _ties(rows: Rows) -> list[Document]:
-    """What ties the pings of each stay together, in the spellings that there are."""
+    """What ties the pings of each visit together, in the spellings that there are."""
     ties: list[Document] = []
-    columns = zip(linked(rows).tolist(), draws.uuids(rows.stay, "session"), draws.picks(rows.stay, "tab", 80), strict=True)
+    columns = zip(linked(rows).tolist(), draws.uuids(rows.visit, "session"), draws.picks(rows.visit, "tab", 80), strict=True)
     for by_session, session, tab in columns:
         if by_session:
             ties.append({"session_id": f"{{{session}}}" if tab % 2 else session})
@@ -196,7 +196,7 @@ def _ties(rows: Rows) -> list[Document]:
 
 def _times(rows: Rows) -> list[Document]:
     """The server's time as the pings bear it."""
-    by_timestamp = draws.share(rows.stay, "timestamp") < 0.6
+    by_timestamp = draws.share(rows.visit, "timestamp") < 0.6
     times: list[Document] = []
     for scenario, time, timestamp in zip(rows.scenario.tolist(), rows.time.tolist(), by_timestamp.tolist(), strict=True):
         if scenario == Scenario.WITHOUT_TIME:
@@ -235,7 +235,7 @@ def _session(ping: Ping) -> Document:
 
 
 def _event(ping: Ping) -> Document:
-    """What event and performance pings have; `place` makes any two of a stay differ, as they have no id of their own."""
+    """What event and performance pings have; `place` makes any two of a visit differ, as they have no id of their own."""
     kind, detail = ping.kind, ping.detail
     common = {"source": _SOURCES[detail & 7], "place": ping.number}
     if kind in (PERFORMANCE, USER_PERFORMANCE):

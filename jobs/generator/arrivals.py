@@ -1,4 +1,4 @@
-"""What arrives on a night: which events of which stays, and where each of them lands."""
+"""What arrives on a night: which events of which visits, and where each of them lands."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ def arrivals(source: Format, parameters: Parameters, day: int) -> Rows:
 
 
 def _of_stays_begun(first_day: int, source: Format, parameters: Parameters, day: int) -> list[Rows]:
-    """What arrives on `day` of the stays that began on the first day, one part per journey.
+    """What arrives on `day` of the visits that began on the first day, one part per journey.
 
-    Of earlier days only the stays that may have something left are planned, which makes a night cost what lands on it.
+    Of earlier days only the visits that may have something left are planned, which makes a night cost what lands on it.
     """
-    stays = begun(seed_bits(source, parameters), source.crowd, first_day, np.arange(_stay_count(source, parameters)), source.reused)
-    met = faults.met(stays, source.crowd, parameters.faults)
-    on_its_way = (first_day == day) | ((first_day == day - 1) & (stays.latest_end >= day * DAY)) | met.may_land_after(day - first_day)
+    visits = begun(seed_bits(source, parameters), source.crowd, first_day, np.arange(_visit_count(source, parameters)), source.reused)
+    met = faults.met(visits, source.crowd, parameters.faults)
+    on_its_way = (first_day == day) | ((first_day == day - 1) & (visits.latest_end >= day * DAY)) | met.may_land_after(day - first_day)
     which = np.flatnonzero(on_its_way)
     if not len(which):
         return []
-    stays = stays.take(which)
-    rows = planned(source, stays)
+    visits = visits.take(which)
+    rows = planned(source, visits)
     parts = []
-    for journey in faults.journeys(moments(stays), rows, met.take(which)):
+    for journey in faults.journeys(moments(visits), rows, met.take(which)):
         landing = np.flatnonzero(journey.events & (journey.arrival // DAY == day))
         arrival = journey.arrival[landing]
         # A copy is an upload of its own.
@@ -63,20 +63,20 @@ def _of_stays_begun(first_day: int, source: Format, parameters: Parameters, day:
     return [part for part in parts if len(part)]
 
 
-def _stay_count(source: Format, parameters: Parameters) -> int:
-    """How many stays a day must have for that many records: repeats and bad records come on top of the stays' events."""
+def _visit_count(source: Format, parameters: Parameters) -> int:
+    """How many visits a day must have for that many records: repeats and bad records come on top of the visits' events."""
     if parameters.events <= 0:
         return 0
-    per_stay = source.crowd.mean_length * (1 + parameters.faults * 2 / 3)
-    return max(1, round(parameters.events / per_stay))
+    per_visit = source.crowd.mean_length * (1 + parameters.faults * 2 / 3)
+    return max(1, round(parameters.events / per_visit))
 
 
 def _in_files(rows: Rows) -> Rows:
     """The rows with the number of their file, ordered by hour, file and arrival; what is sent at once stands together."""
     per_hour = np.bincount(rows.hour, minlength=24)
     files = np.maximum(1, -(-per_hour // RECORDS_PER_FILE))
-    # Stays keep to a file, so that an event and its copy from the same hour meet in one.
-    file = (draws.draw(rows.stay, "file") % files[rows.hour].astype(np.uint64)).astype(np.int64)
+    # Visits keep to a file, so that an event and its copy from the same hour meet in one.
+    file = (draws.draw(rows.visit, "file") % files[rows.hour].astype(np.uint64)).astype(np.int64)
     order = np.lexsort((rows.number, rows.upload, rows.arrival, file, rows.hour))
     return replace(rows, file=file).take(order)
 

@@ -16,11 +16,11 @@ from jobs.generator.draws import Whole
 from jobs.generator.format import Document, Format, Kind, Spoiler, Traits, uniform
 from jobs.generator.idle import drawn_gaps
 from jobs.generator.rows import BATCH, DAY, MINUTE, NEVER, SECOND, Rows
-from jobs.generator.visits import Crowd, Moments, Stays
+from jobs.generator.visits import Crowd, Moments, Visits
 
 
 class Scenario(IntEnum):
-    """What is special about a stay."""
+    """What is special about a visit."""
 
     ORDINARY = 0
     CLOCK_AHEAD = 1  # as far as in the format's own example, which is of the year 2378
@@ -112,13 +112,13 @@ _TEXTS = (
 _NUMBERS = (("items", 1_000), ("age", 90), ("points", 2**32))
 
 
-def _traits(stays: Stays) -> Traits:
+def _traits(visits: Visits) -> Traits:
     return Traits(
-        key=draws.draw(stays.session, "session number") | np.uint64(1),
-        keyed=np.ones(len(stays), dtype=np.bool_),
-        style=uniform(stays, BATCH),
-        batch_size=np.array([50, 10, 25])[stays.index % 3],
-        tick=uniform(stays, 1),
+        key=draws.draw(visits.session, "session number") | np.uint64(1),
+        keyed=np.ones(len(visits), dtype=np.bool_),
+        style=uniform(visits, BATCH),
+        batch_size=np.array([50, 10, 25])[visits.index % 3],
+        tick=uniform(visits, 1),
     )
 
 
@@ -126,16 +126,16 @@ def _script(moment: Moments) -> tuple[Whole, Whole]:
     kind = _MIDDLE[draws.below(moment.bits, "kind", 100)]
     hidden_before = np.append(False, kind[:-1] == HIDE) & (moment.number > 2)
     kind = np.where(hidden_before, SHOW, kind)
-    hides_at_last = moment.of(draws.share(moment.stays.bits, "hides") < 0.7)
+    hides_at_last = moment.of(draws.share(moment.visits.bits, "hides") < 0.7)
     kind = np.select([moment.number == 0, moment.number == 1, (moment.left == 0) & hides_at_last], [START, SHOW, HIDE], kind)
-    gap = drawn_gaps(moment.bits, 7 * SECOND, moment.of(moment.stays.long))
+    gap = drawn_gaps(moment.bits, 7 * SECOND, moment.of(moment.visits.long))
     back = np.append(False, kind[:-1] == HIDE)
     away = 5 * SECOND + draws.below(moment.bits, "away", 9 * MINUTE)
     return kind, np.where(back, away, gap)
 
 
 def _client_times(moment: Moments, time: Whole) -> Whole:
-    scenario = moment.of(moment.stays.scenario)
+    scenario = moment.of(moment.visits.scenario)
     return np.select(
         [scenario == Scenario.CLOCK_AHEAD, scenario == Scenario.CLOCK_BEHIND], [time + 128_600 * DAY, time % (100 * DAY)], time
     )
@@ -148,14 +148,14 @@ def _received_times(rows: Rows) -> Whole:
 
 def _documents(rows: Rows) -> list[Document]:
     bits = rows.bits
-    screen_of = draws.draw(rows.stay, "screens") ^ rows.pageviews.astype(np.uint64)
+    screen_of = draws.draw(rows.visit, "screens") ^ rows.pageviews.astype(np.uint64)
     columns = zip(
         rows.kind.tolist(),
         draws.uuids(bits, "id"),
         draws.chosen(screen_of, "screen", _SCREENS),
         rows.pageviews.tolist(),
-        draws.chosen(rows.stay, "network", _NETWORKS),
-        draws.picks(rows.stay, "orientation", 2),
+        draws.chosen(rows.visit, "network", _NETWORKS),
+        draws.picks(rows.visit, "orientation", 2),
         draws.chosen(rows.device, "version", _VERSIONS),
         _session_numbers(rows),
         rows.client.tolist(),

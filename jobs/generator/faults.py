@@ -1,6 +1,6 @@
 """What goes wrong on the way: events that come days late, events that come again.
 
-A third of the rate each are late events, repeated ones, and bad records. What is late or repeated clusters in stays, as it does
+A third of the rate each are late events, repeated ones, and bad records. What is late or repeated clusters in visits, as it does
 when a phone is offline or an upload is retried.
 """
 
@@ -13,20 +13,20 @@ import numpy as np
 from jobs.generator import draws
 from jobs.generator.draws import Flags, Whole
 from jobs.generator.rows import DAY, HOUR, Rows
-from jobs.generator.visits import Crowd, Moments, Stays
+from jobs.generator.visits import Crowd, Moments, Visits
 
-# A piece of a stay lands at most so many days after the stay began.
+# A piece of a visit lands at most so many days after the visit began.
 LONGEST_WAY = 7
 LATE_DAYS, AGAIN_DAYS = 5, 6
-# Of a stay that a fault meets, how many events it meets, beside one that it always does.
+# Of a visit that a fault meets, how many events it meets, beside one that it always does.
 _EVENTS_MET = 0.3
-# Irrational numbers for `spread`, and the first stay that each fault meets: a low one, so that a small night has each.
+# Irrational numbers for `spread`, and the first visit that each fault meets: a low one, so that a small night has each.
 _LATE, _SAME_FILE, _ELSEWHERE, _AGAIN = (0.7320508075688772, 2), (0.6055512754639891, 4), (0.6457513110645906, 6), (0.3166247903553998, 8)
 
 
 @dataclass(frozen=True)
 class Faults:
-    """One row per stay: which faults meet it."""
+    """One row per visit: which faults meet it."""
 
     late_days: Whole  # its late events come so many days late; 0: none is late
     same_file: Flags  # some events come twice with the same upload
@@ -34,31 +34,31 @@ class Faults:
     again_days: Whole  # some come again so many days later; 0: none does
 
     def take(self, which: Whole) -> Faults:
-        """The faults of these stays only."""
+        """The faults of these visits only."""
         return Faults(self.late_days[which], self.same_file[which], self.elsewhere[which], self.again_days[which])
 
     def may_land_after(self, days: int) -> Flags:
-        """Whether a fault may bring events of the stay on the day that is so many days after its start."""
-        # What the stay sends after midnight lands a day later still.
+        """Whether a fault may bring events of the visit on the day that is so many days after its start."""
+        # What the visit sends after midnight lands a day later still.
         late = (self.late_days > 0) & ((self.late_days == days) | (self.late_days == days - 1))
         again = (self.again_days > 0) & ((self.again_days == days) | (self.again_days == days - 1))
         may_land: Flags = late | again | (self.elsewhere & (days <= 2))
         return may_land
 
 
-def met(stays: Stays, crowd: Crowd, rate: float) -> Faults:
-    """The faults that meet the stays, at this rate of all records."""
+def met(visits: Visits, crowd: Crowd, rate: float) -> Faults:
+    """The faults that meet the visits, at this rate of all records."""
     chance = rate / 3 / (_EVENTS_MET + (1 - _EVENTS_MET) / crowd.mean_length)
 
     def meets(sequence: tuple[float, int], chance: float) -> Flags:
-        met: Flags = draws.spread(stays.index, *sequence) < chance
+        met: Flags = draws.spread(visits.index, *sequence) < chance
         return met
 
     return Faults(
-        late_days=np.where(meets(_LATE, chance), 1 + (stays.index - _LATE[1] + 1) % LATE_DAYS, 0),
+        late_days=np.where(meets(_LATE, chance), 1 + (visits.index - _LATE[1] + 1) % LATE_DAYS, 0),
         same_file=meets(_SAME_FILE, chance / 3),
         elsewhere=meets(_ELSEWHERE, chance / 3),
-        again_days=np.where(meets(_AGAIN, chance / 3), 1 + (stays.index - _AGAIN[1]) % AGAIN_DAYS, 0),
+        again_days=np.where(meets(_AGAIN, chance / 3), 1 + (visits.index - _AGAIN[1]) % AGAIN_DAYS, 0),
     )
 
 
@@ -72,15 +72,15 @@ class Journey:
 
 
 def journeys(moment: Moments, rows: Rows, faults: Faults) -> tuple[Journey, ...]:
-    """All the ways in which the planned events of the stays arrive: on time or late, and those of them that come again."""
+    """All the ways in which the planned events of the visits arrive: on time or late, and those of them that come again."""
 
     def some(name: str, always: Whole | int) -> Flags:
         chosen: Flags = (draws.share(rows.bits, name) < _EVENTS_MET) | (rows.number == always)
         return chosen
 
     late_days, again_days = moment.of(faults.late_days), moment.of(faults.again_days)
-    late = (late_days > 0) & some("late", moment.of(moment.stays.length) // 2)
-    hours_later = 1 + draws.below(rows.stay, "elsewhere", 5)
+    late = (late_days > 0) & some("late", moment.of(moment.visits.length) // 2)
+    hours_later = 1 + draws.below(rows.visit, "elsewhere", 5)
     return (
         Journey(0, ~late, rows.sent),
         Journey(1, late, rows.sent + late_days * DAY),

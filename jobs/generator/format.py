@@ -1,4 +1,4 @@
-"""What the generator must know of a source, and how its stays become planned events."""
+"""What the generator must know of a source, and how its visits become planned events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobs.generator import draws
 from jobs.generator.draws import Bits, Flags, Whole
 from jobs.generator.idle import counted_gaps
 from jobs.generator.rows import BATCH, MINUTE, SECOND, Rows, begins, within
-from jobs.generator.visits import LONG_SPAN, ORDINARY_SPAN, Crowd, Moments, Stays, moments
+from jobs.generator.visits import LONG_SPAN, ORDINARY_SPAN, Crowd, Moments, Visits, moments
 from schemas.events import EVENT_TYPES
 
 Document = dict[str, Any]
@@ -28,7 +28,7 @@ class Kind(NamedTuple):
 
 
 class Traits(NamedTuple):
-    """What a source decides for each of its stays."""
+    """What a source decides for each of its visits."""
 
     key: Bits  # session key; 0 for none
     keyed: Flags  # whether the key is a session id of the client's, else of a person
@@ -61,7 +61,7 @@ class Format:
     crowd: Crowd
     kinds: tuple[Kind, ...]
     reused: int  # the scenario in which a session id comes back after days; -1 for none
-    traits: Callable[[Stays], Traits]
+    traits: Callable[[Visits], Traits]
     # Which kind each event is, and the time before it, ms.
     script: Callable[[Moments], tuple[Whole, Whole]]
     # What the client's clock says at these times; NEVER where the client does not say.
@@ -94,24 +94,24 @@ class Format:
         return np.array([kind.pauses for kind in self.kinds])
 
 
-def planned(source: Format, stays: Stays) -> Rows:
-    """All events of the stays, in order, not landed yet."""
-    traits = source.traits(stays)
-    moment = moments(stays)
+def planned(source: Format, visits: Visits) -> Rows:
+    """All events of the visits, in order, not landed yet."""
+    traits = source.traits(visits)
+    moment = moments(visits)
     kind, gap = source.script(moment)
     first = moment.number == 0
     tick = moment.of(traits.tick)
-    time = moment.of(stays.start // traits.tick * traits.tick) + _offsets(moment, first, -(-gap // tick) * tick)
+    time = moment.of(visits.start // traits.tick * traits.tick) + _offsets(moment, first, -(-gap // tick) * tick)
     user, pauses = source.user()[kind], source.pauses()[kind]
     upload_number = moment.number // moment.of(np.where(traits.style == BATCH, traits.batch_size, 1))
-    upload = draws.child(draws.draw(moment.of(stays.bits), "upload"), upload_number)
+    upload = draws.child(draws.draw(moment.of(visits.bits), "upload"), upload_number)
     nothing = np.zeros(len(time), dtype=np.int64)
     return Rows(
         bits=moment.bits,
-        stay=moment.of(stays.bits),
-        device=moment.of(stays.device),
-        person=moment.of(stays.person),
-        scenario=moment.of(stays.scenario),
+        visit=moment.of(visits.bits),
+        device=moment.of(visits.device),
+        person=moment.of(visits.person),
+        scenario=moment.of(visits.scenario),
         number=moment.number,
         kind=kind,
         key=moment.of(traits.key),
@@ -134,9 +134,9 @@ def planned(source: Format, stays: Stays) -> Rows:
 
 
 def _offsets(moment: Moments, first: Flags, gap: Whole) -> Whole:
-    """The time of each event since its stay began, strictly rising and never beyond the span of the stay."""
+    """The time of each event since its visit began, strictly rising and never beyond the span of the visit."""
     offset = within(np.where(first, 0, gap), first)
-    span = np.where(moment.of(moment.stays.long), LONG_SPAN, ORDINARY_SPAN)
+    span = np.where(moment.of(moment.visits.long), LONG_SPAN, ORDINARY_SPAN)
     return np.minimum(offset, span + moment.number * SECOND)
 
 
@@ -148,12 +148,12 @@ def _sent(upload: Bits, time: Whole) -> Whole:
     return sent.take(np.cumsum(first) - 1)
 
 
-def styles(stays: Stays, cycle: Sequence[int]) -> Whole:
-    """How each stay's records travel, in turn."""
-    style: Whole = np.array(cycle)[stays.index % len(cycle)]
+def styles(visits: Visits, cycle: Sequence[int]) -> Whole:
+    """How each visit's records travel, in turn."""
+    style: Whole = np.array(cycle)[visits.index % len(cycle)]
     return style
 
 
-def uniform(stays: Stays, value: int) -> Whole:
-    """The same value for each stay."""
-    return np.full(len(stays), value)
+def uniform(visits: Visits, value: int) -> Whole:
+    """The same value for each visit."""
+    return np.full(len(visits), value)

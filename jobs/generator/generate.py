@@ -107,7 +107,7 @@ def _write_hour(partition: Path, name: str, rows: Rows, files: Sequence[LandedFi
 
 
 def _write_truth(landing: Path, date: dt.date, chosen: Mapping[str, Parameters], truths: Mapping[str, SourceTruth]) -> Truth:
-    """Write the truth of a night down; sources of the night that were generated before, and not now, stay in it."""
+    """Write the truth of a night down; sources of the night that were generated before, and not now, visit in it."""
     file = _truth_file(landing, date)
     before: dict[str, Any] = orjson.loads(file.read_bytes()) if file.exists() else {"parameters": {}, "sources": {}}
     kept = {name: source_truth_from_json(part) for name, part in before["sources"].items() if name not in chosen}

@@ -13,11 +13,11 @@ from jobs.generator.clock import iso, iso_second
 from jobs.generator.draws import Flags, Whole
 from jobs.generator.format import Document, Format, Kind, Spoiler, Traits, styles, uniform
 from jobs.generator.rows import ARRAY, DAY, HOUR, MINUTE, NEVER, SECOND, SINGLE, Rows
-from jobs.generator.visits import Crowd, Moments, Stays
+from jobs.generator.visits import Crowd, Moments, Visits
 
 
 class Scenario(IntEnum):
-    """What is special about a stay."""
+    """What is special about a visit."""
 
     ORDINARY = 0
     CANARY = 1  # test events: accepted, and in no session
@@ -65,7 +65,7 @@ _BROWSERS = (
 )
 
 
-class Visit(NamedTuple):
+class HomepageView(NamedTuple):
     """What one document is made of."""
 
     scenario: int
@@ -81,27 +81,27 @@ class Visit(NamedTuple):
     address: int
 
 
-def _users(of: Stays | Rows) -> Whole:
+def _users(of: Visits | Rows) -> Whole:
     # Ids are numbers per wiki; some are negative.
     signed = np.where(of.person % 50 == 21, -1, 1) * (90_000 + of.person)
     return np.where(of.scenario == Scenario.USER_ZERO, 0, signed)
 
 
-def _traits(stays: Stays) -> Traits:
-    wiki = draws.below(stays.device, "wiki", len(_WIKIS))
+def _traits(visits: Visits) -> Traits:
+    wiki = draws.below(visits.device, "wiki", len(_WIKIS))
     # The key is the fields themselves: user 0 of a wiki is one user.
-    key = draws.children(draws.root("wiki and user"), (_users(stays) << 3) + wiki) | np.uint64(1)
+    key = draws.children(draws.root("wiki and user"), (_users(visits) << 3) + wiki) | np.uint64(1)
     return Traits(
-        key=np.where(stays.scenario == Scenario.CANARY, np.uint64(0), key),
-        keyed=np.zeros(len(stays), dtype=np.bool_),
-        style=styles(stays, (SINGLE, SINGLE, ARRAY, SINGLE)),
-        batch_size=uniform(stays, 1),
-        tick=uniform(stays, 1),
+        key=np.where(visits.scenario == Scenario.CANARY, np.uint64(0), key),
+        keyed=np.zeros(len(visits), dtype=np.bool_),
+        style=styles(visits, (SINGLE, SINGLE, ARRAY, SINGLE)),
+        batch_size=uniform(visits, 1),
+        tick=uniform(visits, 1),
     )
 
 
 def _script(moment: Moments) -> tuple[Whole, Whole]:
-    canary = moment.of(moment.stays.scenario == Scenario.CANARY)
+    canary = moment.of(moment.visits.scenario == Scenario.CANARY)
     soon = 2 * SECOND + (-np.log1p(-draws.share(moment.bits, "gap")) * 7 * MINUTE).astype(np.int64)
     turn = draws.share(moment.bits, "pause")
     gap = np.select(
@@ -118,13 +118,13 @@ def _script(moment: Moments) -> tuple[Whole, Whole]:
 
 
 def _client_times(moment: Moments, time: Whole) -> Whole:
-    says = moment.of(draws.share(moment.stays.bits, "client_dt") < 0.8)
-    ahead = moment.of(moment.stays.scenario == Scenario.CLOCK_AHEAD)
+    says = moment.of(draws.share(moment.visits.bits, "client_dt") < 0.8)
+    ahead = moment.of(moment.visits.scenario == Scenario.CLOCK_AHEAD)
     return np.select([ahead, says], [time + 900 * DAY, time], np.full(len(time), NEVER))
 
 
 def _to_the_second(rows: Rows) -> Flags:
-    return draws.share(rows.stay, "precision") < 0.2
+    return draws.share(rows.visit, "precision") < 0.2
 
 
 def _received_times(rows: Rows) -> Whole:
@@ -151,39 +151,39 @@ def _documents(rows: Rows) -> list[Document]:
         draws.picks(rows.upload, "address", 250),
         strict=True,
     )
-    return [_document(Visit(*values)) for values in columns]
+    return [_document(HomepageView(*values)) for values in columns]
 
 
-def _document(visit: Visit) -> Document:
-    name, domain, page = visit.wiki
-    detail, address = visit.detail, f"198.51.100.{visit.address}"
+def _document(view: HomepageView) -> Document:
+    name, domain, page = view.wiki
+    detail, address = view.detail, f"198.51.100.{view.address}"
     return {
-        "$schema": f"/analytics/legacy/homepagevisit/{visit.version}",
-        **({} if visit.client == NEVER else {"client_dt": iso(visit.client)}),
-        "dt": visit.received,
-        **({"uuid": visit.record} if visit.scenario == Scenario.OLD_ID else {}),
+        "$schema": f"/analytics/legacy/homepagevisit/{view.version}",
+        **({} if view.client == NEVER else {"client_dt": iso(view.client)}),
+        "dt": view.received,
+        **({"uuid": view.record} if view.scenario == Scenario.OLD_ID else {}),
         "event": {
-            "homepage_pageview_token": visit.token,
+            "homepage_pageview_token": view.token,
             "impact_module_state": _IMPACT[detail % 3],
             "is_mobile": detail & 8 == 0,
             "referer_route": _ROUTES[detail >> 4 & 7],
             "start_email_state": _EMAIL[detail >> 7 & 1],
             **_REFERRED[detail % 5],
-            "user_editcount": visit.edits,
-            "user_id": visit.user,
+            "user_editcount": view.edits,
+            "user_id": view.user,
         },
         "http": {
             "client_ip": address,
             "has_cookies": True,
             "method": "GET",
-            "request_headers": {"user-agent": _BROWSERS[visit.edits % 3], "cookie": f"s={visit.token[:8]}", "x-forwarded-for": address},
+            "request_headers": {"user-agent": _BROWSERS[view.edits % 3], "cookie": f"s={view.token[:8]}", "x-forwarded-for": address},
             "status_code": 200,
         },
         "ip": address,
         "meta": {
-            "domain": "canary" if visit.scenario == Scenario.CANARY else domain,
-            "dt": visit.received,
-            **({} if visit.scenario in (Scenario.WITHOUT_ID, Scenario.OLD_ID) else {"id": visit.record}),
+            "domain": "canary" if view.scenario == Scenario.CANARY else domain,
+            "dt": view.received,
+            **({} if view.scenario in (Scenario.WITHOUT_ID, Scenario.OLD_ID) else {"id": view.record}),
             "stream": "eventlogging_HomepageVisit",
             "uri": f"https://{domain}/wiki/{page}",
         },

@@ -26,11 +26,11 @@ class Rows:
 
     # what it is
     bits: Bits  # its identity: copies of an event share it, and its document follows from it
-    stay: Bits  # the stay to which it belongs
+    visit: Bits  # the visit to which it belongs
     device: Bits
     person: Whole  # number of the device among those of its source
-    scenario: Whole  # of the stay: a source's own number, 0 for an ordinary one
-    number: Whole  # place in the stay, from 0
+    scenario: Whole  # of the visit: a source's own number, 0 for an ordinary one
+    number: Whole  # place in the visit, from 0
     kind: Whole  # index into the source's kinds
     # its session
     key: Bits  # session key; 0 for none
@@ -38,7 +38,7 @@ class Rows:
     # its time
     time: Whole  # when it happened
     client: Whole  # when it happened by the client's clock; NEVER where the client does not say
-    elapsed: Whole  # since the stay began, this and what follows counted over all of its events, landed or not
+    elapsed: Whole  # since the visit began, this and what follows counted over all of its events, landed or not
     active: Whole  # the same without idle time
     pageviews: Whole
     interactions: Whole

@@ -40,8 +40,8 @@ def event_times(source: Format, rows: Rows) -> Whole:
     said = source.received_times(rows)
     received = np.where((said >= _YEAR_2000) & (said <= landed + DAY), said, landed)
     # NEVER is so long ago that a difference to it could overflow: it is compared, not subtracted.
-    believed = (rows.client >= received - _PAST) & (rows.client <= received + _FUTURE)
-    return np.where(believed, rows.client, received)
+    is_plausible = (rows.client >= received - _PAST) & (rows.client <= received + _FUTURE)
+    return np.where(is_plausible, rows.client, received)
 
 
 def session_counts(source: Format, accepted: Rows) -> SessionCounts:
@@ -87,12 +87,12 @@ def _from_pings(source: Format, pings: Pings, accepted: Rows) -> SessionCounts:
     rows = accepted.take(~source.is_type("other")[accepted.kind])
     is_session = source.is_type("session")[rows.kind]
     time = event_times(source, rows)
-    order = np.argsort(rows.stay[is_session], kind="stable")
+    order = np.argsort(rows.visit[is_session], kind="stable")
     sessions, end = rows.take(is_session).take(order), time[is_session][order]
     said = pings.durations(sessions)
     duration = np.where(said == NEVER, 0, said)
     others = rows.take(~is_session)
-    joined = _joined(pings, others, time[~is_session], sessions.stay, (end - duration, end))
+    joined = _joined(pings, others, time[~is_session], sessions.visit, (end - duration, end))
     start = end - duration
     return SessionCounts(
         sessions=len(sessions),
@@ -107,12 +107,12 @@ def _from_pings(source: Format, pings: Pings, accepted: Rows) -> SessionCounts:
     )
 
 
-def _joined(pings: Pings, others: Rows, time: Whole, stays: np.ndarray, span: tuple[Whole, Whole]) -> Flags:
-    """Which of the other pings a session ping of their stay takes; session pings by stay, with the spans that they tell."""
-    first, last = np.searchsorted(stays, others.stay, "left"), np.searchsorted(stays, others.stay, "right")
+def _joined(pings: Pings, others: Rows, time: Whole, visits: np.ndarray, span: tuple[Whole, Whole]) -> Flags:
+    """Which of the other pings a session ping of their visit takes; session pings by visit, with the spans that they tell."""
+    first, last = np.searchsorted(visits, others.visit, "left"), np.searchsorted(visits, others.visit, "right")
     linked, joined = pings.linked(others), np.zeros(len(others), dtype=np.bool_)
     for place in range(int((last - first).max(initial=0))):
-        row = np.minimum(first + place, len(stays) - 1)
+        row = np.minimum(first + place, len(visits) - 1)
         in_time = (time >= span[0][row] - _TAB_TOLERANCE) & (time <= span[1][row] + _TAB_TOLERANCE)
         joined |= (first + place < last) & (linked | in_time)
     return joined & ~pings.untied(others)

@@ -11,7 +11,7 @@ from jobs.generator.idle import drawn_gaps
 from jobs.generator.rows import ARRAY, BATCH, DAY, HOUR, MINUTE, SECOND, SINGLE
 from jobs.generator.sunbird_documents import batches, documents, received_times
 from jobs.generator.sunbird_kinds import KINDS, Event, Scenario
-from jobs.generator.visits import Crowd, Moments, Stays
+from jobs.generator.visits import Crowd, Moments, Visits
 
 # How often each kind comes in the middle of a session, in thousandths.
 _MIDDLE = {
@@ -47,47 +47,47 @@ def _of_a_thousand(weights: dict[Event, int]) -> Whole:
     return np.repeat([int(kind) for kind in weights], list(weights.values()))
 
 
-def _keyed(stays: Stays) -> Flags:
-    keyed: Flags = (stays.index % 7 != 4) & (stays.scenario != Scenario.SERVICE) & (stays.scenario != Scenario.KEYLESS)
+def _keyed(visits: Visits) -> Flags:
+    keyed: Flags = (visits.index % 7 != 4) & (visits.scenario != Scenario.SERVICE) & (visits.scenario != Scenario.KEYLESS)
     return keyed
 
 
-def _traits(stays: Stays) -> Traits:
-    keyed = _keyed(stays)
-    key = np.where(keyed, draws.draw(stays.session, "session id"), draws.draw(stays.device, "person")) | np.uint64(1)
+def _traits(visits: Visits) -> Traits:
+    keyed = _keyed(visits)
+    key = np.where(keyed, draws.draw(visits.session, "session id"), draws.draw(visits.device, "person")) | np.uint64(1)
     return Traits(
-        key=np.where(stays.scenario == Scenario.KEYLESS, np.uint64(0), key),
+        key=np.where(visits.scenario == Scenario.KEYLESS, np.uint64(0), key),
         keyed=keyed,
-        style=styles(stays, (BATCH, SINGLE, BATCH, ARRAY, BATCH, BATCH, SINGLE, BATCH, SINGLE, BATCH)),
-        batch_size=5 + stays.index % 16,
-        tick=np.where(stays.scenario == Scenario.SECONDS, SECOND, 1),
+        style=styles(visits, (BATCH, SINGLE, BATCH, ARRAY, BATCH, BATCH, SINGLE, BATCH, SINGLE, BATCH)),
+        batch_size=5 + visits.index % 16,
+        tick=np.where(visits.scenario == Scenario.SECONDS, SECOND, 1),
     )
 
 
 def _script(moment: Moments) -> tuple[Whole, Whole]:
-    stays = moment.stays
+    visits = moment.visits
     place = draws.below(moment.bits, "kind", 1000)
     kind = _of_a_thousand(_MIDDLE)[place]
     resumes = np.append(False, kind[:-1] == Event.BACKGROUND)
     kind = np.where(resumes, Event.RESUME, kind)
     kind = _nested(moment, kind)
-    long_enough = stays.length >= 4
-    starts = moment.of(draws.share(stays.bits, "starts") < 0.85)
-    ends = moment.of((draws.share(stays.bits, "ends") < 0.85) & long_enough)
-    summarised = moment.of((draws.share(stays.bits, "summarised") < 0.5) & long_enough)
+    long_enough = visits.length >= 4
+    starts = moment.of(draws.share(visits.bits, "starts") < 0.85)
+    ends = moment.of((draws.share(visits.bits, "ends") < 0.85) & long_enough)
+    summarised = moment.of((draws.share(visits.bits, "summarised") < 0.5) & long_enough)
     kind = np.select(
         [(moment.number == 0) & starts, moment.number == 0, summarised & (moment.left == 0), ends & (moment.left == summarised)],
         [Event.START, Event.IMPRESSION, Event.SUMMARY, Event.END],
         kind,
     )
-    kind = np.where(moment.of(stays.scenario == Scenario.SERVICE), _of_a_thousand(_SERVICE)[place], kind)
+    kind = np.where(moment.of(visits.scenario == Scenario.SERVICE), _of_a_thousand(_SERVICE)[place], kind)
     return kind, _gaps(moment, kind)
 
 
 def _nested(moment: Moments, kind: Whole) -> Whole:
-    """The kinds with a content player in most longer stays, and an editor within it in the longest."""
-    length = moment.of(moment.stays.length)
-    trait = moment.of(draws.share(moment.stays.bits, "nested"))
+    """The kinds with a content player in most longer visits, and an editor within it in the longest."""
+    length = moment.of(moment.visits.length)
+    trait = moment.of(draws.share(moment.visits.bits, "nested"))
     played, closed = (length >= 9) & (trait < 0.6), trait > 0.08
     edited = played & (length >= 20) & (trait < 0.3)
     number, left = moment.number, moment.left
@@ -104,11 +104,11 @@ def _nested(moment: Moments, kind: Whole) -> Whole:
 
 
 def _gaps(moment: Moments, kind: Whole) -> Whole:
-    gap = drawn_gaps(moment.bits, 11 * SECOND, moment.of(moment.stays.long))
+    gap = drawn_gaps(moment.bits, 11 * SECOND, moment.of(moment.visits.long))
     after_background = np.append(False, kind[:-1] == Event.BACKGROUND)
     away = 5 * SECOND + draws.below(moment.bits, "away", 90 * MINUTE)
     # Where sessions are told apart by silence, some silences are exactly at the limit and some beyond it.
-    silent = draws.share(moment.bits, "silence") + moment.of(_keyed(moment.stays))
+    silent = draws.share(moment.bits, "silence") + moment.of(_keyed(moment.visits))
     return np.select(
         [silent < 0.015, silent < 0.04, after_background],
         [np.full(len(gap), 30 * MINUTE), 31 * MINUTE + draws.below(moment.bits, "silence", HOUR), away],
@@ -117,7 +117,7 @@ def _gaps(moment: Moments, kind: Whole) -> Whole:
 
 
 def _client_times(moment: Moments, time: Whole) -> Whole:
-    scenario = moment.of(moment.stays.scenario)
+    scenario = moment.of(moment.visits.scenario)
     wrong = [scenario == Scenario.CLOCK_AHEAD, scenario == Scenario.CLOCK_BEHIND]
     return np.select(wrong, [time + 1_100 * DAY, time - 1_500 * DAY], time)
 

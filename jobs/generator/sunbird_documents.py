@@ -13,7 +13,7 @@ from jobs.generator.clock import iso
 from jobs.generator.draws import Flags, Whole
 from jobs.generator.format import Document
 from jobs.generator.rows import BATCH, NEVER, Rows, distinct
-from jobs.generator.sunbird_data import Said, event_data
+from jobs.generator.sunbird_data import EventValues, event_data
 from jobs.generator.sunbird_kinds import KINDS, Event, Scenario
 
 _CHANNELS = ("505c7c48ac6dc1edc9b08f21db5a571d", "0123221758376673287017", "01250894314817126443", "sunbird-staging")
@@ -52,7 +52,7 @@ _ADDED: tuple[Document, ...] = (
 
 
 class Person(NamedTuple):
-    """Who sends the events of a stay, and what these have in common."""
+    """Who sends the events of a visit, and what these have in common."""
 
     actor: Document
     system: Document  # the actor of events that the system writes
@@ -67,20 +67,20 @@ def received_times(rows: Rows) -> Whole:
 
 
 def _stamped(rows: Rows) -> Flags:
-    return draws.share(rows.stay, "stamped") < 0.9
+    return draws.share(rows.visit, "stamped") < 0.9
 
 
 def documents(rows: Rows) -> list[Document]:
     """The events."""
-    first, person_of = distinct(rows.stay)
+    first, person_of = distinct(rows.visit)
     people = _people(rows.take(first))
-    segment = draws.draw(rows.stay, "pages") ^ (rows.number // 5).astype(np.uint64)
+    segment = draws.draw(rows.visit, "pages") ^ (rows.number // 5).astype(np.uint64)
     columns = zip(
         [people[person] for person in person_of.tolist()],
         rows.kind.tolist(),
         draws.uuids(rows.bits, "mid"),
         _times(rows),
-        _said(rows, draws.chosen(segment, "environment", _ENVIRONMENTS), draws.chosen(segment, "page", _PAGES)),
+        _event_values(rows, draws.chosen(segment, "environment", _ENVIRONMENTS), draws.chosen(segment, "page", _PAGES)),
         _stamps(rows),
         strict=True,
     )
@@ -91,21 +91,21 @@ def documents(rows: Rows) -> list[Document]:
             "ver": person.version,
             "mid": message,
             "actor": person.system if kind == Event.LOG else person.actor,
-            "context": {**person.context, "env": said.environment},
+            "context": {**person.context, "env": values.environment},
             **person.target,
-            "edata": event_data(kind, said),
-            **_ADDED[said.detail % len(_ADDED)],
+            "edata": event_data(kind, values),
+            **_ADDED[values.detail % len(_ADDED)],
             **stamp,
         }
-        for person, kind, message, time, said, stamp in columns
+        for person, kind, message, time, values, stamp in columns
     ]
 
 
-def _said(rows: Rows, environments: list[str], pages: list[str]) -> list[Said]:
+def _event_values(rows: Rows, environments: list[str], pages: list[str]) -> list[EventValues]:
     columns = zip(
         environments,
         pages,
-        draws.chosen(rows.stay, "workflow", ("session", "session", "app")),
+        draws.chosen(rows.visit, "workflow", ("session", "session", "app")),
         draws.picks(rows.bits, "detail", 1 << 30),
         (rows.client - rows.elapsed).tolist(),
         rows.client.tolist(),
@@ -114,7 +114,7 @@ def _said(rows: Rows, environments: list[str], pages: list[str]) -> list[Said]:
         rows.interactions.tolist(),
         strict=True,
     )
-    return [Said(*values) for values in columns]
+    return [EventValues(*values) for values in columns]
 
 
 def _people(rows: Rows) -> list[Person]:
@@ -127,9 +127,9 @@ def _people(rows: Rows) -> list[Person]:
         draws.share(rows.device, "actor").tolist(),
         draws.chosen(rows.device, "channel", _CHANNELS),
         draws.chosen(rows.device, "app", _APPS),
-        draws.chosen(rows.stay, "correlation", _CORRELATIONS),
-        draws.chosen(rows.stay, "object", _OBJECTS),
-        draws.chosen(rows.stay, "service", _SERVICES),
+        draws.chosen(rows.visit, "correlation", _CORRELATIONS),
+        draws.chosen(rows.visit, "object", _OBJECTS),
+        draws.chosen(rows.visit, "service", _SERVICES),
         strict=True,
     )
     people = []
@@ -180,7 +180,7 @@ def _times(rows: Rows) -> list[Any]:
 
 def _stamps(rows: Rows) -> list[Document]:
     """The server's stamp on each event that travels outside a batch."""
-    by_name = draws.share(rows.stay, "stamp") < 0.5
+    by_name = draws.share(rows.visit, "stamp") < 0.5
     alone = _stamped(rows) & (rows.style != BATCH)
     return [
         {} if not stamped else {"@timestamp": iso(sent)} if named else {"syncts": sent}

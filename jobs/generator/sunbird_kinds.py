@@ -8,7 +8,7 @@ from jobs.generator.format import Kind
 
 
 class Scenario(IntEnum):
-    """What is special about a stay."""
+    """What is special about a visit."""
 
     ORDINARY = 0
     CLOCK_AHEAD = 1  # three years: every event falls back to the server's time

@@ -1,6 +1,6 @@
-"""Stays: who comes on a day, when, and for how many events.
+"""Visits: who comes on a day, when, and for how many events.
 
-A stay is what one person does at one sitting, one or a few sessions: the unit that the generator plans. It begins on a day
+A visit is what one person does at one sitting, one or a few sessions: the unit that the generator plans. It begins on a day
 and ends by the evening of the next one.
 """
 
@@ -23,35 +23,35 @@ EPOCH = dt.date(1970, 1, 1)
 Column = TypeVar("Column", bound=np.generic)
 # Irrational, so that `spread` fills [0, 1); different ones, so that traits do not go together.
 _LENGTHS, _STARTS = 0.6180339887498949, 0.4142135623730951
-# How many stays come back to the same special scenarios.
+# How many visits come back to the same special scenarios.
 _ROUND = 160
-# Every so many stays one begins just before midnight. By `_LENGTHS` the first of these are longer than most, and go on after it.
+# Every so many visits one begins just before midnight. By `_LENGTHS` the first of these are longer than most, and go on after it.
 _EVENING = (34, 12)
-# An ordinary stay is over after so long, a long one after this: by then the next night's hours are known.
+# An ordinary visit is over after so long, a long one after this: by then the next night's hours are known.
 ORDINARY_SPAN, LONG_SPAN = 3 * HOUR, 20 * HOUR
 
 
 @dataclass(frozen=True)
 class Crowd:
-    """How the stays of a source are spread: over the day, in length, and over the special scenarios."""
+    """How the visits of a source are spread: over the day, in length, and over the special scenarios."""
 
     hours: tuple[int, ...]  # relative weight of each hour of the day, UTC
     # Number of events: Pareto type II, the common shape of session lengths, cut at the longest.
     scale: float
     tail: float
     longest: int
-    # Places in each round of stays that a scenario takes; low ones, so that a small night has them too.
+    # Places in each round of visits that a scenario takes; low ones, so that a small night has them too.
     scenarios: Mapping[int, tuple[int, ...]]
 
     def lengths(self, quantile: Share) -> Whole:
-        """The number of events of the stay at each quantile."""
+        """The number of events of the visit at each quantile."""
         extra = self.scale * ((1.0 - quantile) ** (-1.0 / self.tail) - 1.0)
         length: Whole = np.minimum(1 + np.floor(extra), self.longest).astype(np.int64)
         return length
 
     @cached_property
     def mean_length(self) -> float:
-        """Events of a stay, on the average."""
+        """Events of a visit, on the average."""
         return float(self.lengths((np.arange(100_000) + 0.5) / 100_000).mean())
 
     @cached_property
@@ -71,11 +71,11 @@ class Crowd:
 
 
 @dataclass(frozen=True)
-class Stays:
-    """One row per stay."""
+class Visits:
+    """One row per visit."""
 
     day: int  # on which they began, days since 1970
-    index: Whole  # number among the stays of that day
+    index: Whole  # number among the visits of that day
     bits: Bits
     device: Bits
     person: Whole  # number of the device: the same one comes back after three days
@@ -88,14 +88,14 @@ class Stays:
     def __len__(self) -> int:
         return len(self.bits)
 
-    def take(self, which: Whole) -> Stays:
-        """These stays only."""
+    def take(self, which: Whole) -> Visits:
+        """These visits only."""
         columns = {column.name: getattr(self, column.name) for column in fields(self)}
-        return Stays(**{name: column if name == "day" else column[which] for name, column in columns.items()})
+        return Visits(**{name: column if name == "day" else column[which] for name, column in columns.items()})
 
     @property
     def latest_end(self) -> Whole:
-        """A time by which the stay is over and all of it has been sent."""
+        """A time by which the visit is over and all of it has been sent."""
         return self.start + np.where(self.long, LONG_SPAN, ORDINARY_SPAN) + self.length * SECOND + 5 * MINUTE
 
 
@@ -104,8 +104,8 @@ def day_number(date: dt.date) -> int:
     return (date - EPOCH).days
 
 
-def begun(seed_bits: int, crowd: Crowd, day: int, index: Whole, reused: int) -> Stays:
-    """The stays of these numbers that begin on a day. A stay is the same however many others there are.
+def begun(seed_bits: int, crowd: Crowd, day: int, index: Whole, reused: int) -> Visits:
+    """The visits of these numbers that begin on a day. A visit is the same however many others there are.
 
     In the scenario `reused` the client takes the session id that it had three days before or will have three days later.
     """
@@ -118,7 +118,7 @@ def begun(seed_bits: int, crowd: Crowd, day: int, index: Whole, reused: int) -> 
     quantile = (0.5 + draws.spread(index, _LENGTHS) + 0.02 * draws.share(bits, "length")) % 1.0
     time_of_day = crowd.starts((draws.spread(index, _STARTS) + 0.05 * draws.share(bits, "start")) % 1.0)
     shortly_before_midnight = DAY - MINUTE + draws.below(bits, "evening", 50 * SECOND)
-    return Stays(
+    return Visits(
         day=day,
         index=index,
         bits=bits,
@@ -134,26 +134,26 @@ def begun(seed_bits: int, crowd: Crowd, day: int, index: Whole, reused: int) -> 
 
 @dataclass(frozen=True)
 class Moments:
-    """One row per event of some stays, in order: who, and which of the stay's events."""
+    """One row per event of some visits, in order: who, and which of the visit's events."""
 
-    stays: Stays
-    owner: Whole  # row of the stay
-    number: Whole  # place in the stay, from 0
+    visits: Visits
+    owner: Whole  # row of the visit
+    number: Whole  # place in the visit, from 0
     bits: Bits
 
-    def of(self, per_stay: NDArray[Column]) -> NDArray[Column]:
-        """A column of the stays, for each event."""
-        return per_stay[self.owner]
+    def of(self, per_visit: NDArray[Column]) -> NDArray[Column]:
+        """A column of the visits, for each event."""
+        return per_visit[self.owner]
 
     @property
     def left(self) -> Whole:
-        """How many events of the stay follow."""
-        return self.stays.length[self.owner] - 1 - self.number
+        """How many events of the visit follow."""
+        return self.visits.length[self.owner] - 1 - self.number
 
 
-def moments(stays: Stays) -> Moments:
-    """The events of the stays, without anything about them yet."""
-    owner = np.repeat(np.arange(len(stays)), stays.length)
-    first = np.cumsum(stays.length) - stays.length
+def moments(visits: Visits) -> Moments:
+    """The events of the visits, without anything about them yet."""
+    owner = np.repeat(np.arange(len(visits)), visits.length)
+    first = np.cumsum(visits.length) - visits.length
     number = np.arange(len(owner)) - first[owner]
-    return Moments(stays, owner, number, draws.child(stays.bits[owner], number))
+    return Moments(visits, owner, number, draws.child(visits.bits[owner], number))
