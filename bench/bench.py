@@ -1,4 +1,4 @@
-"""What a night costs, beside the peers that a sceptic would pick, over the same generated files.
+"""The cost of a night, compared with other programs over the same generated files.
 
     python -m bench.bench [--events N]… [--runs N] [--engine NAME]… [--folder DIR]
 
@@ -39,7 +39,7 @@ NIGHT = dt.date(2026, 11, 20)
 # The environment of each engine.
 ENGINES: Mapping[str, str] = {"spark": "spark", "sail": "local"}
 PEER, PARSER = "duckdb", "polars"
-# The steps of a night and of the peer, as they are told.
+# The steps of a night and of the peer, as results name them.
 START, PARSE, WRITE, PUBLISH = "start", "parse and validate", "write", "publish"
 STEPS = {"ingest": PARSE, "account": WRITE}
 _SESSION_STARTED = re.compile(r"start (?:Spark|Sail) +([0-9.]+) s")
@@ -55,7 +55,7 @@ Entry = dict[str, Any]
     "--events", "sizes", type=int, multiple=True, default=(200_000, 1_000_000, 5_000_000), show_default=True, help="Records landed."
 )
 @click.option(
-    "--runs", type=click.IntRange(min=1), default=3, show_default=True, help="Nights of each engine, each beside a run of the peer."
+    "--runs", type=click.IntRange(min=1), default=3, show_default=True, help="Nights of each engine. Each is followed by a run of the peer."
 )
 @click.option("--engine", "engines", type=click.Choice(sorted(ENGINES)), multiple=True, default=tuple(ENGINES), help="What runs the night.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where files and lakes go, and the files stay. [default: a temporary one]")
@@ -195,14 +195,16 @@ def _cost(cost: Measured, steps: Mapping[str, float]) -> Entry:
 
 def _agree(lake: Path, out: Path) -> None:
     """Stop where the night and the peer did not make the same."""
-    found = differences(lake, out)
-    for difference in found:
+    different = differences(lake, out)
+    for difference in different:
         _tell(f"differs: {difference}")
-    if found:
-        raise click.ClickException(f"the lake and the peer differ in {len(found)} ways: the times of work that is not the same say nothing")
+    if different:
+        raise click.ClickException(
+            f"the lake and the peer differ in {len(different)} ways: the times of work that is not the same say nothing"
+        )
 
 
-# What is told
+# Output
 
 
 def _entry(engine: str, runs: Sequence[Entry], ratios: Mapping[str, float]) -> Entry:

@@ -39,8 +39,8 @@ def draw(entries: Sequence[Mapping[str, Any]], file: Path) -> None:
             for step, seconds in entry["steps"].items():
                 panel.barh(place, seconds, left=left, color=_COLOURS[step], height=0.7)
                 left += seconds
-            told = f" {entry['seconds']:.1f} s, {entry['ratio_to_duckdb']:.2f} ×, {entry['peak_mib'] / 1024:.1f} GiB"
-            panel.text(left, place, told, va="center", fontsize=8)
+            text = f" {entry['seconds']:.1f} s, {entry['ratio_to_duckdb']:.2f} ×, {entry['peak_mib'] / 1024:.1f} GiB"
+            panel.text(left, place, text, va="center", fontsize=8)
         panel.set_yticks(range(len(of_size)), [entry["engine"] + (" (parse)" if entry["engine"] == "polars" else "") for entry in of_size])
         panel.invert_yaxis()
         panel.set_xlim(0, 1.3 * max(entry["seconds"] for entry in of_size))

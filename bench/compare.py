@@ -70,10 +70,10 @@ def _of_table(tables: duckdb.DuckDBPyConnection, name: str) -> Iterator[Differen
     matched = " AND ".join(f"NOT ({condition})" for condition in alone.values())
     differing = {column: f'{matched} AND ours."{column}" IS DISTINCT FROM theirs."{column}"' for column in columns}
     conditions = alone | differing
-    asked = ", ".join(f"count(*) FILTER ({condition})" for condition in conditions.values())
-    found = tables.execute(f"SELECT {asked} FROM {both}").fetchone()
-    assert found is not None
-    for (what, condition), rows in zip(conditions.items(), found, strict=True):
+    counts_sql = ", ".join(f"count(*) FILTER ({condition})" for condition in conditions.values())
+    row = tables.execute(f"SELECT {counts_sql} FROM {both}").fetchone()
+    assert row is not None
+    for (what, condition), rows in zip(conditions.items(), row, strict=True):
         if not rows:
             continue
         shown = f'ours."{what}", theirs."{what}"' if what in differing else "ours, theirs"
@@ -97,11 +97,11 @@ def _told(example: tuple[Any, ...]) -> str:
 
 def main(lake: Path, peer: Path) -> int:
     """Print what differs; gives the exit code."""
-    found = differences(lake, peer)
-    for difference in found:
+    different = differences(lake, peer)
+    for difference in different:
         print(difference)
-    print(f"{len(found)} differences in {', '.join(f'{rows:,} {name}' for name, rows in counts(lake).items())}", file=sys.stderr)
-    return 1 if found else 0
+    print(f"{len(different)} differences in {', '.join(f'{rows:,} {name}' for name, rows in counts(lake).items())}", file=sys.stderr)
+    return 1 if different else 0
 
 
 if __name__ == "__main__":

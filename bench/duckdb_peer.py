@@ -163,7 +163,7 @@ class Peer:
         # Where a document is its item, it is held once.
         own_item = "NULL AS item" if sql.joined == "item" else "item"
         self._database.execute(f"""
-            CREATE OR REPLACE TABLE judged AS
+            CREATE OR REPLACE TABLE decided AS
             WITH items AS (
                 SELECT * EXCLUDE (line, form, list, items), unnest(items) AS raw, unnest(range(len(items))) AS position
                 FROM (
@@ -190,7 +190,7 @@ class Peer:
             INSERT INTO rejected
             SELECT '{source}', {place}, 0, form, line FROM opened WHERE form IN ('invalid_json', 'not_an_object', 'schema_violation')
             UNION ALL SELECT '{source}', {place}, 0, 'invalid_json', csv_line FROM undecoded
-            UNION ALL SELECT '{source}', {place}, position, reason, raw FROM judged WHERE reason IS NOT NULL
+            UNION ALL SELECT '{source}', {place}, position, reason, raw FROM decided WHERE reason IS NOT NULL
         """)
         parts, columns = (
             ", ".join(["*", *(f'{expression} AS "{name}"' for name, expression in named.items())]) for named in (sql.parts, sql.columns)
@@ -199,16 +199,16 @@ class Peer:
         self._database.execute(f"""
             CREATE OR REPLACE TABLE hashed AS
             SELECT file, record, position, sha256('{source}' || chr(10) || canonical(document)) AS content_hash
-            FROM judged WHERE reason IS NULL AND {sql.own_id} IS NULL
+            FROM decided WHERE reason IS NULL AND {sql.own_id} IS NULL
         """)
         self._database.execute(f"""
             INSERT INTO given BY NAME
             SELECT * EXCLUDE (own_id, content_hash), coalesce(own_id, content_hash) AS event_id FROM (
                 SELECT '{source}' AS source, {place}, position, {sql.own_id} AS own_id, {chosen}
-                FROM (SELECT {columns} FROM (SELECT {parts} FROM judged WHERE reason IS NULL))
+                FROM (SELECT {columns} FROM (SELECT {parts} FROM decided WHERE reason IS NULL))
             ) LEFT JOIN hashed USING (file, record, position)
         """)
-        self._database.execute("DROP TABLE hashed; DROP TABLE judged; DROP TABLE opened; DROP TABLE lines; DROP TABLE undecoded")
+        self._database.execute("DROP TABLE hashed; DROP TABLE decided; DROP TABLE opened; DROP TABLE lines; DROP TABLE undecoded")
 
     def _files(self, source: str) -> pa.Table:
         """The landed files of a source; those that DuckDB cannot unpack are unpacked here."""

@@ -125,8 +125,8 @@ def sessions(queries: SessionQueries) -> str:
         joins.append(f"LEFT JOIN ({items}) AS {name}_lists USING (session)")
         lists.append(f"coalesce({name}_lists.items, []) AS {name}")
     return f"""
-        SELECT said.* EXCLUDE (reported_row, session), {", ".join(lists)}, arrived.reported
-        FROM (SELECT row_number() OVER () - 1 AS session, * FROM ({queries.sessions})) AS said
+        SELECT numbered.* EXCLUDE (reported_row, session), {", ".join(lists)}, arrived.reported
+        FROM (SELECT row_number() OVER () - 1 AS session, * FROM ({queries.sessions})) AS numbered
         {" ".join(joins)}
         LEFT JOIN arrived ON arrived.row = reported_row
     """

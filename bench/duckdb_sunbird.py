@@ -151,13 +151,13 @@ CREATE MACRO summary_of(edata) AS struct_pack(
     pagesummary := coalesce(list_sort(from_json(json_extract(edata, '$.pagesummary'),
         '[{"id": "VARCHAR", "type": "VARCHAR", "env": "VARCHAR", "timespent": "DOUBLE", "visits": "BIGINT"}]')), [])
 );
-CREATE MACRO spelled(part) AS
+CREATE MACRO as_text(part) AS
     list_transform(list_sort(map_entries(part)), lambda entry: entry.key || ':' || json_extract_string(entry.value, '$'));
 CREATE MACRO item_response_of(edata, ets) AS json_object(
     'itemId', json_extract(edata, '$.item.id'), 'maxScore', json_extract(edata, '$.item.maxscore'),
     'mc', json_extract(edata, '$.item.mc'), 'mmc', json_extract(edata, '$.item.mmc'),
     'pass', json_extract(edata, '$.pass'), 'qdesc', json_extract(edata, '$.item.desc'), 'qtitle', json_extract(edata, '$.item.title'),
-    'res', flatten(list_transform(CAST(json_extract(edata, '$.resvalues') AS MAP(VARCHAR, JSON)[]), lambda part: spelled(part))),
+    'res', flatten(list_transform(CAST(json_extract(edata, '$.resvalues') AS MAP(VARCHAR, JSON)[]), lambda part: as_text(part))),
     'resValues', json_extract(edata, '$.resvalues'), 'score', json_extract(edata, '$.score'),
     'timeSpent', json_extract(edata, '$.duration'), 'time_stamp', ets
 );

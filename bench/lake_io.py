@@ -41,8 +41,8 @@ def show(calls: Iterable[str], below: str) -> None:
             sizes[where] += int(called[3])
             files[where].add(called[2])
     for name in sorted({name for name, _ in sizes}):
-        told = [f"{sizes[name, reads] / _MIB:9.2f} MiB in {len(files[name, reads]):5} files" for reads in (True, False)]
-        print(f"{name:36} read {told[0]}   written {told[1]}")
+        amounts = [f"{sizes[name, reads] / _MIB:9.2f} MiB in {len(files[name, reads]):5} files" for reads in (True, False)]
+        print(f"{name:36} read {amounts[0]}   written {amounts[1]}")
     for title, is_staged in (("tables", False), ("staging", True)):
         total = [
             sum(size for (name, r), size in sizes.items() if r is reads and name.startswith("_staging") is is_staged)

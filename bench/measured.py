@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _EVERY = 0.2  # s
-_REST = 50  # times as long as a look
+_REST = 50  # pause between samples, as a multiple of the time of a sample
 _MIB = 2**20
 _DAEMON = b"pyspark.daemon"
 # From <linux/prctl.h>: orphans of the command become children of this process.
@@ -30,7 +30,7 @@ _SUBREAPER = 36
 
 @dataclass(frozen=True)
 class Measured:
-    """What a command cost, and what it said."""
+    """The cost of a command, and its output."""
 
     started: float  # seconds since 1970
     seconds: float  # until the command itself ended
@@ -43,32 +43,32 @@ class Measured:
 
 
 def measure(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Measured:
-    """Run a command. Raises RuntimeError with the end of what it said when it fails."""
+    """Run a command. Raises RuntimeError with the end of its output if it fails."""
     with tempfile.TemporaryDirectory() as folder:
-        told, output, errors = (Path(folder) / name for name in ("told", "output", "errors"))
-        with output.open("w") as out, errors.open("w") as err:
+        cost_path, output_path, errors_path = (Path(folder) / name for name in ("cost", "output", "errors"))
+        with output_path.open("w") as out, errors_path.open("w") as err:
             root = subprocess.Popen(
-                [sys.executable, __file__, str(told), *command],
+                [sys.executable, __file__, str(cost_path), *command],
                 stdout=out,
                 stderr=err,
                 env={**os.environ, **(environment or {})},
                 start_new_session=True,
             )
             peak = 0.0
-            forgotten: dict[int, _Account] = {}
+            worker_accounts: dict[int, _Account] = {}
             while root.poll() is None:
-                looked = time.monotonic()
-                peak = max(peak, _look(root.pid, forgotten))
-                # A look takes the longer, the more memory there is, and is not to slow down what it looks at.
-                time.sleep(max(_EVERY, _REST * (time.monotonic() - looked)))
-        said = output.read_text(), errors.read_text()
+                started = time.monotonic()
+                peak = max(peak, _sample(root.pid, worker_accounts))
+                # The more memory there is, the longer a sample takes. Samples must not slow down the command.
+                time.sleep(max(_EVERY, _REST * (time.monotonic() - started)))
+        output, errors = output_path.read_text(), errors_path.read_text()
         if root.returncode:
-            raise RuntimeError(f"{' '.join(command)} gave {root.returncode}: {said[1][-2_000:]}")
-        cost = json.loads(told.read_text())
-        for account in forgotten.values():
+            raise RuntimeError(f"{' '.join(command)} gave {root.returncode}: {errors[-2_000:]}")
+        cost = json.loads(cost_path.read_text())
+        for account in worker_accounts.values():
             for name, more in vars(account).items():
                 cost[name] += more
-        return Measured(peak_mib=round(peak), output=said[0], errors=said[1], **cost)
+        return Measured(peak_mib=round(peak), output=output, errors=errors, **cost)
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class _Account:
     written_mib: float
 
 
-def _look(session: int, forgotten: dict[int, _Account]) -> float:
-    """The memory of all processes of a session but its leader, which is ours; notes the accounts that will be forgotten."""
+def _sample(session: int, worker_accounts: dict[int, _Account]) -> float:
+    """The memory of all processes of a session but its leader, which is ours. Adds the accounts of Spark's workers."""
     total = 0
     for process in Path("/proc").iterdir():
         if not process.name.isdigit() or process.name == str(session):
@@ -95,7 +95,7 @@ def _look(session: int, forgotten: dict[int, _Account]) -> float:
             if _is_spark_worker(process, after_name[1]):
                 ticks = int(after_name[11]) + int(after_name[12])
                 read, written = (count / _MIB for count in _bytes(process))
-                forgotten[int(process.name)] = _Account(ticks / os.sysconf("SC_CLK_TCK"), read, written)
+                worker_accounts[int(process.name)] = _Account(ticks / os.sysconf("SC_CLK_TCK"), read, written)
         except (OSError, IndexError):  # it has just ended
             continue
         total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
@@ -113,7 +113,7 @@ def _bytes(process: Path = Path("/proc/self")) -> tuple[int, int]:
     return int(lines["rchar"]), int(lines["wchar"])
 
 
-def _run_below(told: Path, command: list[str]) -> int:
+def _run_and_measure(cost_path: Path, command: list[str]) -> int:
     """Run a command, wait for all that it leaves behind, and write down what it cost; gives its exit code."""
     ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
     before, started, clock = _bytes(), time.time(), time.monotonic()
@@ -127,9 +127,9 @@ def _run_below(told: Path, command: list[str]) -> int:
     read, written = (after - earlier for after, earlier in zip(_bytes(), before, strict=True))
     times = os.times()
     cost = {"started": started, "seconds": seconds, "cpu_seconds": times.children_user + times.children_system}
-    told.write_text(json.dumps(cost | {"read_mib": read / _MIB, "written_mib": written / _MIB}))
+    cost_path.write_text(json.dumps(cost | {"read_mib": read / _MIB, "written_mib": written / _MIB}))
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(_run_below(Path(sys.argv[1]), sys.argv[2:]))
+    sys.exit(_run_and_measure(Path(sys.argv[1]), sys.argv[2:]))

@@ -39,7 +39,7 @@ def land_bot(landing: Path, events: int) -> None:
 
 
 def main(events: int, key_tasks: int) -> None:
-    """Run the night and print, of the stages of both steps, the longest task beside the median."""
+    """Run the night and print, of the stages of both steps, the longest task and the median."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "log").mkdir()
@@ -70,8 +70,8 @@ def show(log: Path, lake: Lake) -> None:
             within = (row["started"].timestamp(), row["ended"].timestamp())
             seconds = tasks[max(stage for stage, moment in ended.items() if within[0] <= moment <= within[1])]
             median = statistics.median(seconds)
-            told = f"{len(seconds)} tasks, median {median:.1f} s, longest {max(seconds):.1f} s: {max(seconds) / median:.1f} times"
-            print(f"{row['step']}: {told}")
+            text = f"{len(seconds)} tasks, median {median:.1f} s, longest {max(seconds):.1f} s: {max(seconds) / median:.1f} times"
+            print(f"{row['step']}: {text}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Every night at 02:30 UTC: run the night of the day before, then write its report.
 
-Airflow needs nothing of Millrace but its command: `millrace_operator.py`, beside this file, says where it is looked for.
+Airflow needs nothing of Millrace but its command: `millrace_operator.py`, in this folder, says where it is looked for.
 
 The night is the date of the run's logical date, so a date means the same here as in `millrace run --date`; but never a day that is
 not over: a run that is triggered by hand takes the last finished day, UTC. Its parameters can name another night, other folders and

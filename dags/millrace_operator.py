@@ -16,19 +16,19 @@ from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseOperator, Context, Param, Variable
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-# Exit codes of millrace. What fails again however often it is tried:
+# Exit codes of millrace after which another try fails, too.
 FINAL = {
     1: "a critical check failed, nothing was published: `millrace quality` says which",
     2: "the call, the configuration or an input path is wrong: the line above names it and the remedy",
 }
-# What was stopped from outside, by SIGTERM: it is tried again, as all that is neither final nor done.
+# The command was stopped by SIGTERM. It is tried again, as after all other codes that are not listed here.
 STOPPED = 143
-# What is done as well as it can be: the night is published, and somebody should look.
+# The night is published, and something in it needs a look.
 NEEDS_A_LOOK = 3
 
 
 class Millrace(BaseOperator):
-    """Call a command of `millrace`, for a night where it takes one. What it says goes to the task's log; gives its exit code.
+    """Call a command of `millrace`, for a night where it takes one. Its output goes to the task's log. Returns its exit code.
 
     A command gives the same tables however often it is called, so what may pass (a worker that died, another command that is writing
     the lake) is tried again.
