@@ -204,7 +204,7 @@ class Run:
             return file_counts, staged
 
     def _nothing_new(self, found: Survey, sources: Collection[str]) -> Outcome:
-        """A run that has nothing to of_file. A night without a file is still held against its past: every source may have stopped."""
+        """A run that has nothing to read. A night without a file is still compared with its past: every source may have stopped."""
         changes: dict[str, Change] = {}
         findings: list[Finding] = []
         night = self.night
