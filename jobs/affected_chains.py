@@ -53,7 +53,7 @@ class ChangedEvents:
     run_id: str
     events: Change
     tasks_wanted: int
-    from_nothing: bool = False  # no row that was made of chains stays: all events, new and kept, are read
+    from_nothing: bool = False  # all rows that were made of chains are built again, from all events, new and kept
 
     def rows_in(self, sources: Collection[str]) -> int:
         """Events of these sources that the run adds and removes; with `from_nothing` all events that it leaves."""

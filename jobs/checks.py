@@ -42,7 +42,7 @@ _ACCOUNT = {EVENTS.name: "accepted", DUPLICATE_EVENTS.name: "duplicates", REJECT
 def observe(
     engine: Engine, state: NewState, landed: Iterable[Partition], quality: Quality, night: dt.date, sources: Collection[str]
 ) -> list[Finding]:
-    """What every rule finds in the partitions that the run touches, and in the night beside those before it; not validated yet."""
+    """What every rule finds in the partitions that the run changes, and in the night compared with those before it. Not validated yet."""
     landed = frozenset(landed)
     counts = _count(engine, state, landed, quality)
     findings = []

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from jobs.engine.spark_session import Engine
 
-# What the numbered files of staged records are called beside those of the lake's tables.
+# The table name of files of staged records, which are numbered together with files of the lake's tables.
 _STAGED = "_records"
 _TABLES = (EVENTS, DUPLICATE_EVENTS)
 _HASHES = pa.schema([FILES.field("number"), pa.field("event_hash", EVENTS["event_hash"].type)])

@@ -162,7 +162,7 @@ def percentiles(measures: DataFrame) -> DataFrame:
     of_measure = Window.partitionBy("metric_date", "source", "measure")
     in_order = of_measure.orderBy("value").rowsBetween(Window.unboundedPreceding, Window.currentRow)
     ranked = per_value.select("*", F.sum("amount").over(in_order).alias("up_to"), F.sum("amount").over(of_measure).alias("all"))
-    # A select of its own: beside the windows, Sail would explode first, and they would count every row twice.
+    # A select of its own: in the select of the windows, Sail explodes first, and the windows count every row twice.
     ranked = ranked.select("*", F.explode(F.array(*(F.lit(percent) for percent in _PERCENTS))).alias("percent"))
     rank = F.ceil(F.col("all") * F.col("percent") / 100)
     is_first = (F.col("up_to") >= rank) & (F.col("up_to") - F.col("amount") < rank)

@@ -39,7 +39,7 @@ def run(
     accept_empty: bool = False,
     accept_shrunk: bool = False,
 ) -> int:
-    """Run nights in order and print what came of each; gives the exit code."""
+    """Run nights in order and print the outcome of each. Returns the exit code."""
     sources = sources or list(SOURCES)
     check_sources(sources)
     zone.check_root(settings.paths.landing)
