@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from jobs.engine import file_tasks, task_reports
 from jobs.engine.file_tasks import FILES, Batches, StoredFile
 from jobs.lake import table_rows
+from jobs.lake.run_output import RunOutput
 from jobs.lake.table_changes import Change, TableFile, logged_values
 from jobs.lake.table_files import write_partitioned
 from jobs.lake.tables import Lake
@@ -49,8 +50,7 @@ class ChangedEvents:
     """What the steps work on that build rows from chains."""
 
     lake: Lake
-    folder: Path  # the run's staging folder
-    run_id: str
+    output: RunOutput
     events: Change
     tasks_wanted: int
     from_nothing: bool = False  # all rows that were made of chains are built again, from all events, new and kept
@@ -71,8 +71,7 @@ class ChangedEvents:
 
     def added_files(self, sources: Collection[str] = SOURCES) -> list[StoredFile]:
         """The files of events of these sources that the run has staged."""
-        folder = str(self.folder / EVENTS.name)
-        files = [StoredFile(EVENTS.name, file.path, folder, file.rows, file.partition_values) for file in self.events.added]
+        files = [StoredFile.written(self.lake.root, file) for file in self.events.added]
         return [file for file in files if file.partition["source"] in sources]
 
     def removed_files(self, sources: Collection[str] = SOURCES) -> list[StoredFile]:
@@ -206,7 +205,7 @@ def write(
     if affected.tables:
         files = dict(enumerate(affected.tables))
         tasks = file_tasks.with_rows(engine, files, affected.addressed_to(engine, files), to_write=True)
-        write_without = engine.in_processes(_without_affected_rows(inputs.folder, rules.id_columns))
+        write_without = engine.in_processes(_without_affected_rows(inputs.output, rules.id_columns))
         reports = built.unionByName(tasks.mapInArrow(write_without, spark_schema(task_reports.REPORT)))
     reported = reports.toArrow()
     if affected.rows is not None:
@@ -286,7 +285,7 @@ def _decide(rules: ChainRules) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     return decide
 
 
-def _without_affected_rows(folder: Path, id_columns: Mapping[str, str]) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+def _without_affected_rows(output: RunOutput, id_columns: Mapping[str, str]) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     """The function that writes files again without the rows whose ids are addressed to them, and reports that.
 
     `id_columns` names the column of the ids in each table. A file without such a row stays as it is.
@@ -299,7 +298,7 @@ def _without_affected_rows(folder: Path, id_columns: Mapping[str, str]) -> Calla
             removed = pc.is_in(ids, value_set=addressed["id"].combine_chunks())
             if pc.any(removed).as_py():
                 rows = table_rows.read_whole(table, file.location, file.partition).filter(pc.invert(removed))
-                written = write_partitioned(table, rows, folder / file.table)
+                written = write_partitioned(table, rows, output)
                 yield from task_reports.report(written, removed=f"{file.table}/{file.path}")
 
     return write_without

@@ -52,12 +52,12 @@ def rebuild(engine: Engine, inputs: ChangedEvents, rules: SessionRules) -> dict[
         for name, change in changes.items():
             change.removed = inputs.lake.files(name)
     else:
-        affected = affected_chains.find(engine, inputs, chain_rules, SOURCES, inputs.folder / "_sessions")
+        affected = affected_chains.find(engine, inputs, chain_rules, SOURCES, inputs.output.working_folder / "_sessions")
     narrow = affected_chains.narrow_events(engine, inputs.added_files(), affected, INPUT.names, _narrow, _NARROW)
     if affected.rows is not None:
         narrow = narrow.unionByName(_used_keys(affected.rows))
     built = engine.map_by_key(
-        narrow, _builder(inputs, rules), task_reports.REPORT, inputs.tasks, _KEY, inputs.folder / "_events_of_sessions"
+        narrow, _builder(inputs, rules), task_reports.REPORT, inputs.tasks, _KEY, inputs.output.working_folder / "_events_of_sessions"
     )
     affected_chains.write(engine, inputs, built, affected, chain_rules, changes)
     return changes
@@ -92,7 +92,7 @@ def _used_keys(affected: DataFrame) -> DataFrame:
 
 def _builder(inputs: ChangedEvents, rules: SessionRules) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     """The function that turns all events of some keys into files of the three tables."""
-    folder, run_id = inputs.folder, inputs.run_id
+    output = inputs.output
 
     def build_and_write(batches: Batches) -> Iterator[pa.RecordBatch]:
         rows = [batch for batch in batches if batch.num_rows]
@@ -100,6 +100,6 @@ def _builder(inputs: ChangedEvents, rules: SessionRules) -> Callable[[Batches], 
         keys = [pa.table({"source": batch["source"], "key": pc.struct_field(batch["session_input"], "key")}, USED_KEYS) for batch in used]
         used_keys = pa.concat_tables([USED_KEYS.empty_table(), *keys])
         events = (as_input(batch.filter(pc.invert(batch["is_used_key"]))) for batch in rows)
-        yield from write_built(build(events, rules, used_keys), _BUILT, folder, run_id)
+        yield from write_built(build(events, rules, used_keys), _BUILT, output)
 
     return build_and_write

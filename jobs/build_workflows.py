@@ -46,12 +46,12 @@ def rebuild(engine: Engine, inputs: ChangedEvents, rules: WorkflowRules) -> dict
         for name, change in changes.items():
             change.removed = inputs.lake.files(name)
     else:
-        affected = affected_chains.find(engine, inputs, chain_rules, WITH_WORKFLOWS, inputs.folder / "_workflows")
+        affected = affected_chains.find(engine, inputs, chain_rules, WITH_WORKFLOWS, inputs.output.working_folder / "_workflows")
     if not added and not removed and not affected.events:
         return changes
     steps = affected_chains.narrow_events(engine, added, affected, chains.EVENT_COLUMNS, _narrow, chains.STEPS)
     built = engine.map_by_key(
-        steps, _builder(inputs, rules), task_reports.REPORT, inputs.tasks, ("key",), inputs.folder / "_events_of_workflows"
+        steps, _builder(inputs, rules), task_reports.REPORT, inputs.tasks, ("key",), inputs.output.working_folder / "_events_of_workflows"
     )
     affected_chains.write(engine, inputs, built, affected, chain_rules, changes)
     return changes
@@ -71,11 +71,11 @@ def _narrow(events: pa.Table, spans: pa.Table | None) -> pa.Table:
 
 def _builder(inputs: ChangedEvents, rules: WorkflowRules) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     """The function that turns all events of some groups into files of the two tables."""
-    folder, run_id = inputs.folder, inputs.run_id
+    output = inputs.output
 
     def build_and_write(batches: Batches) -> Iterator[pa.RecordBatch]:
         steps = pa.Table.from_batches([batch.cast(chains.STEPS) for batch in batches], chains.STEPS)
         in_order = chains.in_order(steps).to_batches(_ROWS_AT_A_TIME)
-        yield from write_built(summarise(in_order, rules), _BUILT, folder, run_id)
+        yield from write_built(summarise(in_order, rules), _BUILT, output)
 
     return build_and_write

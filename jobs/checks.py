@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 
 from jobs.engine import state_files
 from jobs.lake.new_state import NewState
+from jobs.lake.run_output import RunOutput
 from jobs.lake.table_changes import Change, TableFile
 from jobs.lake.table_files import write_partitioned
 from jobs.landing.zone import Partition
@@ -70,11 +70,11 @@ def _count(engine: Engine, state: NewState, landed: Collection[Partition], quali
     return violation_counts.count(engine, checked, replaced_times.files(state, landed, quality), events_minimum)
 
 
-def results(findings: Iterable[Finding], folder: Path, run_id: str, night: dt.date) -> Change:
-    """The rows of `quality_results`, staged."""
+def results(findings: Iterable[Finding], output: RunOutput, night: dt.date) -> Change:
+    """Write the rows of `quality_results`."""
     rows = [
         {
-            "run_id": run_id,
+            "run_id": output.run_id,
             "table": finding.table,
             "date": night,
             "source": finding.source,
@@ -88,9 +88,7 @@ def results(findings: Iterable[Finding], folder: Path, run_id: str, night: dt.da
         for finding in findings
     ]
     return Change(
-        added=write_partitioned(
-            QUALITY_RESULTS, pa.Table.from_pylist(rows, schema=QUALITY_RESULTS.arrow.remove_metadata()), folder / QUALITY_RESULTS.name
-        )
+        added=write_partitioned(QUALITY_RESULTS, pa.Table.from_pylist(rows, schema=QUALITY_RESULTS.arrow.remove_metadata()), output)
     )
 
 
@@ -126,7 +124,7 @@ def _account(state: NewState, landed: frozenset[Partition]) -> Iterable[Finding]
     """Per source: what the files account for is what the tables hold."""
     accounted: dict[tuple[Partition, str], int] = {}
     for file in state.changes.get(FILES.name, Change()).added:
-        rows = pq.ParquetFile(state.folder / FILES.name / file.path).read(columns=list(_ACCOUNT.values()))
+        rows = pq.ParquetFile(state.lake.root / FILES.name / file.path).read(columns=list(_ACCOUNT.values()))
         for kind in _ACCOUNT.values():
             key = (_partition(file.partition_values), kind)
             accounted[key] = accounted.get(key, 0) + (pc.sum(rows[kind]).as_py() or 0)
@@ -141,7 +139,7 @@ def _membership(state: NewState) -> Finding:
     """Every event that a session counts is one of its `session_events`, and no other is."""
     counted = 0
     for file in state.changes.get(SESSIONS.name, Change()).added:
-        counted += pc.sum(pq.ParquetFile(state.folder / SESSIONS.name / file.path).read(columns=["events"])["events"]).as_py() or 0
+        counted += pc.sum(pq.ParquetFile(state.lake.root / SESSIONS.name / file.path).read(columns=["events"])["events"]).as_py() or 0
     members = sum(file.rows for file in state.changes.get(SESSION_EVENTS.name, Change()).added)
     gone_sessions = sum(
         pc.sum(pq.ParquetFile(state.lake.root / SESSIONS.name / file.path).read(columns=["events"])["events"]).as_py() or 0
@@ -157,7 +155,7 @@ def _rates(state: NewState, quality: Quality, night: dt.date) -> Iterable[Findin
     for file in state.changes.get(DAILY_METRICS.name, Change()).added:
         if file.partition_values["metric_date"] != night.isoformat():
             continue
-        rows = pq.ParquetFile(state.folder / DAILY_METRICS.name / file.path).read(columns=["source", "metric", "dimension", "value"])
+        rows = pq.ParquetFile(state.lake.root / DAILY_METRICS.name / file.path).read(columns=["source", "metric", "dimension", "value"])
         for row in rows.to_pylist():
             bound = _bounds(quality.of(row["source"])).get(row["metric"])
             if bound is not None and bound.is_set and row["dimension"] == "all":

@@ -18,6 +18,7 @@ from jobs.engine import file_tasks, state_files
 from jobs.engine.file_tasks import ArrowFunction, Batches, StoredFile
 from jobs.engine.state_files import in_partitions
 from jobs.lake.new_state import Dates, NewState
+from jobs.lake.run_output import RunOutput
 from jobs.lake.table_changes import Change, TableFile
 from jobs.lake.table_files import write_partitioned
 from jobs.landing.zone import Partition
@@ -47,7 +48,7 @@ class _Measurement:
     files: Sequence[StoredFile]
 
 
-def compute(engine: Engine, state: NewState, landed: Iterable[Partition], run_id: str, *, from_nothing: bool = False) -> Change:
+def compute(engine: Engine, state: NewState, landed: Iterable[Partition], output: RunOutput, *, from_nothing: bool = False) -> Change:
     """The metrics of the dates that the changes touch, in place of what stood for them; with `from_nothing`, of all dates."""
     files_of = _all_files if from_nothing else _changed_files
     changed: dict[str, Dates] = {
@@ -78,10 +79,10 @@ def compute(engine: Engine, state: NewState, landed: Iterable[Partition], run_id
     ]
     durations = [_Measurement(metrics.measure_durations, SESSIONS, _DURATIONS, by_session, sessions)]
     rows = metrics.daily_metrics(_totals(engine, measured, durations))
-    rows = rows.append_column("run_id", pa.repeat(pa.scalar(run_id), rows.num_rows))
+    rows = rows.append_column("run_id", pa.repeat(pa.scalar(output.run_id), rows.num_rows))
     if from_nothing:
-        return Change(write_partitioned(DAILY_METRICS, rows, state.folder / DAILY_METRICS.name), state.lake.files(DAILY_METRICS.name))
-    return _in_place(state, rows, changed)
+        return Change(write_partitioned(DAILY_METRICS, rows, output), state.lake.files(DAILY_METRICS.name))
+    return _in_place(state, rows, changed, output)
 
 
 def _totals(engine: Engine, measured: Sequence[_Measurement], durations: Sequence[_Measurement]) -> pa.Table:
@@ -135,7 +136,7 @@ _FILES = ("source", "landing_date", "status", "records", "accepted", "duplicates
 _REJECTED = ("source", "landing_date", "reason")
 
 
-def _in_place(state: NewState, rows: pa.Table, changed: Mapping[str, Dates]) -> Change:
+def _in_place(state: NewState, rows: pa.Table, changed: Mapping[str, Dates], output: RunOutput) -> Change:
     """The new rows with those of the same dates that are not worked out anew, in place of the files that hold them."""
     dates = {date.isoformat() for by_source in changed.values() for found in by_source.values() for date in found}
     change = Change(removed=[file for file in state.lake.files(DAILY_METRICS.name) if file.partition["metric_date"] in dates])
@@ -150,7 +151,7 @@ def _in_place(state: NewState, rows: pa.Table, changed: Mapping[str, Dates]) -> 
         rows = pa.concat_tables(
             [rows.select(DAILY_METRICS.names), old.filter(pa.array(is_kept, pa.bool_())).cast(DAILY_METRICS.arrow.remove_metadata())]
         )
-    change.added = write_partitioned(DAILY_METRICS, rows, state.folder / DAILY_METRICS.name)
+    change.added = write_partitioned(DAILY_METRICS, rows, output)
     return change
 
 

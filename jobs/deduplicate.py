@@ -13,7 +13,6 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -24,6 +23,7 @@ from jobs.engine import file_tasks, task_reports
 from jobs.engine.file_tasks import FILES, Batches, StoredFile
 from jobs.ingest import StagedFile
 from jobs.lake import table_rows
+from jobs.lake.run_output import RunOutput
 from jobs.lake.table_changes import Change, TableFile
 from jobs.lake.table_files import WrittenFile, write_partitioned
 from jobs.lake.tables import Lake
@@ -72,8 +72,7 @@ class Inputs:
     """What the step works on."""
 
     lake: Lake
-    folder: Path  # the run's staging folder
-    run_id: str
+    output: RunOutput
     window_days: int
     replaced: frozenset[Partition]
     staged: Sequence[StagedFile]
@@ -105,9 +104,9 @@ def find_repeats(engine: Engine, inputs: Inputs) -> Repeats | None:
     of_staged, of_lake = F.col("number") < len(staged), F.col("number") >= len(staged)
     is_removed = of_lake & (F.col("number") < len(staged) + len(removed))
     # They are counted, and then looked up by what was counted.
-    hashes = engine.hold(hashes, inputs.folder / "_hashes")
+    hashes = engine.hold(hashes, inputs.output.working_folder / "_hashes")
     repeated = repeated_hashes(hashes.select("number", "event_hash", of_staged.alias("is_new"), is_removed.alias("is_removed")))
-    repeated = engine.hold(repeated.select("number", "event_hash"), inputs.folder / "_repeated_hashes")
+    repeated = engine.hold(repeated.select("number", "event_hash"), inputs.output.working_folder / "_repeated_hashes")
     holding = [row["number"] for row in repeated.select("number").distinct().collect()]
     engine.release(hashes)
     if not holding:
@@ -119,7 +118,7 @@ def find_repeats(engine: Engine, inputs: Inputs) -> Repeats | None:
     # year 1000.
     first = F.lit(min(partition.landing_date for partition in inputs.replaced).isoformat()).cast("date")
     changed = changed_copies(with_earlier_copy(copies, inputs.window_days).where(F.col("landing_date") >= first))
-    rows = engine.hold(changed.select("number", "row", "file", *EARLIER), inputs.folder / "_repeats")
+    rows = engine.hold(changed.select("number", "row", "file", *EARLIER), inputs.output.working_folder / "_repeats")
     per_file = rows.groupBy("number", "file", F.col("earlier_file").isNotNull().alias("is_duplicate")).agg(F.count("row").alias("rows"))
     counts = [(row["number"], row["file"], row["is_duplicate"], row["rows"]) for row in per_file.collect()]
     engine.release(repeated)
@@ -163,7 +162,7 @@ def write(engine: Engine, inputs: Inputs, repeats: Repeats | None) -> Deduplicat
 
 
 def _staged(inputs: Inputs) -> list[StoredFile]:
-    return [StoredFile(_STAGED, file.stage, str(inputs.folder / _STAGED), file.rows, {}) for file in inputs.staged]
+    return [StoredFile(_STAGED, file.stage, str(inputs.output.working_folder / _STAGED), file.rows, {}) for file in inputs.staged]
 
 
 def _near(inputs: Inputs) -> tuple[list[StoredFile], list[StoredFile]]:
@@ -248,18 +247,18 @@ def _as_it_was(copies: pa.Table) -> pa.Table:
 
 def _writer(inputs: Inputs) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     """The function that turns staged files into files of the three tables, and writes files of the lake again without what moves."""
-    folder, run_id, left_out = inputs.folder, inputs.run_id, pa.array(sorted(inputs.unreadable), pa.string())
+    output, left_out = inputs.output, pa.array(sorted(inputs.unreadable), pa.string())
 
     def write_files(batches: Batches) -> Iterator[pa.RecordBatch]:
         for _, file, repeats in file_tasks.per_file(batches):
             write_file = _write_staged if file.table == _STAGED else _write_again
-            yield from write_file(file, repeats, folder, run_id, left_out)
+            yield from write_file(file, repeats, output, left_out)
 
     return write_files
 
 
-def _write_staged(file: StoredFile, repeats: pa.Table, folder: Path, run_id: str, left_out: pa.Array) -> Iterator[pa.RecordBatch]:
-    rows = _with_earlier(pq.read_table(file.location), repeats, run_id)
+def _write_staged(file: StoredFile, repeats: pa.Table, output: RunOutput, left_out: pa.Array) -> Iterator[pa.RecordBatch]:
+    rows = _with_earlier(pq.read_table(file.location), repeats, output.run_id)
     if len(left_out):
         rows = rows.filter(pc.invert(pc.is_in(rows["file"], value_set=left_out)))
     accepted = pc.equal(rows["status"], "accepted")
@@ -269,22 +268,22 @@ def _write_staged(file: StoredFile, repeats: pa.Table, folder: Path, run_id: str
         "duplicates": (DUPLICATE_EVENTS, rows.filter(pc.and_(accepted, repeated))),
         "rejected": (REJECTED_EVENTS, rows.filter(pc.invert(accepted))),
     }
-    written = [new for table, chosen in kinds.values() for new in _written(table, chosen, folder)]
+    written = [new for table, chosen in kinds.values() for new in _written(table, chosen, output)]
     yield from task_reports.report(written, {kind: _per_landed_file(chosen) for kind, (_, chosen) in kinds.items()})
 
 
-def _write_again(file: StoredFile, repeats: pa.Table, folder: Path, run_id: str, _: pa.Array) -> Iterator[pa.RecordBatch]:
+def _write_again(file: StoredFile, repeats: pa.Table, output: RunOutput, _: pa.Array) -> Iterator[pa.RecordBatch]:
     """Write a file of the lake without the rows that change, and these where they belong."""
     rows = table_rows.read_whole(TABLES[file.table], file.location, file.partition)
     changing = pc.is_in(pa.array(range(rows.num_rows), INTEGER), value_set=repeats["row"].combine_chunks())
     if not pc.any(changing).as_py():
         return
-    changed = _with_earlier(rows.select([name for name in EVENTS.names if name != "run_id"]), repeats, run_id).filter(changing)
+    changed = _with_earlier(rows.select([name for name in EVENTS.names if name != "run_id"]), repeats, output.run_id).filter(changing)
     repeated = pc.is_valid(changed["earlier_file"])
     written = [
-        *_written(TABLES[file.table], rows.filter(pc.invert(changing)), folder),
-        *_written(EVENTS, changed.filter(pc.invert(repeated)), folder),
-        *_written(DUPLICATE_EVENTS, changed.filter(repeated), folder),
+        *_written(TABLES[file.table], rows.filter(pc.invert(changing)), output),
+        *_written(EVENTS, changed.filter(pc.invert(repeated)), output),
+        *_written(DUPLICATE_EVENTS, changed.filter(repeated), output),
     ]
     yield from task_reports.report(written, removed=f"{file.table}/{file.path}")
 
@@ -303,5 +302,5 @@ def _per_landed_file(rows: pa.Table) -> Counter[str]:
     return Counter({row["values"]: row["counts"] for row in pc.value_counts(rows["file"]).to_pylist()})
 
 
-def _written(table: Table, rows: pa.Table, folder: Path) -> list[WrittenFile]:
-    return write_partitioned(table, rows.select(table.names), folder / table.name)
+def _written(table: Table, rows: pa.Table, output: RunOutput) -> list[WrittenFile]:
+    return write_partitioned(table, rows.select(table.names), output)

@@ -9,13 +9,13 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.ingest import FileCounts
+from jobs.lake.run_output import RunOutput
 from jobs.lake.table_changes import Change
 from jobs.lake.table_files import write_partitioned
 from jobs.lake.tables import Lake
@@ -28,8 +28,7 @@ class Inputs:
     """The inputs of the step."""
 
     lake: Lake
-    folder: Path  # the run's staging folder
-    run_id: str
+    output: RunOutput
     rulesets: Mapping[str, str]  # per source
     replaced: frozenset[Partition]
 
@@ -60,9 +59,9 @@ def write(
             if partition in others:
                 became = moved.get((partition, row["file"]), 0)
                 if became:
-                    row.update(accepted=row["accepted"] - became, duplicates=row["duplicates"] + became, run_id=inputs.run_id)
+                    row.update(accepted=row["accepted"] - became, duplicates=row["duplicates"] + became, run_id=inputs.output.run_id)
                 rows.append(row)
-    change.added = write_partitioned(FILES, pa.Table.from_pylist(rows, schema=FILES.arrow.remove_metadata()), inputs.folder / FILES.name)
+    change.added = write_partitioned(FILES, pa.Table.from_pylist(rows, schema=FILES.arrow.remove_metadata()), inputs.output)
     return change
 
 
@@ -84,7 +83,7 @@ def _row(file: LandedFile, of_file: FileCounts, counts: Mapping[str, Counter[str
         "empty": of_file.empty,
         "status": "done" if is_readable else "unreadable",
         "error": of_file.error,
-        "run_id": inputs.run_id,
+        "run_id": inputs.output.run_id,
     }
 
 

@@ -24,10 +24,11 @@ from jobs.engine import file_tasks, task_reports
 from jobs.engine.file_tasks import Batches, StoredFile
 from jobs.engine.spark_session import Engine
 from jobs.journal import Journal
-from jobs.lake import log_statistics, table_rows
+from jobs.lake import failed_run, log_statistics, table_rows
+from jobs.lake.run_output import STAGING, RunOutput
 from jobs.lake.table_changes import Change, TableFile
 from jobs.lake.table_files import from_descriptions, write_partitioned
-from jobs.lake.tables import REPORTS, STAGING, Lake
+from jobs.lake.tables import REPORTS, Lake
 from jobs.quality.gate import PAGES
 from jobs.rebuild import repair
 from jobs.settings import Maintain, Settings
@@ -116,7 +117,7 @@ def compact(engine: Engine, lake: Lake, rewrites: Sequence[Rewrite], run_id: str
     """Stage the new files; gives the changes per table."""
     if not rewrites:
         return {}
-    written = from_descriptions(_rewrite(engine, lake, rewrites, lake.staging(run_id)))
+    written = from_descriptions(_rewrite(engine, lake, rewrites, lake.begin(run_id)))
     changes: dict[str, Change] = {}
     for rewrite in rewrites:
         change = changes.setdefault(rewrite.table, Change(is_rearrangement=True))
@@ -127,16 +128,16 @@ def compact(engine: Engine, lake: Lake, rewrites: Sequence[Rewrite], run_id: str
     return changes
 
 
-def _rewrite(engine: Engine, lake: Lake, rewrites: Sequence[Rewrite], folder: Path) -> pa.Table:
+def _rewrite(engine: Engine, lake: Lake, rewrites: Sequence[Rewrite], output: RunOutput) -> pa.Table:
     stored = [[StoredFile.of_lake(lake.root, rewrite.table, file) for file in rewrite.files] for rewrite in rewrites]
     groups = [([file.as_json() for file in files], rewrite.without_raw) for files, rewrite in zip(stored, rewrites, strict=True)]
     tasks = min(len(groups), file_tasks.tasks_for([file for files in stored for file in files], to_write=True))
-    write_files = engine.in_processes(_writer(folder))
+    write_files = engine.in_processes(_writer(output))
     spread = file_tasks.spread_groups(engine, groups, _REWRITES, tasks)
     return spread.mapInArrow(write_files, spark_schema(task_reports.REPORT)).toArrow()
 
 
-def _writer(folder: Path) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+def _writer(output: RunOutput) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     """The function that writes the files of each rewrite as one file, its rows in the table's order."""
 
     def write_files(batches: Batches) -> Iterator[pa.RecordBatch]:
@@ -147,7 +148,7 @@ def _writer(folder: Path) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
                 rows = pa.concat_tables([table_rows.read_whole(contract, file.location, file.partition) for file in files])
                 if row["without_raw"]:
                     rows = rows.set_column(rows.schema.get_field_index("raw"), "raw", pa.nulls(rows.num_rows, pa.binary()))
-                yield from task_reports.report(write_partitioned(contract, rows, folder / contract.name))
+                yield from task_reports.report(write_partitioned(contract, rows, output))
 
     return write_files
 
@@ -181,7 +182,9 @@ def _sweep(root: Path, rules: Maintain) -> dict[str, int]:
     ):
         old = [entry for entry in (root / folder).glob("*") if entry.stat().st_mtime < now - days * 86_400]
         for entry in old:
-            if entry.is_dir():
+            if folder == STAGING:
+                failed_run.remove(root, entry.name)
+            elif entry.is_dir():
                 shutil.rmtree(entry, ignore_errors=True)
             else:
                 entry.unlink(missing_ok=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from jobs import (
     affected_chains,
@@ -29,6 +28,7 @@ from jobs.console.progress import Progress
 from jobs.engine.spark_session import Engine
 from jobs.errors import CheckFailedError, LandingError, UsageError
 from jobs.journal import Journal
+from jobs.lake import failed_run
 from jobs.lake.new_state import NewState
 from jobs.lake.table_changes import Change
 from jobs.lake.tables import Lake
@@ -98,16 +98,12 @@ class Run:
         self.night = night
         self._progress = progress
         self._journal = Journal(command, progress, night)
+        self._output = lake.begin(self._journal.run_id)
 
     @property
     def run_id(self) -> str:
         """What this run is called in every table."""
         return self._journal.run_id
-
-    @property
-    def folder(self) -> Path:
-        """The run's staging folder."""
-        return self.lake.staging(self.run_id)
 
     def execute(
         self, found: Survey, sources: Collection[str], *, from_nothing: Collection[str] = (), accept_shrunk: bool = False
@@ -125,9 +121,7 @@ class Run:
         rulesets = rulesets_of(self.settings, sources)
         file_counts, staged = self._read(found)
         unreadable = frozenset(file.file for file, of_file in zip(found.files, file_counts, strict=True) if of_file.error is not None)
-        records = deduplicate.Inputs(
-            self.lake, self.folder, self.run_id, self.settings.deduplication.window_days, found.replaced, staged, unreadable
-        )
+        records = deduplicate.Inputs(self.lake, self._output, self.settings.deduplication.window_days, found.replaced, staged, unreadable)
         with self._journal.step("deduplicate") as counts:
             counts.rows_in = sum(file.rows for file in staged)
             repeats = deduplicate.find_repeats(self._engine, records)
@@ -137,10 +131,10 @@ class Run:
             counts.wrote(deduplicated.changes.values())
         changes: dict[str, Change] = dict(deduplicated.changes)
         with self._journal.step("account") as counts:
-            audit_inputs = file_audit.Inputs(self.lake, self.folder, self.run_id, rulesets, found.replaced)
+            audit_inputs = file_audit.Inputs(self.lake, self._output, rulesets, found.replaced)
             changes[FILES.name] = file_audit.write(audit_inputs, found.files, file_counts, deduplicated.counts, deduplicated.moved)
             counts.wrote([changes[FILES.name]])
-        change = affected_chains.ChangedEvents(self.lake, self.folder, self.run_id, changes["events"], self.settings.spark.key_tasks)
+        change = affected_chains.ChangedEvents(self.lake, self._output, changes["events"], self.settings.spark.key_tasks)
         with self._journal.step("sessions") as counts:
             events = replace(change, from_nothing="sessions" in from_nothing)
             built = build_sessions.rebuild(self._engine, events, session_rules(self.settings))
@@ -154,11 +148,11 @@ class Run:
             counts.wrote(built.values())
             changes |= built
         landed = found.replaced | {partition for partition, _ in deduplicated.moved}
-        state = NewState(self.lake, self.folder, changes)
+        state = NewState(self.lake, changes)
         with self._journal.step("metrics") as counts:
             of_all_dates = "metrics" in from_nothing
             dates = landed | changed_partitions.partitions(self.lake, SOURCES) if of_all_dates else landed
-            changes["daily_metrics"] = compute_metrics.compute(self._engine, state, dates, self.run_id, from_nothing=of_all_dates)
+            changes["daily_metrics"] = compute_metrics.compute(self._engine, state, dates, self._output, from_nothing=of_all_dates)
             counts.wrote([changes["daily_metrics"]])
         shrinkages = shrinkage.findings(
             state,
@@ -197,7 +191,7 @@ class Run:
         with self._journal.step("ingest") as counts:
             task_bytes = max(rules.task_bytes_minimum, min(rules.task_bytes_maximum, size // rules.tasks))
             file_counts, staged = ingest.read(
-                self._engine, self.settings.paths.landing, found.files, self.folder / "_records", read_rules, task_bytes
+                self._engine, self.settings.paths.landing, found.files, self._output.working_folder / "_records", read_rules, task_bytes
             )
             counts.files, counts.records, counts.bytes = len(found.files), sum(of_file.records or 0 for of_file in file_counts), size
             counts.rows_out = sum(file.rows for file in staged)
@@ -209,7 +203,7 @@ class Run:
         findings: list[Finding] = []
         night = self.night
         if night is not None and night not in {partition.landing_date for partition in changed_partitions.partitions(self.lake, sources)}:
-            state = NewState(self.lake, self.folder, changes)
+            state = NewState(self.lake, changes)
             observed = list(baseline.findings(state, sources, self.settings.quality, night))
             findings = self._validate(lambda: observed, night, changes, sources) if observed else []
         self._publish(changes, sources)
@@ -221,7 +215,7 @@ class Run:
             failed=failed,
             checks=len(findings),
             has_landed=night is None or night in found.dates,
-            missing=self._missing(NewState(self.lake, self.folder, {}), sources),
+            missing=self._missing(NewState(self.lake, {}), sources),
         )
 
     def _check(
@@ -245,10 +239,11 @@ class Run:
             observed = observe()
             pages = gate.pages_of(self.lake.root, night) if self.settings.quality.pages else None
             findings = gate.validate(observed, self.run_id, pages)
-            results = checks.results(findings, self.folder, self.run_id, night)
+            results = checks.results(findings, self._output, night)
             counts.wrote([results])
         critical = [finding for finding in findings if not finding.passed and finding.severity == "critical"]
         if critical:
+            failed_run.record(self._output, self.lake.versions, changes)
             self._publish({QUALITY_RESULTS.name: results}, sources, failed=True)
             first = critical[0]
             more = f" and {len(critical) - 1} more" if len(critical) > 1 else ""
@@ -256,7 +251,8 @@ class Run:
             raise CheckFailedError(
                 f"nothing was published: {first.table}: {first.label} does not hold"
                 f" ({first.observed:g} found, allowed is {first.threshold}){more};"
-                f" see `millrace quality --lake {self.lake.root} --date {night}` and the staged tables in {self.folder}{remedy}"
+                f" see `millrace quality --lake {self.lake.root} --date {night}` and ask the tables that it would have published with"
+                f" `millrace sql --lake {self.lake.root} --run {self.run_id}`{remedy}"
             )
         changes[QUALITY_RESULTS.name] = results
         return findings
@@ -265,7 +261,7 @@ class Run:
         limited = None if set(sources) == set(SOURCES) else ",".join(sorted(sources))
         rules = None if failed else self._rules
         with self._journal.last_step(changed_partitions.NIGHT_DONE, failed=failed, sources=limited, rules=rules) as rows:
-            self.lake.publish(changes, rows, self.run_id, keep_staging=failed)
+            self.lake.publish(changes, rows, self.run_id, failed=failed)
         # They are written while tables are published, and are no part of what counts.
         if why := gate.pages_written():
             self._progress.say(f"the pages of the checks could not be written ({why}): quality_results has the same checks")

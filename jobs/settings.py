@@ -270,7 +270,7 @@ class Quality(SourceQuality):
 
 
 class Maintain(Section):
-    """How long history, raw records, staging folders and pages are kept, and how large files should be."""
+    """How long history, raw records, the files of failed runs and pages are kept, and how large files should be."""
 
     # States of the lake that are younger than a week can always be read.
     history_days: int = Field(ge=7)

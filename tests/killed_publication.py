@@ -19,7 +19,6 @@ from jobs.lake.tables import Lake
 
 # The functions that write in a publication, by the name that a point has for them.
 WRITES: dict[str, tuple[Any, str]] = {
-    "rename": (Path, "rename"),
     "commit": (table_changes, "commit"),
     "create": (table_changes, "create"),
     "state": (state_file, "write"),

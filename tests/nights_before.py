@@ -72,7 +72,7 @@ def configure(tmp_path: Path, quality: str = "") -> Settings:
 
 def check_night(settings: Settings, night: dt.date = NIGHT, sources: Iterable[str] = ("sunbird",)) -> list[Finding]:
     """The findings of the checks that compare this night with the nights before it."""
-    state = NewState(Lake.open(settings.paths.lake), settings.paths.lake, {})
+    state = NewState(Lake.open(settings.paths.lake), {})
     return list(baseline.findings(state, list(sources), settings.quality, night))
 
 

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from jobs.lake import run_output
 from jobs.lake.table_changes import Change
 from jobs.lake.tables import Lake
 from jobs.settings import Settings
+from schemas.catalog import TABLES
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,15 @@ class StagedNight:
         shutil.copytree(self.settings.paths.landing, root / "landing")
         shutil.copytree(self.settings.paths.lake, root / "lake")
         if not staged:
-            shutil.rmtree(root / "lake" / "_staging")
+            for output in run_output.unfinished(root / "lake"):
+                output.remove_unpublished(dict.fromkeys(TABLES, ()))
         return self.settings.at(root / "landing", root / "lake")
 
     def stage_again(self, lake: Path) -> None:
         """Put the staged files back into a copy of the lake, whose next writer has removed them."""
-        shutil.copytree(self.settings.paths.lake / "_staging", lake / "_staging", dirs_exist_ok=True)
+        for output in run_output.unfinished(self.settings.paths.lake):
+            for _, path in output.files():
+                shutil.copy2(path, lake / path.relative_to(self.settings.paths.lake))
 
     @property
     def changes(self) -> Mapping[str, Change]:

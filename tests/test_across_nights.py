@@ -121,7 +121,8 @@ def assert_right(seed: int, root: Path) -> None:
     assert_as_references(lake)
     assert_sums(lake)
     again = settings.at(lake=root / "rebuilt")
-    assert run_nights.rebuild(again, "drop") == 0
+    # 3: the last night may have lost all files of a source.
+    assert run_nights.rebuild(again, "drop") in (0, 3)
     assert_same(settings.paths.lake, again.paths.lake)
 
 

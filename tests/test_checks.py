@@ -34,12 +34,12 @@ SUNBIRD = frozenset({Partition(NIGHT, "sunbird")})
 def staged(root: Path, **tables: list[Mapping[str, Any]]) -> NewState:
     """An empty lake, and a run that has staged these rows, whose other columns hold what the contract allows."""
     with Lake.writing(root / "lake", "a test") as lake:
-        folder = lake.staging(RUN)
+        output = lake.begin(RUN)
         changes = {
-            name: Change(added=write_partitioned(TABLES[name], tiny_lake.frame(TABLES[name], rows), folder / name))
+            name: Change(added=write_partitioned(TABLES[name], tiny_lake.frame(TABLES[name], rows), output))
             for name, rows in tables.items()
         }
-        return NewState(lake, folder, changes)
+        return NewState(lake, changes)
 
 
 def failures(spark: SparkSession, state: NewState, settings: Settings) -> list[Finding]:

@@ -57,8 +57,8 @@ TIME = dt.datetime(2026, 11, 20, 23, 59, 59, 999_999, dt.UTC)
 
 
 def staged(lake: Lake, tables: dict[str, Rows], run_id: str) -> dict[str, Change]:
-    folder = lake.staging(run_id)
-    return {name: Change(write_partitioned(TABLES[name], frame(TABLES[name], of), folder / name)) for name, of in tables.items()}
+    output = lake.begin(run_id)
+    return {name: Change(write_partitioned(TABLES[name], frame(TABLES[name], of), output)) for name, of in tables.items()}
 
 
 def rows(table: Table, number: int) -> Rows:

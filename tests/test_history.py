@@ -222,9 +222,9 @@ def test_staged_files_count_and_the_files_that_they_replace_do_not(tmp_path: Pat
     lake = Lake.open(settings.paths.lake)
     whole = [row | {"ruleset": "r", "run_id": "another"} for row in file_rows(NIGHT, {2: 10})]
     rows = pa.Table.from_pylist(whole, schema=bookkeeping.FILES.arrow.remove_metadata())
-    staged = write_partitioned(bookkeeping.FILES, rows, tmp_path / "staged" / "files")
+    staged = write_partitioned(bookkeeping.FILES, rows, lake.begin("another"))
     removed = [file for file in lake.files("files") if file.partition["landing_date"] == NIGHT.isoformat()]
-    state = NewState(lake, tmp_path / "staged", {"files": Change(staged, removed)})
+    state = NewState(lake, {"files": Change(staged, removed)})
     observed = out_of_bounds(baseline.findings(state, ["sunbird"], settings.quality, NIGHT))
     assert observed == {MISSING_HOURS: 23, NIGHT_VOLUME: 10 / 4800, UNUSUAL_HOURS: 24}
 

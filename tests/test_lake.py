@@ -36,7 +36,7 @@ def file_row(name: str, records: int = 1) -> dict[str, Any]:
 
 def staged(lake: Lake, run_id: str, *names: str) -> Change:
     rows = pa.Table.from_pylist([file_row(name) for name in names], schema=FILES.arrow.remove_metadata())
-    return Change(added=write_partitioned(FILES, rows, lake.staging(run_id) / FILES.name))
+    return Change(added=write_partitioned(FILES, rows, lake.begin(run_id)))
 
 
 def journal(run_id: str) -> list[dict[str, Any]]:
@@ -79,7 +79,7 @@ def test_files_that_go_and_files_that_come_are_one_commit(tmp_path: Path) -> Non
     assert DeltaTable(str(tmp_path / FILES.name)).version() == before + 1
 
 
-def test_the_staging_folder_goes_once_it_is_published(tmp_path: Path) -> None:
+def test_the_working_folder_goes_once_it_is_published(tmp_path: Path) -> None:
     publish(tmp_path, "first", "a")
     assert list((tmp_path / "_staging").iterdir()) == []
 
@@ -109,9 +109,7 @@ def staged_all(lake: Lake, name: str) -> Change:
         else [{"run_id": "killed", "table": "t", "expectation": "e", "severity": "warning", "passed": True}]
     )
     table = TABLES[name]
-    return Change(
-        added=write_partitioned(table, pa.Table.from_pylist(rows, schema=table.arrow.remove_metadata()), lake.staging("killed") / name)
-    )
+    return Change(added=write_partitioned(table, pa.Table.from_pylist(rows, schema=table.arrow.remove_metadata()), lake.begin("killed")))
 
 
 @pytest.mark.parametrize("commits", [0, 1, 2])
@@ -205,7 +203,7 @@ def test_a_row_without_a_partition_date_comes_back_and_can_be_removed(tmp_path: 
     }
     rows = pa.Table.from_pylist([row | {"run_id": "one"}], schema=table.arrow.remove_metadata())
     with Lake.writing(tmp_path, "test") as lake:
-        lake.publish({table.name: Change(added=write_partitioned(table, rows, lake.staging("one") / table.name))}, journal("one"), "one")
+        lake.publish({table.name: Change(added=write_partitioned(table, rows, lake.begin("one")))}, journal("one"), "one")
     held = Lake.open(tmp_path).arrow(table.name).to_pylist()
     assert [(one["chain_date"], one["first_ets"]) for one in held] == [(None, 10**17)]
     with Lake.writing(tmp_path, "test") as lake:

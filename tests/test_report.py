@@ -161,7 +161,7 @@ def test_a_failed_run_says_that_nothing_was_published_and_where_to_look(settings
     publish(settings.paths.lake, {"quality_results": failures}, failed=True)
     text = text_of(page_of(settings))
     assert "failed, nothing published (exit 1)" in text
-    assert f"_staging/{RUN}" in text
+    assert f"millrace sql --run {RUN}" in text
     grave, mild = (
         text.index("events: the key is unique: 7 found, allowed is 0"),
         text.index("late_rate (accepted events flagged late"),
@@ -231,7 +231,7 @@ def test_sessions_of_a_source_that_lands_days_later_are_told_under_their_own_dat
 def test_a_night_stands_beside_the_median_of_the_nights_before_it(settings: Settings) -> None:
     for days, records in ((3, 100), (2, 300), (1, 200)):
         date = NIGHT - dt.timedelta(days=days)
-        publish(settings.paths.lake, {"files": [file_row(records=records, landing_date=date)]}, run_id=f"before {days}", night=date)
+        publish(settings.paths.lake, {"files": [file_row(records=records, landing_date=date)]}, run_id=f"before-{days}", night=date)
     publish(settings.paths.lake, {"files": [file_row(records=7)], "events": events(7)})
     page = page_of(settings)
     assert "records landed 7 usually 200" in text_of(page)

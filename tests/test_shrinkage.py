@@ -47,10 +47,9 @@ def read_again(
     """What is observed of a partition that held so many events and holds so many others in their place."""
     publish(given.paths.lake, {"events": [*events(before, partition), *events(100, Partition(NIGHT, partition.source))]})
     with Lake.writing(given.paths.lake, "a test") as lake:
-        folder = lake.staging(RUN)
         removed = [file for file in lake.files("events") if file.partition["landing_date"] == str(partition.landing_date)]
-        added = write_partitioned(EVENTS, frame(EVENTS, events(after, partition)), folder / "events") if after else []
-        state = NewState(lake, folder, {"events": Change(added, removed)})
+        added = write_partitioned(EVENTS, frame(EVENTS, events(after, partition)), lake.begin(RUN)) if after else []
+        state = NewState(lake, {"events": Change(added, removed)})
         return list(shrinkage.findings(state, {partition}, given.quality, accepted=accepted, unreadable=unreadable))
 
 

@@ -51,10 +51,9 @@ def killed(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
         if (where, number, moment) not in made:
             root = tmp_path_factory.mktemp("killed") / "lake"
             shutil.copytree(published, root)
-            staging = Lake.open(root).staging("next")
+            output = Lake.open(root).begin("next")
             changes = {
-                name: Change(write_partitioned(TABLES[name], frame(TABLES[name], [new_row(name)], "next"), staging / name))
-                for name in MOVED
+                name: Change(write_partitioned(TABLES[name], frame(TABLES[name], [new_row(name)], "next"), output)) for name in MOVED
             }
             kill_publication(root, changes, "next", (where, number, moment))
             made[where, number, moment] = root

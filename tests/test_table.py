@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
+from jobs.lake.run_output import RunOutput
 from jobs.lake.table_files import write_partitioned
 from schemas.catalog import TABLES
 from schemas.metrics import METRICS
@@ -53,9 +54,9 @@ def test_every_metric_is_named_as_it_is_looked_up() -> None:
 def test_a_file_per_partition_is_written_sorted_and_without_the_partition_columns(tmp_path: Path) -> None:
     days = [dt.date(2026, 1, 1), dt.date(2026, 1, 2)]
     rows = pa.table({"id": ["a", "b", "c"], "day": pa.array([days[1], days[0], days[1]]), "size": pa.array([9, 1, None], pa.int64())})
-    written = write_partitioned(TABLE, rows, tmp_path)
+    written = write_partitioned(TABLE, rows, RunOutput(tmp_path, "run"))
     assert [(file.partition_values, file.rows) for file in written] == [({"day": "2026-01-01"}, 1), ({"day": "2026-01-02"}, 2)]
-    second = pq.read_table(tmp_path / written[1].path, partitioning=None)
+    second = pq.read_table(tmp_path / TABLE.name / written[1].path, partitioning=None)
     assert second.to_pylist() == [{"id": "a", "size": 9}, {"id": "c", "size": None}]
     assert json.loads(written[1].stats) == {
         "numRecords": 2,

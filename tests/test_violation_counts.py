@@ -18,6 +18,7 @@ from jobs.console.progress import Progress
 from jobs.engine import file_tasks
 from jobs.engine.file_tasks import StoredFile
 from jobs.engine.spark_session import Engine
+from jobs.lake.run_output import RunOutput
 from jobs.lake.table_files import write_partitioned
 from jobs.quality import violation_counts
 from jobs.quality.violation_counts import Counts, TableFiles
@@ -104,7 +105,7 @@ def stored(random: Random, table: Table, make: Any, folder: Path, most_files: in
     for _ in range(random.randrange(most_files + 1)):
         rows = [make(random) for _ in range(random.randrange(1, 40))]
         made.rows += rows
-        for file in write_partitioned(table, tiny_lake.frame(table, rows), folder / table.name):
+        for file in write_partitioned(table, tiny_lake.frame(table, rows), RunOutput(folder, "run")):
             made.files.append(StoredFile(table.name, file.path, str(folder / table.name), file.rows, file.partition_values))
     return made
 

@@ -31,10 +31,11 @@ def publish(
 ) -> None:
     """Add these rows to the lake as one run of the night, whose every step took ten seconds."""
     with Lake.writing(root, "a test") as lake:
-        changes = {}
-        for name, rows in tables.items():
-            changes[name] = Change(added=write_partitioned(TABLES[name], frame(TABLES[name], rows, run_id), lake.staging(run_id) / name))
-        lake.publish(changes, _journal(run_id, night, failed=failed, **run), run_id)
+        output = lake.begin(run_id)
+        changes = {
+            name: Change(added=write_partitioned(TABLES[name], frame(TABLES[name], rows, run_id), output)) for name, rows in tables.items()
+        }
+        lake.publish(changes, _journal(run_id, night, failed=failed, **run), run_id, failed=failed)
 
 
 def frame(table: Table, rows: Rows, run_id: str = RUN) -> pa.Table:

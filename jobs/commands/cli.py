@@ -246,12 +246,13 @@ def quality(landing: Path | None, lake: Path | None, environment: str, file: Pat
 @cli.command(epilog='Example: millrace sql "SELECT source, count(*) FROM events GROUP BY source"')
 @lake_options
 @format_option("table", "csv", "json", help="How rows are printed.")
+@click.option("--run", "run_id", metavar="RUN_ID", help="Query the tables that this run would have published, had no check failed.")
 @click.argument("query")
-def sql(query: str, landing: Path | None, lake: Path | None, environment: str, file: Path | None, shape: str) -> int:
+def sql(query: str, landing: Path | None, lake: Path | None, environment: str, file: Path | None, shape: str, run_id: str | None) -> int:
     """Query the tables in SQL."""
     from jobs.commands import sql as job
 
-    return job.show(_settings(environment, file, landing, lake), query, shape)
+    return job.show(_settings(environment, file, landing, lake), query, shape, run_id)
 
 
 @cli.command(epilog="Example: millrace session 5f2c81d0")

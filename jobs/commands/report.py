@@ -22,7 +22,7 @@ from jobs.console.table_layout import printable
 from jobs.errors import UsageError
 from jobs.lake.duckdb_views import connect
 from jobs.lake.half_published import open_to_read
-from jobs.lake.tables import REPORTS, STAGING, Lake
+from jobs.lake.tables import REPORTS, Lake
 from jobs.quality.baseline import LANDED
 from jobs.quality.gate import pages_of
 from jobs.settings import Settings
@@ -85,7 +85,6 @@ def render(facts: Facts, lake: Lake, settings: Settings) -> str:
         state=lake.state,
         late_hours=_late_hours(settings, facts.sources),
         pages=(pages_of(Path(), facts.night) / "index.html").as_posix() if settings.quality.pages else None,
-        staging=f"{STAGING}/{facts.run.run_id}",
         landed_check=LANDED,
         needs_a_look=run_needs_a_look(facts),
         has_landed=facts.night in facts.landed,

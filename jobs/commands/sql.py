@@ -21,7 +21,7 @@ import duckdb
 from jobs.console.printing import table, tell
 from jobs.errors import UsageError
 from jobs.lake import damage
-from jobs.lake.duckdb_views import connect
+from jobs.lake.duckdb_views import connect, connect_to_failed_run
 from jobs.lake.half_published import open_to_read
 from jobs.settings import Settings
 from schemas.catalog import TABLES
@@ -49,13 +49,15 @@ _EXPLAIN = re.compile(r"\s*EXPLAIN\s+(ANALYZE\s+)?(\([^)]*\)\s*)?", re.IGNORECAS
 Row = tuple[Any, ...]
 
 
-def show(settings: Settings, query: str, shape: str) -> int:
+def show(settings: Settings, query: str, shape: str, run_id: str | None = None) -> int:
     """Print what one reading statement gives, as a table, as CSV with a header or as a JSON list of objects.
 
-    Raises LakeError when there is no lake or when it is damaged, UsageError when the query is wrong, writes, or is more than one statement.
+    With `run_id`, the tables are those that this run would have published if no check had failed.
+    Raises LakeError when there is no lake, no such run or when the lake is damaged, UsageError when the query is wrong, writes, or is
+    more than one statement.
     """
     lake = open_to_read(settings.paths.lake)
-    tables = connect(lake)
+    tables = connect(lake) if run_id is None else connect_to_failed_run(lake, run_id)
     try:
         statement = _reading(tables, query)
         tables.execute(statement)

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from jobs.lake import table_rows
 from jobs.lake.table_changes import TableFile
+from jobs.lake.table_files import WrittenFile
 from schemas.table import BIGINT, INTEGER, STRING, spark_schema
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ class StoredFile:
     def of_lake(cls, root: Path, table: str, file: TableFile) -> StoredFile:
         """A file of a table of the lake."""
         return cls(table, file.path, str(root / table), file.rows, file.partition)
+
+    @classmethod
+    def written(cls, root: Path, file: WrittenFile) -> StoredFile:
+        """A file that a run has written for a table of the lake."""
+        return cls(file.table, file.path, str(root / file.table), file.rows, file.partition_values)
 
     @classmethod
     def of_json(cls, text: str) -> StoredFile:

@@ -13,8 +13,7 @@ from schemas.catalog import TABLES
 
 def added(state: NewState, name: str) -> list[StoredFile]:
     """The files that the run adds to a table."""
-    files = state.changes.get(name, Change()).added
-    return [StoredFile(name, file.path, str(state.folder / name), file.rows, file.partition_values) for file in files]
+    return [StoredFile.written(state.lake.root, file) for file in state.changes.get(name, Change()).added]
 
 
 def removed(state: NewState, name: str) -> list[StoredFile]:

@@ -7,13 +7,14 @@ tables.sql("SELECT source, count(*) AS sessions FROM sessions GROUP BY source").
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from jobs.lake import added_columns
+from jobs.errors import LakeError
+from jobs.lake import added_columns, failed_run
 from jobs.lake.tables import Lake
 from schemas.catalog import TABLES
 from schemas.table import Table
@@ -27,13 +28,34 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
     The connection reads those files and no others, and writes none. To join a data frame, call `tables.register(name, frame)`.
     The view of `runs` is its latest version, because `runs` records the states.
     """
+    return _connect({name: [lake.root / name / file.path for file in lake.files(name)] for name in TABLES})
+
+
+def connect_to_failed_run(lake: Lake, run_id: str) -> duckdb.DuckDBPyConnection:
+    """A connection as `connect` gives it, with the tables that a run would have published if no check had failed.
+
+    Raises LakeError when the lake has no such run, or no longer has its files.
+    """
+    run = failed_run.read(lake.root, run_id)
+    before = lake.at(run.versions)
+    paths: dict[str, list[Path]] = {}
+    for name in TABLES:
+        kept = {file.path for file in before.files(name)} - set(run.removed.get(name, ()))
+        paths[name] = [lake.root / name / path for path in [*sorted(kept), *(file.path for file in run.added.get(name, ()))]]
+    if not all(path.is_file() for of_table in paths.values() for path in of_table):
+        raise LakeError(f"the files of the run {run_id} have been deleted: maintenance keeps them for maintain.failed_runs_days")
+    return _connect(paths)
+
+
+def _connect(files: Mapping[str, Sequence[Path]]) -> duckdb.DuckDBPyConnection:
+    """A connection with one view per table, of these files."""
     # All extensions that are used are built in, so DuckDB need not download any.
     offline: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
     connection = duckdb.connect(config=offline)
     connection.execute("SET TimeZone = 'UTC'")
     readable: list[str] = []
     for name, table in TABLES.items():
-        paths = [(lake.root / name / file.path).absolute() for file in lake.files(name)]
+        paths = [path.absolute() for path in files[name]]
         if paths:
             connection.execute(_view(table, paths))
         else:

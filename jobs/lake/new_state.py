@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from jobs.lake.table_changes import Change
 from jobs.lake.tables import Lake
@@ -18,5 +17,4 @@ class NewState:
     """The tables as the run will publish them: the lake's files without the removed ones, and the files that the run adds."""
 
     lake: Lake
-    folder: Path  # the run's staging folder
     changes: Mapping[str, Change]

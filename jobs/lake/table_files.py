@@ -1,23 +1,22 @@
 """Write the Parquet files of a table, on the driver or in a task, and describe them for the Delta log.
 
-Each file gets a unique name in the staging folder of the run. The driver publishes only files whose description it received, so
-a file of a lost or repeated task is never published.
+Each file gets a unique name in the folder of its table. The driver publishes only files whose description it received, so a file of
+a lost or repeated task is never published.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jobs.lake.run_output import RunOutput
 from schemas.table import Table
 
 # A task sends these columns to the driver, one row per file.
@@ -57,11 +56,9 @@ class WrittenFile:
         return values
 
 
-def write(table: Table, rows: pa.Table, partition: Mapping[str, str], folder: Path) -> WrittenFile:
-    """Write rows of one partition as one Parquet file below `folder`, without the partition columns; gives its description."""
-    inside = "/".join(f"{name}={partition[name]}" for name in table.partitioned_by)
-    path = f"{inside}/part-{uuid.uuid4()}.zstd.parquet" if inside else f"part-{uuid.uuid4()}.zstd.parquet"
-    target = folder / path
+def write(table: Table, rows: pa.Table, partition: Mapping[str, str], output: RunOutput) -> WrittenFile:
+    """Write rows of one partition as one Parquet file of a run, without the partition columns; gives its description."""
+    target = output.new_file(table.name, "/".join(f"{name}={partition[name]}" for name in table.partitioned_by))
     target.parent.mkdir(parents=True, exist_ok=True)
     names = [name for name in table.names if name not in table.partitioned_by]
     fields = pa.schema([pa.field(name, table[name].type) for name in names])
@@ -77,7 +74,7 @@ def write(table: Table, rows: pa.Table, partition: Mapping[str, str], folder: Pa
     )
     return WrittenFile(
         table=table.name,
-        path=path,
+        path=target.relative_to(output.lake / table.name).as_posix(),
         partition=as_json(dict(partition)),
         size=target.stat().st_size,
         rows=rows.num_rows,
@@ -90,21 +87,21 @@ def as_json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True)
 
 
-def write_partitioned(table: Table, rows: pa.Table, folder: Path) -> list[WrittenFile]:
-    """Write rows as one file per partition, sorted by the table's order; gives their descriptions."""
+def write_partitioned(table: Table, rows: pa.Table, output: RunOutput) -> list[WrittenFile]:
+    """Write rows of a run as one file per partition, sorted by the table's order; gives their descriptions."""
     if rows.num_rows == 0:
         return []
     order = [*table.sorted_by, *(name for name in table.key if name not in table.sorted_by)]
     if order:
         rows = rows.sort_by([(name, "ascending") for name in order])
     if not table.partitioned_by:
-        return [write(table, rows, {}, folder)]
+        return [write(table, rows, {}, output)]
     labels = [pc.fill_null(rows[name].cast(pa.string()), NO_VALUE) for name in table.partitioned_by]
     label = pc.binary_join_element_wise(*labels, "\x1f")
     written = []
     for joined in sorted(pc.unique(label).to_pylist()):
         values = dict(zip(table.partitioned_by, joined.split("\x1f"), strict=True))
-        written.append(write(table, rows.filter(pc.equal(label, joined)), values, folder))
+        written.append(write(table, rows.filter(pc.equal(label, joined)), values, output))
     return written
 
 

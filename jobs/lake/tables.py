@@ -1,16 +1,14 @@
 """The lake: read its tables at the recorded state, and publish a new state.
 
-The state of the lake is a set of table versions that belong together. `runs` records it: a writer adds this row last. A run
-prepares its files in a staging folder. `publish` then moves each table from its old version to its new one in one commit, and
-records the new set. A writer first restores the recorded set. So a killed run leaves nothing behind but files that no table
-lists.
+The state of the lake is a set of table versions that belong together. `runs` records it: a writer adds this row last. A run writes
+its files under their final names. No reader sees them before `publish` moves each table from its old version to its new one in one
+commit, and records the new set. A writer first restores the recorded set, and removes the files of runs that were killed.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,13 +22,24 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from jobs.console import paths, termination
 from jobs.errors import LakeError
-from jobs.lake import added_columns, damage, lock, log_retention, mending_mark, state_file, table_changes, table_files, table_log
+from jobs.lake import (
+    added_columns,
+    damage,
+    lock,
+    log_retention,
+    mending_mark,
+    run_output,
+    state_file,
+    table_changes,
+    table_files,
+    table_log,
+)
+from jobs.lake.run_output import STAGING, RunOutput
 from jobs.lake.state_file import RecordedState
 from jobs.lake.table_changes import KEEP_LOG, Change, TableFile, files_of
 from schemas.bookkeeping import RUNS
 from schemas.catalog import TABLES
 
-STAGING = "_staging"
 REPORTS = "_reports"
 # The table that records states. Each publication adds rows to it.
 _JOURNAL = RUNS.name
@@ -62,6 +71,10 @@ class Lake:
         if last is None:
             raise LakeError(f"the lake at {root} has never been finished: call `millrace run` to make it whole")
         return cls(root, last.versions, last.state)
+
+    def at(self, versions: Mapping[str, int]) -> Lake:
+        """The lake at other versions of its tables, to be read."""
+        return Lake(self.root, versions, self.state)
 
     @classmethod
     @contextmanager
@@ -146,32 +159,27 @@ class Lake:
 
     # Writing
 
-    def staging(self, run_id: str) -> Path:
-        """The folder in which a run prepares its tables."""
-        return self.root / STAGING / run_id
+    def begin(self, run_id: str) -> RunOutput:
+        """Begin a run: where it writes."""
+        output = RunOutput(self.root, run_id)
+        output.begin()
+        return output
 
     @termination.delay_exit(publishes=True)
-    def publish(
-        self, changes: Mapping[str, Change], journal: Sequence[Mapping[str, Any]], run_id: str, *, keep_staging: bool = False
-    ) -> None:
+    def publish(self, changes: Mapping[str, Change], journal: Sequence[Mapping[str, Any]], run_id: str, *, failed: bool = False) -> None:
         """Move each table to its new version, one commit per table, and record the new state: the last commit is the commit point.
 
-        `changes` has the change of each table. `journal` has the rows of `runs`; its last row gets the versions. The staging
-        folder is removed, unless `keep_staging`. Raises LakeError when another program has changed a table since the lake was opened.
+        `changes` has the change of each table. `journal` has the rows of `runs`; its last row gets the versions. The working
+        folder of the run is removed, unless a check has `failed`: then its files stay for inspection. Raises LakeError when another
+        program has changed a table since the lake was opened.
         """
-        staging = self.staging(run_id)
         versions = dict(self.versions)
-        for name, change in changes.items():
-            for file in change.added:
-                target = self.root / name / file.path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                (staging / name / file.path).rename(target)
         for name, change in changes.items():
             if change and name != _JOURNAL:
                 versions[name] = table_changes.commit(self._latest(name), TABLES[name], change, self.versions.get(name, 0), run_id)
         self.record_state(journal, versions, run_id, changes.get(_JOURNAL, Change()))
-        if not keep_staging:
-            shutil.rmtree(staging, ignore_errors=True)
+        if not failed:
+            RunOutput(self.root, run_id).end()
 
     def vacuum(self, days: int) -> dict[str, list[int]]:
         """Delete the files that no state of the last `days` days needs; gives their sizes in bytes, per table.
@@ -215,7 +223,9 @@ class Lake:
         rows = [dict(row) for row in journal]
         rows[-1].update(versions=sorted(versions.items()), state=self.state + 1)
         path = self.root / _JOURNAL
-        written = table_files.write_partitioned(RUNS, pa.Table.from_pylist(rows, schema=RUNS.arrow.remove_metadata()), path)
+        # A restore is no run: its row has no id.
+        output = RunOutput(self.root, run_id.strip("-") or rows[-1]["step"])
+        written = table_files.write_partitioned(RUNS, pa.Table.from_pylist(rows, schema=RUNS.arrow.remove_metadata()), output)
         runs = DeltaTable(str(path))
         change = Change([*written, *journal_changes.added], journal_changes.removed, redescribed=journal_changes.redescribed)
         version = table_changes.commit(runs, RUNS, change, runs.version(), run_id)
@@ -251,13 +261,19 @@ class Lake:
         self._sweep()
 
     def _sweep(self) -> None:
-        """Remove the staging folders of killed runs. Those of runs with a failed check are kept for inspection."""
+        """Remove the files of killed runs. Those of runs with a failed check are kept for inspection."""
+        outputs = run_output.unfinished(self.root)
+        if not outputs:
+            return
         runs = self.arrow(_JOURNAL, ["run_id", "status"])
-        kept = set(runs.filter(pc.equal(runs["status"], "failed"))["run_id"].to_pylist())
-        if (self.root / STAGING).is_dir():
-            for folder in (self.root / STAGING).iterdir():
-                if folder.name not in kept:
-                    shutil.rmtree(folder, ignore_errors=True)
+        recorded = dict(zip(runs["run_id"].to_pylist(), runs["status"].to_pylist(), strict=True))
+        failed = set(runs.filter(pc.equal(runs["status"], "failed"))["run_id"].to_pylist())
+        for output in outputs:
+            if output.run_id not in recorded:
+                output.remove_unpublished({name: {file.path for file in self.files(name)} for name in TABLES})
+            elif output.run_id not in failed:
+                # The run was killed after its last commit.
+                output.end()
 
 
 def _dataset(path: Path, table: DeltaTable) -> ds.Dataset:

@@ -148,7 +148,7 @@ def _partitions(state: NewState, name: str) -> dict[Partition, _PartitionFiles]:
     kept = [file for file in state.lake.files(name) if file.path not in removed]
     files = [(state.lake.root / name / file.path, file.partition, file.rows, file.nulls) for file in kept]
     files += [
-        (state.folder / name / file.path, file.partition_values, file.rows, json.loads(file.stats)["nullCount"]) for file in change.added
+        (state.lake.root / name / file.path, file.partition_values, file.rows, json.loads(file.stats)["nullCount"]) for file in change.added
     ]
     partitions: dict[Partition, _PartitionFiles] = {}
     for path, values, rows, nulls in files:

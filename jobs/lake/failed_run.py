@@ -1,0 +1,63 @@
+"""What a run with a failed check wrote: the files that it would have published. `millrace sql --run` reads the tables as they would be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import LakeError
+from jobs.lake import atomic_json
+from jobs.lake.run_output import STAGING, RunOutput
+from jobs.lake.table_changes import Change
+from jobs.lake.table_files import WrittenFile
+
+_NAME = "changes.json"
+
+
+@dataclass(frozen=True)
+class FailedRun:
+    """The changes that a run did not publish, and the state of the lake that they change."""
+
+    run_id: str
+    versions: Mapping[str, int]  # of the tables before the run
+    added: Mapping[str, list[WrittenFile]]  # per table
+    removed: Mapping[str, list[str]]  # per table: paths from the table's folder
+
+
+def record(output: RunOutput, versions: Mapping[str, int], changes: Mapping[str, Change]) -> None:
+    """Write the changes into the working folder of the run, which stays."""
+    tables = {
+        name: {"added": [asdict(file) for file in change.added], "removed": [file.path for file in change.removed]}
+        for name, change in changes.items()
+    }
+    atomic_json.write(output.working_folder / _NAME, {"versions": dict(versions), "tables": tables})
+
+
+def remove(root: Path, run_id: str) -> None:
+    """Remove the files that a run with a failed check wrote and did not publish, and its working folder."""
+    with suppress(LakeError):
+        for name, files in read(root, run_id).added.items():
+            for file in files:
+                (root / name / file.path).unlink(missing_ok=True)
+    RunOutput(root, run_id).end()
+
+
+def read(root: Path, run_id: str) -> FailedRun:
+    """The changes of a run with a failed check. Raises LakeError when the lake has none of this run."""
+    try:
+        document: Any = json.loads((root / STAGING / run_id / _NAME).read_bytes())
+    except (OSError, ValueError):
+        failed = sorted(path.parent.name for path in (root / STAGING).glob(f"*/{_NAME}"))
+        remedy = f"name one of {', '.join(failed)}" if failed else "the lake has none"
+        raise LakeError(f"no run with a failed check is called {run_id!r}: {remedy}") from None
+    tables = document["tables"]
+    return FailedRun(
+        run_id,
+        document["versions"],
+        {name: [WrittenFile(**file) for file in table["added"]] for name, table in tables.items()},
+        {name: table["removed"] for name, table in tables.items()},
+    )
