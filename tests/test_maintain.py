@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 import tiny_lake
 from conftest import Demo
 from deltalake import DeltaTable
-from lakes import contents
+from lakes import age, contents
 from pyspark.sql import SparkSession
 from tiny_lake import NIGHT
 
@@ -25,24 +24,7 @@ from jobs.lake.tables import Lake
 from jobs.settings import Settings
 from schemas.catalog import TABLES
 
-DAY_MS = 86_400_000
 TODAY = NIGHT + dt.timedelta(days=1)
-
-
-def age(root: Path, days: int) -> None:
-    """Let all that is in a lake have happened so many days earlier, for whoever looks at the clock."""
-    for checkpoint in (*root.glob("*/_delta_log/*.checkpoint.parquet"), *root.glob("*/_delta_log/_last_checkpoint")):
-        checkpoint.unlink()  # the whole log is still there
-    for log in root.glob("*/_delta_log/*.json"):
-        actions = [json.loads(line) for line in log.read_text().splitlines()]
-        for action in actions:
-            for told, time in (("remove", "deletionTimestamp"), ("add", "modificationTime"), ("commitInfo", "timestamp")):
-                if time in action.get(told, {}):
-                    action[told][time] -= days * DAY_MS
-        log.write_text("".join(json.dumps(action) + "\n" for action in actions))
-    for path in root.rglob("*"):
-        moved = path.stat().st_mtime - days * DAY_MS / 1000
-        os.utime(path, (moved, moved))
 
 
 def of_night(files: int) -> list[dict[str, Any]]:

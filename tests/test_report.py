@@ -283,9 +283,9 @@ def test_a_call_that_found_nothing_to_do_leaves_the_run_before_it_on_the_page(se
 
 def test_a_later_night_that_changed_the_account_is_named(settings: Settings) -> None:
     publish(settings.paths.lake, {"files": [file_row()]})
-    later = {"run_id": "next night", "night": NIGHT + dt.timedelta(days=1), "started": STARTED + dt.timedelta(days=1)}
+    later = {"run_id": "next-night", "night": NIGHT + dt.timedelta(days=1), "started": STARTED + dt.timedelta(days=1)}
     publish(settings.paths.lake, {"files": [file_row("late.json")]}, **later)
-    assert "Changed since by run, run next night" in text_of(page_of(settings))
+    assert "Changed since by run, run next-night" in text_of(page_of(settings))
 
 
 def test_a_night_that_only_a_rebuild_has_made_is_told_of_by_the_rebuild(settings: Settings) -> None:
