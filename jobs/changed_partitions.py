@@ -20,14 +20,15 @@ from schemas.bookkeeping import FILES, RUNS
 
 # The last step of a night, in `runs`.
 NIGHT_DONE = "publish"
+_FileState = tuple[int, int, str, str]  # size (bytes), time of change (epoch µs), ruleset, status
 
 
 @dataclass(frozen=True)
-class Survey:
-    """The landed files that a run reads, and the partitions that it replaces."""
+class ChangedPartitions:
+    """The partitions that a run replaces, and the landed files that it reads for that."""
 
-    files: Sequence[LandedFile]  # to be read: all files of each changed partition
-    replaced: frozenset[Partition]  # partitions whose rows are replaced by the rows of these files
+    files: Sequence[LandedFile]  # all files of each changed partition
+    replaced: frozenset[Partition]  # their rows are replaced by the rows of these files
     landed: int  # number of files in the compared partitions, changed or not
     dates: frozenset[dt.date]  # the compared nights that have a file
 
@@ -38,17 +39,17 @@ def of_nights(
     nights: Collection[dt.date],
     sources: Collection[str],
     rulesets: Mapping[str, str],
-    dropped: Collection[Partition] = (),
-    kept: Collection[Partition] = (),
-) -> Survey:
+    emptied: Collection[Partition] = (),
+    unchanged: Collection[Partition] = (),
+) -> ChangedPartitions:
     """The partitions of these nights with a file that is new, changed, gone, was unreadable or was read by other rules.
 
-    `rulesets` has the current rules of each source. The partitions in `dropped` have no file left: their rows are removed, also
-    those of other nights. The partitions in `kept` are not changed.
+    `rulesets` has the current rules of each source. The partitions in `emptied`, also those of other nights, have no file
+    left: their rows are removed. The partitions in `unchanged` are left as they are.
     """
-    known = _known(lake, nights, sources)
+    recorded = _recorded_files(lake, nights, sources)
     files: list[LandedFile] = []
-    replaced = set(dropped)
+    replaced = set(emptied)
     dates = set()
     landed = 0
     for night in sorted(nights):
@@ -58,24 +59,25 @@ def of_nights(
             if of_partition:
                 dates.add(night)
             partition = Partition(night, source)
-            if partition not in kept and _as_known(of_partition, rulesets[source]) != known.get(partition, {}):
+            if partition not in unchanged and _as_recorded(of_partition, rulesets[source]) != recorded.get(partition, {}):
                 files += of_partition
                 replaced.add(partition)
-    return Survey(files, frozenset(replaced), landed, frozenset(dates))
+    return ChangedPartitions(files, frozenset(replaced), landed, frozenset(dates))
 
 
-def of_everything(lake: Lake, root: Path, nights: Collection[dt.date], sources: Collection[str], kept: Collection[Partition]) -> Survey:
-    """All partitions of these nights, and all others that the lake has read, except `kept`, which are not changed."""
+def of_everything(
+    lake: Lake, root: Path, nights: Collection[dt.date], sources: Collection[str], unchanged: Collection[Partition]
+) -> ChangedPartitions:
+    """All partitions of these nights, and all others that the lake has read, except those in `unchanged`."""
     files = [file for night in sorted(nights) for source in sorted(sources) for file in zone.landed(root, source, night)]
-    known = partitions(lake, sources) - frozenset(kept)
+    read_before = partitions(lake, sources) - frozenset(unchanged)
     landed = {file.partition for file in files}
-    return Survey(files, known | landed, len(files), frozenset(partition.landing_date for partition in landed))
+    return ChangedPartitions(files, read_before | landed, len(files), frozenset(partition.landing_date for partition in landed))
 
 
 def partitions(lake: Lake, sources: Collection[str]) -> frozenset[Partition]:
     """Every partition that the lake has read."""
-    known = (Partition(dt.date.fromisoformat(file.partition["landing_date"]), file.partition["source"]) for file in lake.files(FILES.name))
-    return frozenset(partition for partition in known if partition.source in sources)
+    return frozenset(partition for file in lake.files(FILES.name) if (partition := _partition(file)).source in sources)
 
 
 def without_files(lake: Lake, root: Path, sources: Collection[str]) -> list[Partition]:
@@ -83,17 +85,13 @@ def without_files(lake: Lake, root: Path, sources: Collection[str]) -> list[Part
     missing = [partition for partition in sorted(partitions(lake, sources)) if not zone.has_files(root, partition)]
     if not missing:
         return []
-    with_rows = {
-        Partition(dt.date.fromisoformat(file.partition["landing_date"]), file.partition["source"])
-        for file in lake.files(FILES.name)
-        if has_records(file)
-    }
+    with_rows = {_partition(file) for file in lake.files(FILES.name) if has_records(file)}
     return [partition for partition in missing if partition in with_rows]
 
 
 def has_records(file: TableFile) -> bool:
     """Whether any landed file in this part of the table `files` has records. Unreadable and empty ones have none."""
-    return file.nulls.get("records") != file.rows and file.most.get("records") != 0
+    return file.nulls.get("records") != file.rows and file.upper_bounds.get("records") != 0
 
 
 def nights_run(lake: Lake) -> set[dt.date]:
@@ -103,24 +101,28 @@ def nights_run(lake: Lake) -> set[dt.date]:
     return read | {night for night in runs["night"].to_pylist() if night is not None}
 
 
-def _known(lake: Lake, nights: Collection[dt.date], sources: Collection[str]) -> dict[Partition, dict[str, tuple[int, int, str, str]]]:
-    """Per partition and file in `files`: size (bytes), time of change (epoch µs), ruleset and status."""
+def _partition(file: TableFile) -> Partition:
+    return Partition(dt.date.fromisoformat(file.partition["landing_date"]), file.partition["source"])
+
+
+def _recorded_files(lake: Lake, nights: Collection[dt.date], sources: Collection[str]) -> dict[Partition, dict[str, _FileState]]:
+    """The state of each file in the table `files`, per partition and file."""
     where = pc.field("landing_date").isin(sorted(nights)) & pc.field("source").isin(sorted(sources))
     rows = lake.arrow(FILES.name, ["source", "landing_date", "file", "size", "modified", "ruleset", "status"], where)
     rows = rows.set_column(rows.schema.get_field_index("modified"), "modified", rows["modified"].cast("int64"))
-    known: dict[Partition, dict[str, tuple[int, int, str, str]]] = {}
+    recorded: dict[Partition, dict[str, _FileState]] = {}
     for row in rows.to_pylist():
-        known.setdefault(Partition(row["landing_date"], row["source"]), {})[row["file"]] = (
+        recorded.setdefault(Partition(row["landing_date"], row["source"]), {})[row["file"]] = (
             row["size"],
             row["modified"],
             row["ruleset"],
             row["status"],
         )
-    return known
+    return recorded
 
 
-def _as_known(files: Sequence[LandedFile], ruleset: str) -> dict[str, tuple[int, int, str, str]]:
-    """The entries that `_known` would give for these files if they were read by this ruleset."""
+def _as_recorded(files: Sequence[LandedFile], ruleset: str) -> dict[str, _FileState]:
+    """What `_recorded_files` would give for these files if they had been read by this ruleset."""
     return {file.file: (file.size, file.modified, ruleset, "done") for file in files}
 
 

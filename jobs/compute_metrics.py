@@ -216,7 +216,7 @@ def _covering(state: NewState, name: str, dates: Dates, least_of: str, most_of: 
         of_source = dates.get(file.partition["source"], set())
         if not of_source:
             return False
-        least, most = file.least.get(least_of), file.most.get(most_of)
+        least, most = file.lower_bounds.get(least_of), file.upper_bounds.get(most_of)
         return least is None or most is None or (_day(least) <= max(of_source) and _day(most) >= min(of_source))
 
     return state_files.added(state, name) + state_files.kept(state, name, filter(may_hold, state.lake.files(name)))

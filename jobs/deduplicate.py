@@ -68,8 +68,8 @@ class Deduplicated:
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What the step works on."""
+class Records:
+    """The staged records, and the partitions of the lake whose rows they replace."""
 
     lake: Lake
     output: RunOutput
@@ -88,37 +88,37 @@ class Repeats:
     counts: Sequence[tuple[int, str, bool, int]]  # per file's number, landed file, and whether they are duplicates: how many
 
 
-def find_repeats(engine: Engine, inputs: Inputs) -> Repeats | None:
+def find_repeats(engine: Engine, records: Records) -> Repeats | None:
     """The staged duplicates and the rows of the lake whose copy directly before has changed; None where there is no such row."""
     from pyspark.sql import functions as F
 
     # A rebuild of what is made of events alone reads no partition again.
-    if not inputs.replaced:
+    if not records.replaced:
         return None
-    staged, removed, others = _staged(inputs), *_near(inputs)
+    staged, removed, others = _staged(records), *_near(records)
     files = dict(enumerate([*staged, *removed, *others]))
     if not staged and not removed:
         return None
     few = file_tasks.are_few(files.values())
-    hashes = file_tasks.spread(engine, files, few=few).mapInArrow(_read_hashes(inputs.unreadable), spark_schema(_HASHES))
+    hashes = file_tasks.spread(engine, files, few=few).mapInArrow(_read_hashes(records.unreadable), spark_schema(_HASHES))
     of_staged, of_lake = F.col("number") < len(staged), F.col("number") >= len(staged)
     is_removed = of_lake & (F.col("number") < len(staged) + len(removed))
     # They are counted, and then looked up by what was counted.
-    hashes = engine.hold(hashes, inputs.output.working_folder / "_hashes")
+    hashes = engine.hold(hashes, records.output.working_folder / "_hashes")
     repeated = repeated_hashes(hashes.select("number", "event_hash", of_staged.alias("is_new"), is_removed.alias("is_removed")))
-    repeated = engine.hold(repeated.select("number", "event_hash"), inputs.output.working_folder / "_repeated_hashes")
+    repeated = engine.hold(repeated.select("number", "event_hash"), records.output.working_folder / "_repeated_hashes")
     holding = [row["number"] for row in repeated.select("number").distinct().collect()]
     engine.release(hashes)
     if not holding:
         engine.release(repeated)
         return None
     addressed = file_tasks.with_rows(engine, {number: files[number] for number in holding}, repeated, few=few)
-    copies = addressed.mapInArrow(_read_copies(inputs.unreadable), spark_schema(_COPIES))
+    copies = addressed.mapInArrow(_read_copies(records.unreadable), spark_schema(_COPIES))
     # Those that landed before the first partition that was read stay what they are. As text: PySpark gives Java no date before the
     # year 1000.
-    first = F.lit(min(partition.landing_date for partition in inputs.replaced).isoformat()).cast("date")
-    changed = changed_copies(with_earlier_copy(copies, inputs.window_days).where(F.col("landing_date") >= first))
-    rows = engine.hold(changed.select("number", "row", "file", *EARLIER), inputs.output.working_folder / "_repeats")
+    first = F.lit(min(partition.landing_date for partition in records.replaced).isoformat()).cast("date")
+    changed = changed_copies(with_earlier_copy(copies, records.window_days).where(F.col("landing_date") >= first))
+    rows = engine.hold(changed.select("number", "row", "file", *EARLIER), records.output.working_folder / "_repeats")
     per_file = rows.groupBy("number", "file", F.col("earlier_file").isNotNull().alias("is_duplicate")).agg(F.count("row").alias("rows"))
     counts = [(row["number"], row["file"], row["is_duplicate"], row["rows"]) for row in per_file.collect()]
     engine.release(repeated)
@@ -128,12 +128,12 @@ def find_repeats(engine: Engine, inputs: Inputs) -> Repeats | None:
     return Repeats(rows, files, counts)
 
 
-def write(engine: Engine, inputs: Inputs, repeats: Repeats | None) -> Deduplicated:
+def write(engine: Engine, records: Records, repeats: Repeats | None) -> Deduplicated:
     """Write the tables of records for the partitions that were read, and move what must move in the others."""
     result = Deduplicated()
     for name, change in result.changes.items():
-        change.removed = [file for file in inputs.lake.files(name) if _partition(file) in inputs.replaced]
-    files = dict(enumerate(_staged(inputs)))
+        change.removed = [file for file in records.lake.files(name) if _partition(file) in records.replaced]
+    files = dict(enumerate(_staged(records)))
     if repeats is not None:
         for number, landed, is_duplicate, rows in repeats.counts:
             stored = files[number] = repeats.files[number]
@@ -141,7 +141,7 @@ def write(engine: Engine, inputs: Inputs, repeats: Repeats | None) -> Deduplicat
                 result.moved[_partition(stored), landed] += rows if is_duplicate else -rows
     if not files:
         return result
-    write_files = engine.in_processes(_writer(inputs))
+    write_files = engine.in_processes(_writer(records))
     if repeats is None:
         tasks = file_tasks.spread(engine, files, to_write=True)
     else:
@@ -151,7 +151,7 @@ def write(engine: Engine, inputs: Inputs, repeats: Repeats | None) -> Deduplicat
         engine.release(repeats.rows)
     replaced = task_reports.removed_files(reports)
     for name in (table.name for table in _TABLES):
-        result.changes[name].removed += [file for file in inputs.lake.files(name) if f"{name}/{file.path}" in replaced]
+        result.changes[name].removed += [file for file in records.lake.files(name) if f"{name}/{file.path}" in replaced]
     for written in task_reports.written_files(reports):
         result.changes[written.table].added.append(written)
     result.counts = task_reports.counted(reports)
@@ -161,24 +161,24 @@ def write(engine: Engine, inputs: Inputs, repeats: Repeats | None) -> Deduplicat
 # Which files
 
 
-def _staged(inputs: Inputs) -> list[StoredFile]:
-    return [StoredFile(_STAGED, file.stage, str(inputs.output.working_folder / _STAGED), file.rows, {}) for file in inputs.staged]
+def _staged(records: Records) -> list[StoredFile]:
+    return [StoredFile(_STAGED, file.stage, str(records.output.working_folder / _STAGED), file.rows, {}) for file in records.staged]
 
 
-def _near(inputs: Inputs) -> tuple[list[StoredFile], list[StoredFile]]:
+def _near(records: Records) -> tuple[list[StoredFile], list[StoredFile]]:
     """The lake's files of the partitions that are replaced, and those of the others in which a copy may lie."""
-    dates = [partition.landing_date for partition in inputs.replaced]
-    nearest, farthest = shifted(min(dates), -inputs.window_days), shifted(max(dates), inputs.window_days)
-    sources = {partition.source for partition in inputs.replaced}
+    dates = [partition.landing_date for partition in records.replaced]
+    nearest, farthest = shifted(min(dates), -records.window_days), shifted(max(dates), records.window_days)
+    sources = {partition.source for partition in records.replaced}
     removed: list[StoredFile] = []
     others: list[StoredFile] = []
     for name in (table.name for table in _TABLES):
-        for file in inputs.lake.files(name):
+        for file in records.lake.files(name):
             partition = _partition(file)
-            if partition in inputs.replaced:
-                removed.append(StoredFile.of_lake(inputs.lake.root, name, file))
+            if partition in records.replaced:
+                removed.append(StoredFile.of_lake(records.lake.root, name, file))
             elif partition.source in sources and nearest <= partition.landing_date <= farthest:
-                others.append(StoredFile.of_lake(inputs.lake.root, name, file))
+                others.append(StoredFile.of_lake(records.lake.root, name, file))
     return removed, others
 
 
@@ -245,9 +245,9 @@ def _as_it_was(copies: pa.Table) -> pa.Table:
 # Writing: what a task does with one file
 
 
-def _writer(inputs: Inputs) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+def _writer(records: Records) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     """The function that turns staged files into files of the three tables, and writes files of the lake again without what moves."""
-    output, left_out = inputs.output, pa.array(sorted(inputs.unreadable), pa.string())
+    output, left_out = records.output, pa.array(sorted(records.unreadable), pa.string())
 
     def write_files(batches: Batches) -> Iterator[pa.RecordBatch]:
         for _, file, repeats in file_tasks.per_file(batches):

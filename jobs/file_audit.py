@@ -24,8 +24,8 @@ from schemas.bookkeeping import FILES
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """The inputs of the step."""
+class Replaced:
+    """The partitions whose rows of `files` are replaced, and by which rules their files were read."""
 
     lake: Lake
     output: RunOutput
@@ -34,7 +34,7 @@ class Inputs:
 
 
 def write(
-    inputs: Inputs,
+    of: Replaced,
     files: Sequence[LandedFile],
     file_counts: Sequence[FileCounts],
     counts: Mapping[str, Counter[str]],
@@ -46,12 +46,12 @@ def write(
     duplicates, rejected) and file. A check of the table compares the two before anything is published. `moved` has, per file of
     a partition that was not read, how many of its accepted records became duplicates (negative: ceased to be).
     """
-    rows = [_row(file, of_file, counts, inputs) for file, of_file in zip(files, file_counts, strict=True)]
+    rows = [_row(file, of_file, counts, of) for file, of_file in zip(files, file_counts, strict=True)]
     others = {partition for partition, _ in moved}
-    rewritten = inputs.replaced | others
-    change = Change(removed=[file for file in inputs.lake.files(FILES.name) if _partition(file.partition) in rewritten])
+    rewritten = of.replaced | others
+    change = Change(removed=[file for file in of.lake.files(FILES.name) if _partition(file.partition) in rewritten])
     if others:
-        known = inputs.lake.arrow(
+        known = of.lake.arrow(
             FILES.name, FILES.names, pc.field("landing_date").isin(sorted({partition.landing_date for partition in others}))
         )
         for row in known.to_pylist():
@@ -59,13 +59,13 @@ def write(
             if partition in others:
                 became = moved.get((partition, row["file"]), 0)
                 if became:
-                    row.update(accepted=row["accepted"] - became, duplicates=row["duplicates"] + became, run_id=inputs.output.run_id)
+                    row.update(accepted=row["accepted"] - became, duplicates=row["duplicates"] + became, run_id=of.output.run_id)
                 rows.append(row)
-    change.added = write_partitioned(FILES, pa.Table.from_pylist(rows, schema=FILES.arrow.remove_metadata()), inputs.output)
+    change.added = write_partitioned(FILES, pa.Table.from_pylist(rows, schema=FILES.arrow.remove_metadata()), of.output)
     return change
 
 
-def _row(file: LandedFile, of_file: FileCounts, counts: Mapping[str, Counter[str]], inputs: Inputs) -> dict[str, Any]:
+def _row(file: LandedFile, of_file: FileCounts, counts: Mapping[str, Counter[str]], of: Replaced) -> dict[str, Any]:
     is_readable = of_file.error is None
     return {
         "source": file.partition.source,
@@ -75,7 +75,7 @@ def _row(file: LandedFile, of_file: FileCounts, counts: Mapping[str, Counter[str
         "size": file.size,
         "modified": dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=file.modified),
         "sha256": of_file.sha256,
-        "ruleset": inputs.rulesets[file.partition.source],
+        "ruleset": of.rulesets[file.partition.source],
         "records": of_file.records,
         **{kind: counts.get(kind, Counter())[file.file] if is_readable else None for kind in ("accepted", "duplicates", "rejected")},
         "erased": 0 if is_readable else None,
@@ -83,7 +83,7 @@ def _row(file: LandedFile, of_file: FileCounts, counts: Mapping[str, Counter[str
         "empty": of_file.empty,
         "status": "done" if is_readable else "unreadable",
         "error": of_file.error,
-        "run_id": inputs.output.run_id,
+        "run_id": of.output.run_id,
     }
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from jobs.console.printing import table, tell
+from jobs.console.printing import print_line, print_table
 from jobs.console.progress import Progress
 from jobs.engine import file_tasks, task_reports
 from jobs.engine.file_tasks import Batches, StoredFile
@@ -78,7 +78,9 @@ def run(settings: Settings, today: dt.date | None = None) -> int:
         after = {name: lake.files(name) for name in TABLES}
     _show(before, after, freed, swept)
     if described:
-        tell(f"{described} {'file has' if described == 1 else 'files have'} new bounds in the log: the old ones hid rows from some readers")
+        print_line(
+            f"{described} {'file has' if described == 1 else 'files have'} new bounds in the log: the old ones hid rows from some readers"
+        )
     return 0
 
 
@@ -212,7 +214,7 @@ def _show(
         for name in TABLES
     ]
     names = ["table", "rows", "files before", "files", "bytes before", "bytes", "files deleted", "bytes deleted"]
-    table("The lake", names, rows, total=True)
+    print_table("The lake", names, rows, total=True)
     for folder, entries in swept.items():
         if entries:
-            tell(f"{folder}: {entries} old {'entry' if entries == 1 else 'entries'} deleted")
+            print_line(f"{folder}: {entries} old {'entry' if entries == 1 else 'entries'} deleted")

@@ -1,4 +1,4 @@
-"""Run a night: what has landed becomes the tables, is checked, and is published as a whole or not at all.
+"""Run a night: build the tables from what has landed, check them, and publish all of them or none.
 
     millrace run --date 2026-11-20
     spark-submit jobs/night.py --date 2026-11-20 --landing LANDING --lake LAKE --env cluster
@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from jobs import (
-    affected_chains,
     build_sessions,
     build_workflows,
     changed_partitions,
@@ -23,31 +22,35 @@ from jobs import (
     file_audit,
     ingest,
 )
-from jobs.changed_partitions import Survey
+from jobs.affected_chains import ChangedEvents
+from jobs.changed_partitions import ChangedPartitions
 from jobs.console.progress import Progress
+from jobs.deduplicate import Deduplicated
 from jobs.engine.spark_session import Engine
 from jobs.errors import CheckFailedError, LandingError, UsageError
+from jobs.ingest import FileCounts, StagedFile
 from jobs.journal import Journal
 from jobs.lake import failed_run
 from jobs.lake.new_state import NewState
 from jobs.lake.table_changes import Change
 from jobs.lake.tables import Lake
 from jobs.landing import unlisted
-from jobs.landing.zone import Partition, check_root
+from jobs.landing.zone import LandedFile, Partition, check_root
 from jobs.quality import baseline, gate, shrinkage
 from jobs.quality.gate import Finding
 from jobs.quality.shrinkage import is_of_shrinkage
 from jobs.rebuild import recorded_rules
 from jobs.rules import rulesets_of, secret_names, session_rules, time_rules, workflow_rules
 from jobs.settings import Settings
-from schemas.bookkeeping import FILES, QUALITY_RESULTS
+from schemas.bookkeeping import DAILY_METRICS, FILES, QUALITY_RESULTS
+from schemas.events import EVENTS
 from transforms.sources.registry import SOURCES
 from transforms.times import shifted
 
 
 @dataclass(frozen=True)
-class Tally:
-    """What one source landed on one date and what became of it."""
+class PartitionCounts:
+    """The files that one source landed on one date, and how many of their records were accepted, repeated and refused."""
 
     files: int = 0
     records: int = 0
@@ -59,15 +62,15 @@ class Tally:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did."""
+    """The result of a run."""
 
     run_id: str
     night: dt.date | None
-    landed: int = 0  # files that were looked at
+    landed: int = 0  # files in the compared partitions
     published: bool = False
-    tallies: Mapping[Partition, Tally] = field(default_factory=dict)  # of what was read or dropped
-    unreadable: Sequence[tuple[str, str]] = ()  # file and why
-    failed: Sequence[Finding] = ()  # checks of severity warning that did not hold
+    partitions: Mapping[Partition, PartitionCounts] = field(default_factory=dict)  # that were read or dropped
+    unreadable: Sequence[tuple[str, str]] = ()  # file and reason
+    failed: Sequence[Finding] = ()  # failed checks of severity warning
     checks: int = 0
     has_landed: bool = True  # whether the night itself has a landed file
     missing: Sequence[str] = ()  # expected sources that did not land on the night
@@ -78,8 +81,27 @@ class Outcome:
         return 3 if self.unreadable or self.missing else 0
 
 
-class Run:
-    """One run of the lake: its identity, its journal, and the steps in their order."""
+@dataclass(frozen=True)
+class _ReadFiles:
+    """The landed files of a run as ingest has read them."""
+
+    files: Sequence[LandedFile]
+    counts: Sequence[FileCounts]  # one per file
+    staged: Sequence[StagedFile]
+
+    @property
+    def unreadable(self) -> list[tuple[str, str]]:
+        """The files that could not be read, with the reason, sorted."""
+        return sorted((file.file, one.error) for file, one in zip(self.files, self.counts, strict=True) if one.error is not None)
+
+    @property
+    def staged_rows(self) -> int:
+        """How many records were staged."""
+        return sum(file.rows for file in self.staged)
+
+
+class LakeRun:
+    """One run that changes the lake: its id, its journal, and its steps in their order."""
 
     def __init__(
         self,
@@ -102,103 +124,117 @@ class Run:
 
     @property
     def run_id(self) -> str:
-        """What this run is called in every table."""
+        """The id of this run in every table."""
         return self._journal.run_id
 
     def execute(
-        self, found: Survey, sources: Collection[str], *, from_nothing: Collection[str] = (), accept_shrunk: bool = False
+        self, changed: ChangedPartitions, sources: Collection[str], *, from_nothing: Collection[str] = (), accept_shrunk: bool = False
     ) -> Outcome:
-        """Read what the survey found and publish the tables that follow from it.
+        """Read the changed partitions and publish the tables that follow from them.
 
         The steps in `from_nothing`, of rebuild_scope.DERIVED, build their tables from all events, not from what has changed.
         With `accept_shrunk`, a partition that has lost most of its records is a warning.
         Raises CheckFailedError when a critical check fails: then only `runs` and `quality_results` are written.
         """
-        if not found.replaced and not from_nothing:
-            return self._nothing_new(found, sources)
+        if not changed.replaced and not from_nothing:
+            return self._nothing_new(changed, sources)
         self._engine.warm_up()
         gate.warm_up()
-        rulesets = rulesets_of(self.settings, sources)
-        file_counts, staged = self._read(found)
-        unreadable = frozenset(file.file for file, of_file in zip(found.files, file_counts, strict=True) if of_file.error is not None)
-        records = deduplicate.Inputs(self.lake, self._output, self.settings.deduplication.window_days, found.replaced, staged, unreadable)
-        with self._journal.step("deduplicate") as counts:
-            counts.rows_in = sum(file.rows for file in staged)
-            repeats = deduplicate.find_repeats(self._engine, records)
-        with self._journal.step("write") as counts:
-            deduplicated = deduplicate.write(self._engine, records, repeats)
-            counts.rows_in = sum(file.rows for file in staged)
-            counts.wrote(deduplicated.changes.values())
+        read = self._read(changed.files)
+        deduplicated = self._deduplicate(changed, read)
         changes: dict[str, Change] = dict(deduplicated.changes)
-        with self._journal.step("account") as counts:
-            audit_inputs = file_audit.Inputs(self.lake, self._output, rulesets, found.replaced)
-            changes[FILES.name] = file_audit.write(audit_inputs, found.files, file_counts, deduplicated.counts, deduplicated.moved)
-            counts.wrote([changes[FILES.name]])
-        change = affected_chains.ChangedEvents(self.lake, self._output, changes["events"], self.settings.spark.key_tasks)
-        with self._journal.step("sessions") as counts:
-            events = replace(change, from_nothing="sessions" in from_nothing)
-            built = build_sessions.rebuild(self._engine, events, session_rules(self.settings))
-            counts.rows_in = events.rows_in(SOURCES)
-            counts.wrote(built.values())
-            changes |= built
-        with self._journal.step("workflows") as counts:
-            events = replace(change, from_nothing="workflows" in from_nothing)
-            built = build_workflows.rebuild(self._engine, events, workflow_rules(self.settings))
-            counts.rows_in = events.rows_in(build_workflows.WITH_WORKFLOWS)
-            counts.wrote(built.values())
-            changes |= built
-        landed = found.replaced | {partition for partition, _ in deduplicated.moved}
+        changes[FILES.name] = self._audit_files(changed, read, deduplicated, sources)
+        changes |= self._build(changes[EVENTS.name], from_nothing)
+        landed = changed.replaced | {partition for partition, _ in deduplicated.moved}
         state = NewState(self.lake, changes)
-        with self._journal.step("metrics") as counts:
-            of_all_dates = "metrics" in from_nothing
-            dates = landed | changed_partitions.partitions(self.lake, SOURCES) if of_all_dates else landed
-            changes["daily_metrics"] = compute_metrics.compute(self._engine, state, dates, self._output, from_nothing=of_all_dates)
-            counts.wrote([changes["daily_metrics"]])
+        changes[DAILY_METRICS.name] = self._compute_metrics(state, landed, of_all_dates="metrics" in from_nothing)
+        unreadable = {file for file, _ in read.unreadable}
         shrinkages = shrinkage.findings(
             state,
-            {file.partition for file in found.files},
+            {file.partition for file in read.files},
             self.settings.quality,
             accepted=accept_shrunk,
-            unreadable=[file for file in found.files if file.file in unreadable],
+            unreadable=[file for file in read.files if file.file in unreadable],
         )
         findings = self._check(state, landed, changes, sources, list(shrinkages))
         self._publish(changes, sources)
         return Outcome(
             self.run_id,
             self.night,
-            found.landed,
+            changed.landed,
             True,
-            tallies(found, file_counts, deduplicated.counts),
-            sorted(
-                (file.file, of_file.error or "")
-                for file, of_file in zip(found.files, file_counts, strict=True)
-                if of_file.error is not None
-            ),
+            partition_counts(changed.replaced, read.files, read.counts, deduplicated.counts),
+            read.unreadable,
             [finding for finding in findings if not finding.passed],
             len(findings),
-            self.night is None or self.night in found.dates,
+            self.night is None or self.night in changed.dates,
             self._missing(state, sources),
         )
+
+    def _read(self, files: Sequence[LandedFile]) -> _ReadFiles:
+        rules = self.settings.ingest
+        times = {source: time_rules(self.settings, source) for source in SOURCES}
+        read_rules = ingest.ReadRules(times, rules.max_document_bytes, rules.chunk_lines, secret_names(self.settings))
+        size = sum(file.size for file in files)
+        with self._journal.step("ingest") as counts:
+            task_bytes = max(rules.task_bytes_minimum, min(rules.task_bytes_maximum, size // rules.tasks))
+            read = _ReadFiles(
+                files,
+                *ingest.read(
+                    self._engine, self.settings.paths.landing, files, self._output.working_folder / "_records", read_rules, task_bytes
+                ),
+            )
+            counts.files, counts.records, counts.bytes = len(files), sum(one.records or 0 for one in read.counts), size
+            counts.rows_out = read.staged_rows
+        return read
+
+    def _deduplicate(self, changed: ChangedPartitions, read: _ReadFiles) -> Deduplicated:
+        unreadable = frozenset(file for file, _ in read.unreadable)
+        window = self.settings.deduplication.window_days
+        records = deduplicate.Records(self.lake, self._output, window, changed.replaced, read.staged, unreadable)
+        with self._journal.step("deduplicate") as counts:
+            counts.rows_in = read.staged_rows
+            repeats = deduplicate.find_repeats(self._engine, records)
+        with self._journal.step("write") as counts:
+            deduplicated = deduplicate.write(self._engine, records, repeats)
+            counts.rows_in = read.staged_rows
+            counts.wrote(deduplicated.changes.values())
+        return deduplicated
+
+    def _audit_files(self, changed: ChangedPartitions, read: _ReadFiles, deduplicated: Deduplicated, sources: Collection[str]) -> Change:
+        with self._journal.step("account") as counts:
+            replaced = file_audit.Replaced(self.lake, self._output, rulesets_of(self.settings, sources), changed.replaced)
+            change = file_audit.write(replaced, read.files, read.counts, deduplicated.counts, deduplicated.moved)
+            counts.wrote([change])
+        return change
+
+    def _build(self, events: Change, from_nothing: Collection[str]) -> dict[str, Change]:
+        """The changes of the tables that are built from chains of events."""
+        change = ChangedEvents(self.lake, self._output, events, self.settings.spark.key_tasks)
+        with self._journal.step("sessions") as counts:
+            inputs = replace(change, from_nothing="sessions" in from_nothing)
+            sessions = build_sessions.rebuild(self._engine, inputs, session_rules(self.settings))
+            counts.rows_in = inputs.rows_in(SOURCES)
+            counts.wrote(sessions.values())
+        with self._journal.step("workflows") as counts:
+            inputs = replace(change, from_nothing="workflows" in from_nothing)
+            workflows = build_workflows.rebuild(self._engine, inputs, workflow_rules(self.settings))
+            counts.rows_in = inputs.rows_in(build_workflows.WITH_WORKFLOWS)
+            counts.wrote(workflows.values())
+        return sessions | workflows
+
+    def _compute_metrics(self, state: NewState, landed: frozenset[Partition], *, of_all_dates: bool) -> Change:
+        with self._journal.step("metrics") as counts:
+            dates = landed | changed_partitions.partitions(self.lake, SOURCES) if of_all_dates else landed
+            change = compute_metrics.compute(self._engine, state, dates, self._output, from_nothing=of_all_dates)
+            counts.wrote([change])
+        return change
 
     def _missing(self, state: NewState, sources: Collection[str]) -> list[str]:
         return baseline.missing_sources(state, sources, self.settings.quality, self.night) if self.night is not None else []
 
-    def _read(self, found: Survey) -> tuple[list[ingest.FileCounts], list[ingest.StagedFile]]:
-        rules = self.settings.ingest
-        times = {source: time_rules(self.settings, source) for source in SOURCES}
-        read_rules = ingest.ReadRules(times, rules.max_document_bytes, rules.chunk_lines, secret_names(self.settings))
-        size = sum(file.size for file in found.files)
-        with self._journal.step("ingest") as counts:
-            task_bytes = max(rules.task_bytes_minimum, min(rules.task_bytes_maximum, size // rules.tasks))
-            file_counts, staged = ingest.read(
-                self._engine, self.settings.paths.landing, found.files, self._output.working_folder / "_records", read_rules, task_bytes
-            )
-            counts.files, counts.records, counts.bytes = len(found.files), sum(of_file.records or 0 for of_file in file_counts), size
-            counts.rows_out = sum(file.rows for file in staged)
-            return file_counts, staged
-
-    def _nothing_new(self, found: Survey, sources: Collection[str]) -> Outcome:
-        """A run that has nothing to read. A night without a file is still compared with its past: every source may have stopped."""
+    def _nothing_new(self, changed: ChangedPartitions, sources: Collection[str]) -> Outcome:
+        """Publish a run that has nothing to read. A night without a file is compared with the nights before it."""
         changes: dict[str, Change] = {}
         findings: list[Finding] = []
         night = self.night
@@ -211,10 +247,10 @@ class Run:
         return Outcome(
             self.run_id,
             night,
-            found.landed,
+            changed.landed,
             failed=failed,
             checks=len(findings),
-            has_landed=night is None or night in found.dates,
+            has_landed=night is None or night in changed.dates,
             missing=self._missing(NewState(self.lake, {}), sources),
         )
 
@@ -262,9 +298,9 @@ class Run:
         rules = None if failed else self._rules
         with self._journal.last_step(changed_partitions.NIGHT_DONE, failed=failed, sources=limited, rules=rules) as rows:
             self.lake.publish(changes, rows, self.run_id, failed=failed)
-        # They are written while tables are published, and are no part of what counts.
+        # The pages are written while tables are published. A publication does not depend on them.
         if why := gate.pages_written():
-            self._progress.say(f"the pages of the checks could not be written ({why}): quality_results has the same checks")
+            self._progress.note(f"the pages of the checks could not be written ({why}): quality_results has the same checks")
 
 
 def run_night(
@@ -297,9 +333,9 @@ def run_night(
             empty = [one for one in changed_partitions.without_files(lake, settings.paths.landing, sources) if one.landing_date in guarded]
             if empty and not accept_empty:
                 raise LandingError(_no_file_left(empty))
-            found = changed_partitions.of_nights(lake, settings.paths.landing, nights, sources, rulesets_of(settings, sources), empty)
-            unlisted.check(lake, found.files)
-        return Run(engine, lake, settings, command, progress, night, rules).execute(found, sources, accept_shrunk=accept_shrunk)
+            changed = changed_partitions.of_nights(lake, settings.paths.landing, nights, sources, rulesets_of(settings, sources), empty)
+            unlisted.check(lake, changed.files)
+        return LakeRun(engine, lake, settings, command, progress, night, rules).execute(changed, sources, accept_shrunk=accept_shrunk)
 
 
 def check_sources(sources: Collection[str]) -> None:
@@ -323,13 +359,22 @@ def _guarded_dates(lake: Lake, night: dt.date, landing_days: int | None) -> set[
     return {date for date in dates if landing_days is None or (newest - date).days <= landing_days}
 
 
-def tallies(found: Survey, file_counts: Sequence[ingest.FileCounts], counts: Mapping[str, Mapping[str, int]]) -> dict[Partition, Tally]:
-    """Per partition that was read, or whose rows were dropped: its files and what became of their records."""
-    totals = {partition: Tally() for partition in sorted(found.replaced)}
-    for file, of_file in zip(found.files, file_counts, strict=True):
-        total = totals.get(file.partition, Tally())
-        kinds = {kind: counts.get(kind, {}).get(file.file, 0) for kind in ("accepted", "duplicates", "rejected")}
-        totals[file.partition] = Tally(
+def partition_counts(
+    replaced: Collection[Partition],
+    files: Sequence[LandedFile],
+    file_counts: Sequence[FileCounts],
+    written: Mapping[str, Mapping[str, int]],
+) -> dict[Partition, PartitionCounts]:
+    """The counts of every partition that was read, or whose rows were dropped.
+
+    `file_counts` has the counts of the reader, one per file. `written` has per kind (accepted, duplicates, rejected) and file how many
+    records were written.
+    """
+    totals = {partition: PartitionCounts() for partition in sorted(replaced)}
+    for file, of_file in zip(files, file_counts, strict=True):
+        total = totals.get(file.partition, PartitionCounts())
+        kinds = {kind: written.get(kind, {}).get(file.file, 0) for kind in ("accepted", "duplicates", "rejected")}
+        totals[file.partition] = PartitionCounts(
             total.files + 1,
             total.records + (of_file.records or 0),
             total.accepted + kinds["accepted"],

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from jobs.console import printing
-from jobs.console.table_layout import Column
+from jobs.console.table_layout import PrintedColumn
 
 WIDTHS = (40, 80, 120, 160)
 
@@ -20,7 +20,7 @@ class Terminal(io.StringIO):
     def __init__(self, columns: int | None) -> None:
         super().__init__()
         self.columns = columns
-        self.tables: list[Sequence[Column]] = []
+        self.tables: list[Sequence[PrintedColumn]] = []
 
     def isatty(self) -> bool:
         return self.columns is not None
@@ -48,7 +48,7 @@ def put_in_place(monkeypatch: pytest.MonkeyPatch, columns: int | None) -> Termin
     monkeypatch.setenv("COLUMNS", str(columns or 40))
     columns_of = printing.columns_of
 
-    def recorded(*arguments: object, **options: object) -> list[Column]:
+    def recorded(*arguments: object, **options: object) -> list[PrintedColumn]:
         made = columns_of(*arguments, **options)  # type: ignore[arg-type]
         terminal.tables.append(made)
         return made

@@ -350,8 +350,8 @@ def test_a_file_that_is_gone_takes_its_rows_with_it_and_is_counted_under_its_own
     land(settings, "d.jsonl", event("m4", 3), night=FIRST + dt.timedelta(days=1))
     gone.unlink()
     outcome = run(settings, FIRST + dt.timedelta(days=1))
-    tallies = {partition.landing_date: (tally.files, tally.accepted) for partition, tally in outcome.tallies.items()}
-    assert tallies == {FIRST: (1, 1), FIRST + dt.timedelta(days=1): (1, 1)}
+    read = {partition.landing_date: (counts.files, counts.accepted) for partition, counts in outcome.partitions.items()}
+    assert read == {FIRST: (1, 1), FIRST + dt.timedelta(days=1): (1, 1)}
     run_nights.show(outcome)
     assert re.search(r"2026-11-18 +sunbird +1 +1 +1 .*\n2026-11-19 +sunbird +1 +1 +1 ", capsys.readouterr().out)
     assert ids(settings, "events") == ["m1", "m4"]

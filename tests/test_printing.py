@@ -22,12 +22,12 @@ from tiny_lake import NIGHT, publish
 from jobs import maintain
 from jobs import settings as configuration
 from jobs.commands import generate_data, program, quality, run_nights, sql, status
-from jobs.console.printing import table, tell
+from jobs.console.printing import print_line, print_table
 from jobs.console.progress import Progress
 from jobs.console.table_layout import cells_wide, columns_of, lay_out
 from jobs.errors import UsageError
 from jobs.landing.zone import Partition
-from jobs.night import Outcome, Tally
+from jobs.night import Outcome, PartitionCounts
 from jobs.quality.gate import Finding
 from jobs.settings import Settings
 
@@ -70,12 +70,12 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[list[Any]], list[str]]:
     ],
 )
 def test_values_are_written_for_eyes(capsys: pytest.CaptureFixture[str], value: object, shown: str) -> None:
-    table("", ["value", "end"], [[value, "|"]])
+    print_table("", ["value", "end"], [[value, "|"]])
     assert capsys.readouterr().out.splitlines()[2].removesuffix("|").strip() == shown
 
 
 def test_numbers_are_added_up_in_the_last_line(capsys: pytest.CaptureFixture[str]) -> None:
-    table("", ["name", "size"], [["a", 1_000], ["b", None], ["c", 2]], total=True)
+    print_table("", ["name", "size"], [["a", 1_000], ["b", None], ["c", 2]], total=True)
     assert capsys.readouterr().out.split()[-2:] == ["all", "1,002"]
 
 
@@ -102,7 +102,7 @@ def test_every_cell_of_a_table_is_whole_at_every_width(
 
 def test_columns_without_content_are_left_out_first_and_the_reader_is_told_how_to_see_them(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = put_in_place(monkeypatch, 40)
-    table("", ["source", "records", "unreadable", "error"], [["homepagevisit", 1_234_567, 0, ""], ["sunbird", 12, 0, None]])
+    print_table("", ["source", "records", "unreadable", "error"], [["homepagevisit", 1_234_567, 0, ""], ["sunbird", 12, 0, None]])
     assert terminal.getvalue().splitlines() == [
         "source           records",
         "────────────────────────",
@@ -119,7 +119,7 @@ def test_columns_without_content_are_left_out_first_and_the_reader_is_told_how_t
 def test_rows_that_are_too_wide_become_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = put_in_place(monkeypatch, 30)
     rows = [["sunbird/date=2026-11-20/a.json", 1_321, "two words of a sentence"], ["b.json", 7, ""]]
-    table("", ["file", "records", "why"], rows, prose=["why"])
+    print_table("", ["file", "records", "why"], rows, prose=["why"])
     assert terminal.getvalue().splitlines() == [
         "file     sunbird/date=2026-11-20/a.json",
         "records  1,321",
@@ -135,7 +135,7 @@ def test_rows_that_are_too_wide_become_blocks(monkeypatch: pytest.MonkeyPatch) -
 
 def test_sentences_are_wrapped_between_words_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = put_in_place(monkeypatch, 40)
-    table("", ["column", "meaning"], [["session_id", "deterministic id of the session, which is whole"]], prose=["meaning"])
+    print_table("", ["column", "meaning"], [["session_id", "deterministic id of the session, which is whole"]], prose=["meaning"])
     assert [line.split("  ")[-1] for line in terminal.getvalue().splitlines()[2:4]] == [
         "deterministic id of the",
         "session, which is whole",
@@ -144,7 +144,7 @@ def test_sentences_are_wrapped_between_words_alone(monkeypatch: pytest.MonkeyPat
 
 def test_a_pipe_gets_lines_as_long_as_they_need_be(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = put_in_place(monkeypatch, None)
-    table("", ["a", "b"], [["x" * 300, "a long sentence " * 30]], prose=["b"])
+    print_table("", ["a", "b"], [["x" * 300, "a long sentence " * 30]], prose=["b"])
     assert len(pipe.getvalue().splitlines()) == 4
 
 
@@ -188,12 +188,12 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def show_a_run(_: Settings) -> None:
-    tallies = {
-        Partition(NIGHT, "activity_stream"): Tally(24, 1_234_567, 1_234_000, 500, 67),
-        Partition(NIGHT, "sunbird"): Tally(1, unreadable=1),
+    partitions = {
+        Partition(NIGHT, "activity_stream"): PartitionCounts(24, 1_234_567, 1_234_000, 500, 67),
+        Partition(NIGHT, "sunbird"): PartitionCounts(1, unreadable=1),
     }
     failed = [Finding("events", "a rule", "warning", 0.28, maximum=0.2, passed=False)]
-    run_nights.show(Outcome("20261121T021500-abc123", NIGHT, 25, True, tallies, [(ODD_NAME, "it is cut\n")], failed, 20))
+    run_nights.show(Outcome("20261121T021500-abc123", NIGHT, 25, True, partitions, [(ODD_NAME, "it is cut\n")], failed, 20))
 
 
 def show_what_was_generated(made: Settings) -> None:
@@ -235,10 +235,10 @@ def test_no_command_cuts_what_it_prints(lake: Settings, monkeypatch: pytest.Monk
 
 
 def test_names_are_data_in_messages_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    tell(ODD_NAME)
+    print_line(ODD_NAME)
     progress = Progress()
     progress.begin(ODD_NAME)
-    progress.say(ODD_NAME)
+    progress.note(ODD_NAME)
     with progress.step(ODD_NAME):
         pass
     said = capsys.readouterr()
@@ -325,7 +325,7 @@ def test_a_reader_that_leaves_ends_no_command_with_a_fault(lake: Settings, comma
 def test_status_shows_the_nights_that_are_named_or_need_a_look(lake: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     def nights_of(**only: Any) -> list[tuple[str, str | None, int | None]]:
         capsys.readouterr()
-        status.show(lake, status.Only(**only), "json")
+        status.show(lake, status.NightFilter(**only), "json")
         said = json.loads(capsys.readouterr().out)
         assert set(said) == {"lake", "state", "rules", "nights", "unreadable", "did_not_land", "no_file_left", "in_no_partition"}
         assert all(set(night) == set(status.FIELDS) for night in said["nights"])

@@ -16,7 +16,7 @@ from lakes import contents
 
 from jobs import unread_partitions
 from jobs.commands import run_nights, status
-from jobs.commands.status import Only
+from jobs.commands.status import NightFilter
 from jobs.console.progress import Progress
 from jobs.engine.spark_session import Engine
 from jobs.errors import LandingError, UsageError
@@ -149,7 +149,7 @@ def test_status_tells_files_that_no_run_has_read_from_those_whose_turn_comes(lak
     }
     assert {date: count for date, count in unread_files.items() if count} == {str(day(30)): 1, str(day(20)): 1}
     assert len(unread_files) == 5
-    status.show(lake, Only(problems=True))
+    status.show(lake, NightFilter(problems=True))
     assert "not read: 2 sources and dates of 2026-10-21 to 2026-10-31 landed" in capsys.readouterr().out
 
 

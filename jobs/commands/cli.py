@@ -211,7 +211,7 @@ def status(
     from jobs.commands import status as job
 
     _check_order(first, last)
-    return job.show(_settings(environment, file, landing, lake), job.Only(first, last, tuple(sources), problems), shape)
+    return job.show(_settings(environment, file, landing, lake), job.NightFilter(first, last, tuple(sources), problems), shape)
 
 
 @cli.command(epilog="Example: millrace state --format json")

@@ -39,7 +39,8 @@ def note_lake(context: click.Context, root: Path) -> None:
 def _reader_may_leave() -> Iterator[None]:
     """End the command with exit code 0 when the reader of its output has closed the pipe; click's own exit code is 1.
 
-    This ends commands that only print. The others continue, because `printing.tell` and `printing.table` raise no BrokenPipeError.
+    This ends commands that only print. The others continue, because the functions of `printing` raise no
+    BrokenPipeError.
     """
     try:
         yield

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 
 from jobs.commands import explain_session, generate_data, quality, report, run_nights
-from jobs.console.printing import tell
+from jobs.console.printing import print_line
 from jobs.console.progress import Progress
 from jobs.generator.formats import FORMATS
 from jobs.generator.generate import generate, truth
@@ -36,8 +36,8 @@ def run(settings: Settings, events: int) -> int:
     quality.show(settings, NIGHTS[-1])
     report.write(settings, NIGHTS[-1], None)
     lake_path = settings.paths.lake
-    tell(f'lake: {lake_path}; ask it: millrace sql --lake {lake_path} "SELECT source, count(*) FROM sessions GROUP BY source"')
-    tell(f"any session with its events: millrace session SESSION_ID --lake {lake_path}; such as one of each source:")
-    tell("")
+    print_line(f'lake: {lake_path}; ask it: millrace sql --lake {lake_path} "SELECT source, count(*) FROM sessions GROUP BY source"')
+    print_line(f"any session with its events: millrace session SESSION_ID --lake {lake_path}; such as one of each source:")
+    print_line("")
     explain_session.show_examples(settings, NIGHTS[0], NIGHTS[-1])
     return code

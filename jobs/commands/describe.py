@@ -6,8 +6,7 @@ millrace describe sessions
 from __future__ import annotations
 
 from jobs.commands import delta_readers
-from jobs.console.printing import table as print_table
-from jobs.console.printing import tell
+from jobs.console.printing import print_line, print_table
 from jobs.errors import UsageError
 from schemas.bookkeeping import DAILY_METRICS
 from schemas.catalog import TABLES
@@ -35,8 +34,8 @@ def show(name: str | None) -> int:
 
 
 def _show_table(table: Table) -> None:
-    tell(f"{table.name}: one row per {table.one_row_per}")
-    tell(f"key: {', '.join(table.key) or 'none'}; partitioned by: {', '.join(table.partitioned_by) or 'nothing'}")
+    print_line(f"{table.name}: one row per {table.one_row_per}")
+    print_line(f"key: {', '.join(table.key) or 'none'}; partitioned by: {', '.join(table.partitioned_by) or 'nothing'}")
     rows = [
         [column.name, sql_type(column.type), column.unit or "", "yes" if column.required else "", column.description]
         for column in table.columns
@@ -49,17 +48,17 @@ def _show_table(table: Table) -> None:
         metrics = [[m.name, m.unit, m.family, ", ".join(m.dimensions), m.definition] for m in METRICS.values()]
         print_table("Metrics", ["metric", "unit", "by", "dimensions", "definition"], metrics, prose=("dimensions", "definition"))
     for check in table.checks:
-        tell(f"check ({check.severity}): {check.name}")
+        print_line(f"check ({check.severity}): {check.name}")
     if table.checks:
-        tell("")
+        print_line("")
     _show_readers(table.name)
 
 
 def _show_readers(name: str) -> None:
     """Print how readers without Millrace open a table."""
-    tell(f"To open {name} in Python, at the version that belongs with those of the other tables (`millrace state` shows them):")
-    tell(f"  {delta_readers.IMPORTS}")
-    tell(f"  {delta_readers.VERSIONS}")
+    print_line(f"To open {name} in Python, at the version that belongs with those of the other tables (`millrace state` shows them):")
+    print_line(f"  {delta_readers.IMPORTS}")
+    print_line(f"  {delta_readers.VERSIONS}")
     for reader, line in delta_readers.lines(name).items():
-        tell(f"  {line}  # {reader}")
-    tell(delta_readers.parquet_warning(name))
+        print_line(f"  {line}  # {reader}")
+    print_line(delta_readers.parquet_warning(name))

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.console.printing import table, tell
+from jobs.console.printing import print_line, print_table
 from jobs.console.remedies import command_line
 from jobs.errors import LakeError, UsageError
 from jobs.lake.duckdb_views import connect
@@ -27,8 +27,8 @@ from transforms.sessions.explain import EVENT_COLUMNS, Figure, Sheet, Step, cloc
 
 Row = Mapping[str, Any]
 
-# Of each source the session that shows most of the rules and still fits on a screen: first of all time that does not
-# count, then pages, interactions, several kinds of events, a transaction, a summary of the client's own.
+# Per source, the session that shows most rules and fits on a screen. Time that does not count matters most, then pages, interactions,
+# several kinds of events, a transaction, and a summary of the client's own.
 _EXAMPLES = """
 SELECT session_id
 FROM sessions
@@ -51,34 +51,34 @@ ORDER BY source
 """
 
 
-def show(settings: Settings, asked: str) -> int:
-    """Print the session whose id is, or begins with, what was asked for.
+def show(settings: Settings, id_prefix: str) -> int:
+    """Print the session whose id begins with `id_prefix`.
 
     Raises LakeError when there is no lake, UsageError when not exactly one session has such an id.
     """
     lake = open_to_read(settings.paths.lake)
-    _show(lake, settings, _found(lake, asked))
+    _show(lake, settings, _find_session(lake, id_prefix))
     return 0
 
 
 def show_examples(settings: Settings, first: dt.date, last: dt.date) -> None:
-    """Print one session of each source, among those of these dates: the same ones whenever the lake holds the same."""
+    """Print one session of each source, of these dates. The same lake gives the same sessions."""
     lake = Lake.open(settings.paths.lake)
     for (session_id,) in connect(lake).execute(_EXAMPLES, {"first": first, "last": last}).fetchall():
-        _show(lake, settings, _found(lake, session_id))
+        _show(lake, settings, _find_session(lake, session_id))
 
 
-def _found(lake: Lake, asked: str) -> Row:
+def _find_session(lake: Lake, id_prefix: str) -> Row:
     """The session's row, read from its own partition."""
-    begins = pc.starts_with(pc.field("session_id"), pattern=asked.lower())
-    found = lake.arrow(SESSIONS.name, ["session_id", "session_date", "source"], begins).sort_by("session_id").to_pylist()
-    if not found or not asked:
+    begins = pc.starts_with(pc.field("session_id"), pattern=id_prefix.lower())
+    matches = lake.arrow(SESSIONS.name, ["session_id", "session_date", "source"], begins).sort_by("session_id").to_pylist()
+    if not matches or not id_prefix:
         some = f'millrace sql --lake {lake.root} "SELECT session_id, source, start_time FROM sessions LIMIT 5"'
-        raise UsageError(f"no session has an id that begins with {asked!r}: `{some}` lists some")
-    if len(found) > 1:
-        ids = " and ".join(row["session_id"][: len(asked) + 8] for row in found[:2])
-        raise UsageError(f"{len(found):,} sessions have an id that begins with {asked!r}, such as {ids}: give more of it")
-    (row,) = lake.arrow(SESSIONS.name, where=_in_partition(found[0])).to_pylist()
+        raise UsageError(f"no session has an id that begins with {id_prefix!r}: `{some}` lists some")
+    if len(matches) > 1:
+        ids = " and ".join(row["session_id"][: len(id_prefix) + 8] for row in matches[:2])
+        raise UsageError(f"{len(matches):,} sessions have an id that begins with {id_prefix!r}, such as {ids}: give more of it")
+    (row,) = lake.arrow(SESSIONS.name, where=_in_partition(matches[0])).to_pylist()
     return dict(row)
 
 
@@ -89,16 +89,18 @@ def _in_partition(row: Row) -> pc.Expression:
 
 
 def _events_of(lake: Lake, session: Row) -> list[Row]:
-    """The session's events in their order, read from the landing dates on which they landed."""
+    """The events of the session in their order. Only the partitions in which they landed are read."""
     members = lake.arrow(SESSION_EVENTS.name, ["event_id", "landing_date", "sequence"], _in_partition(session))
     where = (
         (pc.field("source") == session["source"])
         & pc.field("landing_date").isin(pc.unique(members["landing_date"]))
         & pc.field("event_id").isin(members["event_id"])
     )
-    places = {(row["event_id"], row["landing_date"]): row["sequence"] for row in members.to_pylist()}
-    events = [row for row in lake.arrow(EVENTS.name, EVENT_COLUMNS, where).to_pylist() if (row["event_id"], row["landing_date"]) in places]
-    return sorted(events, key=lambda row: places[row["event_id"], row["landing_date"]])
+    sequence = {(row["event_id"], row["landing_date"]): row["sequence"] for row in members.to_pylist()}
+    events = [
+        row for row in lake.arrow(EVENTS.name, EVENT_COLUMNS, where).to_pylist() if (row["event_id"], row["landing_date"]) in sequence
+    ]
+    return sorted(events, key=lambda row: sequence[row["event_id"], row["landing_date"]])
 
 
 def _show(lake: Lake, settings: Settings, session: Row) -> None:
@@ -113,28 +115,28 @@ def _show(lake: Lake, settings: Settings, session: Row) -> None:
     _headline(session)
     files = sorted({event["file"] for event in events})
     rows = _ping_rows(sheet, files) if is_reported else _event_rows(sheet, files)
-    table("", _PING_TITLES if is_reported else _EVENT_TITLES, rows, prose=("why not", "how it joined"))
+    print_table("", _PING_TITLES if is_reported else _EVENT_TITLES, rows, prose=("why not", "how it joined"))
     for file in files:
-        tell(f"{_letters(files.index(file))} = {file}")
+        print_line(f"{_letters(files.index(file))} = {file}")
     names = ["column", "value", "how its events give it"]
-    table("", names, [[each.name, each.stored, _how(each)] for each in sheet.figures], prose=names[1:])
+    print_table("", names, [[each.name, each.stored, _derivation(each)] for each in sheet.figures], prose=names[1:])
     wrong = sheet.disagreeing
-    tell(
+    print_line(
         f"NOT what the events give: {', '.join(each.name for each in wrong)}"
         if wrong
         else "every number of the row is what its events give"
     )
-    tell("")
+    print_line("")
 
 
 def _headline(session: Row) -> None:
-    named = [
+    identity = [
         f"{title} {session[name]}"
         for title, name in (("key", "session_key"), ("user", "user_id"), ("device", "device_id"), ("app", "app_id"))
         if session[name]
     ]
-    tell(f"{session['source']}: session {session['session_id']}")
-    tell(", ".join([f"{session['session_kind']}, of {session['session_date']}", *named]))
+    print_line(f"{session['source']}: session {session['session_id']}")
+    print_line(", ".join([f"{session['session_kind']}, of {session['session_date']}", *identity]))
 
 
 _EVENT_TITLES = ["#", "time", "event", "type", "environment", "open page", "gap ms", "counts ms", "why not", "landed"]
@@ -144,13 +146,13 @@ _PING_TITLES = ["#", "time", "event", "type", "page", "before end ms", "how it j
 def _event_rows(sheet: Sheet, files: Sequence[str]) -> list[list[Any]]:
     return [
         [
-            *_what(step, time),
+            *_event_cells(step, time),
             step.event["environment"],
             _page(step),
             step.gap_ms,
             step.counted_ms,
             step.note,
-            _landed(step.event, files),
+            _landing_position(step.event, files),
         ]
         for step, time in zip(sheet.steps, _times(sheet.steps), strict=True)
     ]
@@ -158,17 +160,17 @@ def _event_rows(sheet: Sheet, files: Sequence[str]) -> list[list[Any]]:
 
 def _ping_rows(sheet: Sheet, files: Sequence[str]) -> list[list[Any]]:
     return [
-        [*_what(step, time), step.event["page"], step.gap_ms, step.note, _landed(step.event, files)]
+        [*_event_cells(step, time), step.event["page"], step.gap_ms, step.note, _landing_position(step.event, files)]
         for step, time in zip(sheet.steps, _times(sheet.steps), strict=True)
     ]
 
 
-def _what(step: Step, time: str) -> list[Any]:
+def _event_cells(step: Step, time: str) -> list[Any]:
     return [step.number, time, step.event["event_name"], step.event["event_type"]]
 
 
 def _times(steps: Sequence[Step]) -> list[str]:
-    """The time of each event, with the date where it is another than that of the event before."""
+    """The time of each event, with its date if the event before has another one."""
     times = [step.event["event_time"] for step in steps]
     dates = [None, *(time.date() for time in times)]
     return [
@@ -177,14 +179,14 @@ def _times(steps: Sequence[Step]) -> list[str]:
 
 
 def _page(step: Step) -> str:
-    """The page that is open, with its environment where the event stands in another one."""
+    """The open page, with its environment if the event has another one."""
     if step.page is None:
         return ""
     page, environment = step.page
     return page if environment == (step.event["environment"] or "") else f"{page} ({environment})"
 
 
-def _landed(event: Row, files: Sequence[str]) -> str:
+def _landing_position(event: Row, files: Sequence[str]) -> str:
     return f"{_letters(files.index(event['file']))}:{event['record']}:{event['position']}"
 
 
@@ -194,5 +196,5 @@ def _letters(number: int) -> str:
     return (_letters(before - 1) if before else "") + chr(ord("A") + last)
 
 
-def _how(figure: Figure) -> str:
+def _derivation(figure: Figure) -> str:
     return figure.derivation if figure.agrees else f"NOT SO, the events give {figure.computed}: {figure.derivation}"

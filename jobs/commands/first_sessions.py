@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from jobs.console.printing import table
+from jobs.console.printing import print_table
 from jobs.lake.tables import Lake
 from schemas.sessions import SESSIONS
 
@@ -41,4 +41,4 @@ def show(lake: Lake, where: pc.Expression) -> None:
             row["start_time"] = f"{row['start_time']:%Y-%m-%d %H:%M:%S}"
             rows.append([row[name] for name in _TITLES])
     if rows:
-        table("The first sessions of each source", list(_TITLES.values()), rows)
+        print_table("The first sessions of each source", list(_TITLES.values()), rows)

@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.console.printing import document, table
+from jobs.console.printing import print_json, print_table
 from jobs.console.progress import Progress
 from jobs.errors import LandingError, UsageError
 from jobs.generator.formats import FORMATS
@@ -62,7 +62,7 @@ def show_truth(landing: Path, first: dt.date, last: dt.date) -> int:
             f"no night from {first} to {last} was generated into {landing}:"
             f" `millrace generate --landing {landing} --date {first}` makes one"
         )
-    document(made.as_json())
+    print_json(made.as_json())
     return 0
 
 
@@ -72,4 +72,4 @@ def show(title: str, made: Truth) -> None:
         [name, part.files, part.records, part.accepted, part.duplicates, part.rejected, part.sessions.sessions]
         for name, part in sorted(made.sources.items())
     ]
-    table(title, ["source", "files", "records", "events", "repeated", "bad", "sessions"], rows, total=True)
+    print_table(title, ["source", "files", "records", "events", "repeated", "bad", "sessions"], rows, total=True)

@@ -40,7 +40,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Word:
+class Text:
     """A piece of text; `anchor` is start, middle or end."""
 
     x: float
@@ -70,7 +70,7 @@ class Plot:
     height: float
     most: str = ""  # what the highest bar stands for
     bars: list[Bar] = field(default_factory=list)
-    words: list[Word] = field(default_factory=list)
+    words: list[Text] = field(default_factory=list)
     lines: list[StraightLine] = field(default_factory=list)
 
 
@@ -133,7 +133,7 @@ def arrivals(source: str, hours: Sequence[LandingHour]) -> Plot:
     for index, slot in enumerate(slots):
         if slot is None or slot in _TICK_HOURS:
             x = _LEFT + (index + 0.5) * step - 0.5
-            plot.words.append(Word(x, PANEL_HEIGHT - 5, "none" if slot is None else f"{slot:02}", "start" if index == 0 else "middle"))
+            plot.words.append(Text(x, PANEL_HEIGHT - 5, "none" if slot is None else f"{slot:02}", "start" if index == 0 else "middle"))
             plot.lines.append(StraightLine(x, _floor(), x, _floor() + 3, "tick"))
     return plot
 
@@ -164,15 +164,15 @@ def durations(source: str, sessions: SessionDurations, points: Mapping[str, floa
         if count > most:
             plot.bars.append(Bar(x - 1, _TOP + 8, step + 1, 3, "cut"))
     for seconds, text in _TICK_SECONDS:
-        plot.words.append(Word(x_of(seconds), PANEL_HEIGHT - 5, text))
+        plot.words.append(Text(x_of(seconds), PANEL_HEIGHT - 5, text))
         plot.lines.append(StraightLine(x_of(seconds), _floor(), x_of(seconds), _floor() + 3, "tick"))
-    plot.words.append(Word(_LEFT, PANEL_HEIGHT - 5, "<1", "start"))
+    plot.words.append(Text(_LEFT, PANEL_HEIGHT - 5, "<1", "start"))
     # The name of the lower one is on its left and that of the higher one on its right, so that they do not overlap.
     for number, (name, milliseconds) in enumerate(points.items()):
         x = x_of(milliseconds / 1000)
         on_the_left = number == 0 and x > _NAME_WIDTH
         plot.lines.append(StraightLine(x, 2, x, _floor(), "point"))
-        plot.words.append(Word(x - 3 if on_the_left else x + 3, _TOP - 4, name, "end" if on_the_left else "start", "point"))
+        plot.words.append(Text(x - 3 if on_the_left else x + 3, _TOP - 4, name, "end" if on_the_left else "start", "point"))
     return plot
 
 

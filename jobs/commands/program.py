@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = cli.main(words, prog_name="millrace", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         for line in error.format_message().splitlines():
-            printing.tell(line)
+            printing.print_line(line)
         code = 2
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "millrace"
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = _print_and_exit_code(known)
         else:
             for line in traceback.format_exc().splitlines():
-                printing.message(line)
+                printing.print_message(line)
             _print_error(
                 f"this is a fault of Millrace itself, {_state_of_tables()}: call again, and report the lines above if it happens again"
             )
@@ -113,4 +113,4 @@ def _print_and_exit_code(error: MillraceError) -> int:
 
 
 def _print_error(message: str) -> None:
-    printing.message(f"millrace: {message}")
+    printing.print_message(f"millrace: {message}")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs import changed_partitions
-from jobs.console.printing import table, tell
+from jobs.console.printing import print_line, print_table
 from jobs.errors import UsageError
 from jobs.lake.half_published import open_to_read
 from jobs.lake.tables import Lake
@@ -37,7 +37,7 @@ def show(settings: Settings, date: dt.date | None) -> int:
     if date is None:
         date = pc.max(results["date"]).as_py()
         if date is None:
-            tell("no night has been checked yet: `millrace run --date …` runs one")
+            print_line("no night has been checked yet: `millrace run --date …` runs one")
             return 0
     results = results.filter(pc.equal(results["date"], pa.scalar(date)))
     if results.num_rows == 0:
@@ -48,7 +48,7 @@ def show(settings: Settings, date: dt.date | None) -> int:
     for row in rows:
         status = "passed" if row["passed"] else row["severity"]
         per_table.setdefault(row["table"], Counter()).update(("checks", status))
-    table(
+    print_table(
         f"Checks of the night {date}, run {last}",
         ["table", "checks", "passed", "failed", "warnings"],
         [[name, *(count[kind] for kind in ("checks", "passed", "critical", "warning"))] for name, count in per_table.items()],
@@ -60,13 +60,13 @@ def show(settings: Settings, date: dt.date | None) -> int:
         if not row["passed"]
     ]
     if failed:
-        table(
+        print_table(
             "Checks that did not pass", ["severity", "table", "source", "expectation", "found", "allowed"], failed, prose=("expectation",)
         )
     _refusals(lake, date)
     index = pages_of(lake.root, date) / "index.html"
     if index.exists():
-        tell(f"pages: {index}")
+        print_line(f"pages: {index}")
     return 0
 
 
@@ -96,7 +96,7 @@ def _refusals(lake: Lake, date: dt.date) -> None:
     columns = ["source", "reason", "path", "detail", "file", "record", "position"]
     refused = lake.arrow(REJECTED_EVENTS.name, columns, pc.field("landing_date") == pa.scalar(date))
     if refused.num_rows == 0:
-        tell("no record was refused")
+        print_line("no record was refused")
         return
     refused = refused.sort_by([(name, "ascending") for name in ("file", "record", "position")])
     grouped = refused.group_by(["source", "reason", "path", "detail"], use_threads=False).aggregate(
@@ -117,4 +117,4 @@ def _refusals(lake: Lake, date: dt.date) -> None:
         for row in grouped.to_pylist()
     ]
     names = ["records", "source", "reason", "path", "detail", "for example (file:record:position)"]
-    table("Refused", names, rows, prose=("detail",))
+    print_table("Refused", names, rows, prose=("detail",))

@@ -17,7 +17,7 @@ from jobs.commands import night_plots as plots
 from jobs.commands.night_facts import NIGHTS, REFUSALS_SHOWN, Facts, SourceCounts, gather
 from jobs.commands.night_plots import Plot
 from jobs.console.paths import shown
-from jobs.console.printing import tell
+from jobs.console.printing import print_line
 from jobs.console.table_layout import printable
 from jobs.errors import UsageError
 from jobs.lake.duckdb_views import connect
@@ -54,7 +54,7 @@ def write(settings: Settings, date: dt.date, out: Path | None) -> int:
         with suppress(OSError):
             partial.unlink()
         raise UsageError(f"the report cannot be written to {shown(target)} ({error.strerror}): name another file with --out") from None
-    tell(str(target))
+    print_line(str(target))
     return 0
 
 

@@ -12,14 +12,14 @@ import pyarrow.compute as pc
 from jobs import changed_partitions, unread_partitions
 from jobs.changed_partitions import without_files_line
 from jobs.commands import first_sessions
-from jobs.console.printing import message, table, tell
+from jobs.console.printing import print_line, print_message, print_table
 from jobs.console.progress import Progress
 from jobs.engine.spark_session import Engine
 from jobs.errors import LandingError, MillraceError
 from jobs.lake import mending_mark
 from jobs.lake.tables import Lake
 from jobs.landing import strays, unlisted, zone
-from jobs.night import Outcome, Run, check_sources, run_night
+from jobs.night import LakeRun, Outcome, check_sources, run_night
 from jobs.quality.baseline import LANDED
 from jobs.quality.gate import pages_of
 from jobs.rebuild import rebuild_scope, repair
@@ -61,7 +61,7 @@ def run(
             show(outcome)
             code = max(code, outcome.exit_code)
             if outcome.published and len(nights) == 1:
-                _where(settings, outcome)
+                _show_result(settings, outcome)
     _warn_of_unread(settings, sources)
     return code
 
@@ -72,10 +72,10 @@ def run_missing(settings: Settings, sources: Sequence[str], *, accept_empty: boo
     check_sources(sources)
     zone.check_root(settings.paths.landing)
     lake = Lake.open(settings.paths.lake)
-    lake.check_whole()  # where no night is missing, no run would do it
+    lake.check_whole()  # if no night is missing, no run checks it
     missing = sorted({partition.landing_date for partition in unread_partitions.partitions(lake, settings, sources)})
     if not missing:
-        tell("every landed file of the nights up to the last one that was run has been read, or is read by the next night")
+        print_line("every landed file of the nights up to the last one that was run has been read, or is read by the next night")
         return 0
     return run(settings, missing, sources, "backfill", accept_empty=accept_empty, accept_shrunk=accept_shrunk)
 
@@ -85,24 +85,25 @@ def _warn_of_unread(settings: Settings, sources: Sequence[str]) -> None:
     try:
         found = unread_partitions.partitions(Lake.open(settings.paths.lake), settings, sources)
     except (MillraceError, OSError) as error:
-        message(f"warning: {error}")
+        print_message(f"warning: {error}")
         return
     if found:
-        message(f"warning: {unread_partitions.line(found)}")
+        print_message(f"warning: {unread_partitions.line(found)}")
 
 
 def _warn_of_strays(settings: Settings) -> None:
     found = strays.strays(settings.paths.landing, SOURCES)
     for stray in found[:_STRAYS_NAMED]:
-        message(f"warning: {stray.line}")
+        print_message(f"warning: {stray.line}")
     if len(found) > _STRAYS_NAMED:
-        message(f"warning: {len(found) - _STRAYS_NAMED} more folders are read by no night: `millrace status` names all")
+        print_message(f"warning: {len(found) - _STRAYS_NAMED} more folders are read by no night: `millrace status` names all")
 
 
 def rebuild(settings: Settings, gone: str | None, *, accept_shrunk: bool = False, everything: bool = False) -> int:
     """Build the tables again: all of them, or what depends on the rules that have changed since they were built.
 
-    `gone` says what becomes of rows of sources and dates without files; `everything`, that it does not matter what has changed.
+    `gone` says what happens to rows of sources and dates without files: "keep" or "drop". With `everything`, all tables are built again,
+    whatever has changed.
     """
     zone.check_root(settings.paths.landing)
     progress = Progress()
@@ -119,58 +120,61 @@ def rebuild(settings: Settings, gone: str | None, *, accept_shrunk: bool = False
             if lost and gone is None:
                 raise LandingError(f"{without_files_line(lost)}: call with --gone keep to leave the rows, or with --gone drop to drop them")
             kept = [] if gone == "drop" else empty
-            known = {partition.landing_date for partition in changed_partitions.partitions(lake, SOURCES)}
+            read_before = {partition.landing_date for partition in changed_partitions.partitions(lake, SOURCES)}
             if scope.everything:
-                found = changed_partitions.of_everything(lake, root, landed, SOURCES, kept)
+                changed = changed_partitions.of_everything(lake, root, landed, SOURCES, kept)
             else:
-                found = changed_partitions.of_nights(lake, root, landed | known, SOURCES, rulesets_of(settings, SOURCES), kept=kept)
-            unlisted.check(lake, found.files)
+                nights, rulesets = landed | read_before, rulesets_of(settings, SOURCES)
+                changed = changed_partitions.of_nights(lake, root, nights, SOURCES, rulesets, unchanged=kept)
+            unlisted.check(lake, changed.files)
         rules = rebuild_scope.rules_of(lake, settings, scope)
         rebuild_scope.show(scope, [partition for partition in lost if gone == "keep"])
         with Engine(settings, progress) as engine:
-            night = max(landed or known, default=None)
-            outcome = Run(engine, lake, settings, "rebuild", progress, night, rules).execute(
-                found, list(SOURCES), from_nothing=scope.derived if known or landed else (), accept_shrunk=accept_shrunk
+            night = max(landed or read_before, default=None)
+            outcome = LakeRun(engine, lake, settings, "rebuild", progress, night, rules).execute(
+                changed, list(SOURCES), from_nothing=scope.derived if read_before or landed else (), accept_shrunk=accept_shrunk
             )
     show(outcome, "Rebuild")
     if outcome.night is not None and settings.quality.pages and outcome.published:
-        tell(f"checks: {pages_of(settings.paths.lake, outcome.night) / 'index.html'}")
+        print_line(f"checks: {pages_of(settings.paths.lake, outcome.night) / 'index.html'}")
     return outcome.exit_code
 
 
-def _where(settings: Settings, outcome: Outcome) -> None:
-    """Print some of the sessions that a run made, and where everything is."""
+def _show_result(settings: Settings, outcome: Outcome) -> None:
+    """Print some of the sessions that a run built, and where its pages, its report and the tables are."""
     lake = Lake.open(settings.paths.lake)
     of_night = pc.field("session_date") == pa.scalar(outcome.night)
     first_sessions.show(lake, of_night & (pc.field("run_id") == outcome.run_id))
     if outcome.night is not None:
         if settings.quality.pages:
-            tell(f"checks: {pages_of(lake.root, outcome.night) / 'index.html'}")
-        tell(f"report: millrace report --lake {lake.root} --date {outcome.night}")
-    tell(f'tables: {lake.root}; millrace sql --lake {lake.root} "SELECT * FROM sessions LIMIT 5"')
+            print_line(f"checks: {pages_of(lake.root, outcome.night) / 'index.html'}")
+        print_line(f"report: millrace report --lake {lake.root} --date {outcome.night}")
+    print_line(f'tables: {lake.root}; millrace sql --lake {lake.root} "SELECT * FROM sessions LIMIT 5"')
 
 
 def show(outcome: Outcome, title: str | None = None) -> None:
-    """Print what a run did; `title` is what its table of read files is called in place of its night."""
+    """Print what a run did. `title` replaces the name of the night in the title of the table of files."""
     name = outcome.night.isoformat() if outcome.night else "the lake"
     if not outcome.has_landed:
-        tell(f"{name}: nothing has landed" + ("" if outcome.missing else ", and nothing is expected"))
+        print_line(f"{name}: nothing has landed" + ("" if outcome.missing else ", and nothing is expected"))
     elif not outcome.published:
-        tell(f"{name}: nothing has changed since it was run")
-    if outcome.tallies:
+        print_line(f"{name}: nothing has changed since it was run")
+    if outcome.partitions:
         rows = [
             [partition.landing_date.isoformat(), partition.source, t.files, t.records, t.accepted, t.duplicates, t.rejected, t.unreadable]
-            for partition, t in outcome.tallies.items()
+            for partition, t in outcome.partitions.items()
         ]
         names = ["landing date", "source", "files", "records", "accepted", "repeated", "refused", "unreadable"]
-        table(f"{title or f'Night {name}'}: what was read, by the date on which it landed", names, rows, total=True)
+        print_table(f"{title or f'Night {name}'}: what was read, by the date on which it landed", names, rows, total=True)
     for file, why in outcome.unreadable:
-        tell(f"unreadable: {file}: {why}")
+        print_line(f"unreadable: {file}: {why}")
     for source in outcome.missing:
-        tell(f"did not land: {source} of {name}: land its files and run again, or set quality.sources.{source}.irregular if this is usual")
+        print_line(
+            f"did not land: {source} of {name}: land its files and run again, or set quality.sources.{source}.irregular if this is usual"
+        )
     for finding in outcome.failed:
         if not (finding.expectation == LANDED and finding.source in outcome.missing):
-            tell(f"warning: {finding.table}: {finding.label}: {finding.observed:g} found, allowed is {finding.threshold}")
+            print_line(f"warning: {finding.table}: {finding.label}: {finding.observed:g} found, allowed is {finding.threshold}")
     if outcome.published:
         warnings = f", {len(outcome.failed)} with a warning" if outcome.failed else ""
-        tell(f"{outcome.checks} checks: {outcome.checks - len(outcome.failed)} passed{warnings}; run {outcome.run_id}")
+        print_line(f"{outcome.checks} checks: {outcome.checks - len(outcome.failed)} passed{warnings}; run {outcome.run_id}")

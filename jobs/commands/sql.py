@@ -18,7 +18,7 @@ from typing import Any
 
 import duckdb
 
-from jobs.console.printing import table, tell
+from jobs.console.printing import print_line, print_table
 from jobs.errors import UsageError
 from jobs.lake import damage
 from jobs.lake.duckdb_views import connect, connect_to_failed_run
@@ -26,17 +26,17 @@ from jobs.lake.half_published import open_to_read
 from jobs.settings import Settings
 from schemas.catalog import TABLES
 
-# A table is for eyes; who wants more rows wants them as CSV or JSON.
+# A table is read by people. More rows are printed as CSV or JSON.
 ROWS_SHOWN = 1_000
 _FETCHED_AT_A_TIME = 10_000
-_READING = {
+_READING_STATEMENTS = {
     duckdb.StatementType.SELECT,
     duckdb.StatementType.PRAGMA,
     duckdb.StatementType.CALL,
     duckdb.StatementType.MULTI,  # PIVOT
 }
-# What DuckDB raises for queries that are wrong whatever the files hold.
-_OF_THE_QUERY = (
+# Errors of DuckDB that come from the query and not from the files.
+_QUERY_ERRORS = (
     duckdb.ParserException,
     duckdb.BinderException,
     duckdb.CatalogException,
@@ -59,23 +59,23 @@ def show(settings: Settings, query: str, shape: str, run_id: str | None = None) 
     lake = open_to_read(settings.paths.lake)
     tables = connect(lake) if run_id is None else connect_to_failed_run(lake, run_id)
     try:
-        statement = _reading(tables, query)
+        statement = _reading_statement(tables, query)
         tables.execute(statement)
         names = [column[0] for column in tables.description or ()]
         if shape == "table" and statement.type == duckdb.StatementType.EXPLAIN:
             _print_plan(_rows(tables))
         else:
             _PRINT[shape](names, _rows(tables))
-        # Whoever reads them may be gone: that must be seen here.
+        # Raises BrokenPipeError here if the reader of stdout is gone.
         sys.stdout.flush()
     except duckdb.Error as error:
-        if not isinstance(error, _OF_THE_QUERY) and (found := damage.find(lake.root, lake.versions, contents=True)):
+        if not isinstance(error, _QUERY_ERRORS) and (found := damage.find(lake.root, lake.versions, contents=True)):
             raise damage.error_of(lake.root, found, contents=True) from error
         raise UsageError(f"{_one_line(error)} (the tables are {', '.join(TABLES)})") from None
     return 0
 
 
-def _reading(tables: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statement:
+def _reading_statement(tables: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statement:
     statements = tables.extract_statements(query)
     if len(statements) != 1:
         raise UsageError(f'{len(statements) or "no"} statements were given: give one, such as millrace sql "SELECT count(*) FROM events"')
@@ -84,7 +84,7 @@ def _reading(tables: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statement:
     if kind == duckdb.StatementType.EXPLAIN:
         # EXPLAIN ANALYZE runs what it explains.
         kind = next(inner.type for inner in tables.extract_statements(_EXPLAIN.sub("", query, count=1)))
-    if kind not in _READING:
+    if kind not in _READING_STATEMENTS:
         raise UsageError("the lake is only read here: ask with SELECT, or with DESCRIBE, SUMMARIZE or SHOW TABLES")
     return statement
 
@@ -95,30 +95,30 @@ def _rows(tables: duckdb.DuckDBPyConnection) -> Iterator[Row]:
 
 
 def _print_table(names: Sequence[str], rows: Iterator[Row]) -> None:
-    shown = [[_cell(value) for value in row] for row in islice(rows, ROWS_SHOWN)]
-    table("", names, shown)
+    shown = [[_table_cell(value) for value in row] for row in islice(rows, ROWS_SHOWN)]
+    print_table("", names, shown)
     if next(rows, None) is not None:
-        tell(f"these are the first {ROWS_SHOWN:,} rows: --format csv gives them all")
+        print_line(f"these are the first {ROWS_SHOWN:,} rows: --format csv gives them all")
 
 
 def _print_plan(rows: Iterable[Row]) -> None:
     """A plan is a drawing of several lines."""
     for _, drawing in rows:
         for line in drawing.splitlines():
-            tell(line)
+            print_line(line)
 
 
 def _print_csv(names: Sequence[str], rows: Iterable[Row]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([_text(value) for value in row] for row in rows)
+    writer.writerows([_csv_value(value) for value in row] for row in rows)
 
 
 def _print_json(names: Sequence[str], rows: Iterable[Row]) -> None:
     keys = _distinct(names)
     between = "[\n"
     for row in rows:
-        sys.stdout.write(between + _json({key: _plain(value) for key, value in zip(keys, row, strict=True)}))
+        sys.stdout.write(between + _json({key: _json_value(value) for key, value in zip(keys, row, strict=True)}))
         between = ",\n"
     sys.stdout.write("[]\n" if between == "[\n" else "\n]\n")
 
@@ -126,8 +126,8 @@ def _print_json(names: Sequence[str], rows: Iterable[Row]) -> None:
 _PRINT = {"table": _print_table, "csv": _print_csv, "json": _print_json}
 
 
-def _plain(value: Any) -> Any:
-    """A value in JSON's terms: times in ISO 8601, nested values as they are, what is no number as null, bytes as text."""
+def _json_value(value: Any) -> Any:
+    """A value as JSON: times in ISO 8601, NaN and infinities as null, bytes as text."""
     match value:
         case None | bool() | int() | str():
             return value
@@ -140,21 +140,21 @@ def _plain(value: Any) -> Any:
         case bytes():
             return value.decode("utf-8", "backslashreplace")
         case list() | tuple():
-            return [_plain(inner) for inner in value]
+            return [_json_value(inner) for inner in value]
         case dict():
-            return {str(_plain(key)): _plain(inner) for key, inner in value.items()}
+            return {str(_json_value(key)): _json_value(inner) for key, inner in value.items()}
     return str(value)
 
 
-def _text(value: Any) -> Any:
-    """A value as it stands in a field of CSV: nested ones are JSON."""
-    plain = _plain(value) if not isinstance(value, float | Decimal) else value
+def _csv_value(value: Any) -> Any:
+    """A value in a field of CSV. Nested values are JSON."""
+    plain = _json_value(value) if not isinstance(value, float | Decimal) else value
     return _json(plain) if isinstance(plain, bool | list | dict) else plain
 
 
-def _cell(value: Any) -> Any:
-    """A value as it stands in a table, in which numbers are numbers."""
-    return value if isinstance(value, bool | int | float | Decimal) else _text(value)
+def _table_cell(value: Any) -> Any:
+    """A value in a cell of a table. Numbers stay numbers."""
+    return value if isinstance(value, bool | int | float | Decimal) else _csv_value(value)
 
 
 def _json(value: Any) -> str:
@@ -162,7 +162,7 @@ def _json(value: Any) -> str:
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """The names, with _1, _2 … behind those that stand before already: an object has each key once."""
+    """The names, each once: a repeated name gets _1, _2 … at its end, because a JSON object has each key once."""
     distinct: list[str] = []
     for name in names:
         candidates = (name if number == 0 else f"{name}_{number}" for number in range(len(names)))
@@ -171,6 +171,6 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def _one_line(error: duckdb.Error) -> str:
-    """What DuckDB says is wrong, without the excerpt of the query."""
-    said = re.sub(r'\nDid you mean "pg_.*|\n+LINE \d+:.*', "", str(error), flags=re.DOTALL)
-    return " ".join(said.split()) or type(error).__name__
+    """The message of DuckDB, without the excerpt of the query."""
+    text = re.sub(r'\nDid you mean "pg_.*|\n+LINE \d+:.*', "", str(error), flags=re.DOTALL)
+    return " ".join(text.split()) or type(error).__name__

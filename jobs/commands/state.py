@@ -1,4 +1,4 @@
-"""Show the recorded state of the lake, and bring the tables back to it.
+"""Show the recorded state of the lake, and restore the tables to it.
 
 millrace state --format json
 millrace restore
@@ -6,7 +6,7 @@ millrace restore
 
 from __future__ import annotations
 
-from jobs.console.printing import document, table, tell
+from jobs.console.printing import print_json, print_line, print_table
 from jobs.lake import lock, state_file
 from jobs.lake.half_published import latest_version, open_to_read
 from jobs.lake.tables import Lake, recorded
@@ -14,7 +14,7 @@ from jobs.settings import Settings
 
 
 def show(settings: Settings, shape: str) -> int:
-    """Print the recorded version of each table and the version at which it stands, as a table or as a JSON document.
+    """Print the recorded and the current version of each table, as a table or as a JSON document.
 
     Raises LakeError when there is no lake.
     """
@@ -24,46 +24,48 @@ def show(settings: Settings, shape: str) -> int:
     assert state is not None  # otherwise opening the lake would have failed
     in_file = state_file.read(root)
     file = "missing or damaged" if in_file is None else "current" if in_file == state.document() else "of another state"
-    stand_at = {name: latest_version(root, name) for name in state.all_versions}
+    current = {name: latest_version(root, name) for name in state.all_versions}
     if shape == "json":
         tables = {
-            name: {"version": version, "stands_at": stand_at[name], "status": _status(version, stand_at[name])}
+            name: {"version": version, "stands_at": current[name], "status": _status(version, current[name])}
             for name, version in state.all_versions.items()
         }
-        document({"lake": str(root), **state.document(), "tables": tables, "is_being_written": is_written, "state_file": file})
+        print_json({"lake": str(root), **state.document(), "tables": tables, "is_being_written": is_written, "state_file": file})
         return 0
-    tell(f"{root}: state {state.state}, recorded by run {state.run_id}{f' at {state.ended:%Y-%m-%d %H:%M:%S} UTC' if state.ended else ''}")
-    rows = [[name, version, stand_at[name], _status(version, stand_at[name])] for name, version in state.all_versions.items()]
-    table("", ["table", "recorded version", "stands at", "status"], rows)
+    print_line(
+        f"{root}: state {state.state}, recorded by run {state.run_id}{f' at {state.ended:%Y-%m-%d %H:%M:%S} UTC' if state.ended else ''}"
+    )
+    rows = [[name, version, current[name], _status(version, current[name])] for name, version in state.all_versions.items()]
+    print_table("", ["table", "recorded version", "stands at", "status"], rows)
     if is_written:
-        tell("a run is writing this lake: its tables move to their new versions when it publishes")
-    tell(f"{root / state_file.NAME}: {file}" + ("" if file == "current" else "; the next run or `millrace restore` writes it again"))
+        print_line("a run is writing this lake: its tables move to their new versions when it publishes")
+    print_line(f"{root / state_file.NAME}: {file}" + ("" if file == "current" else "; the next run or `millrace restore` writes it again"))
     return 0
 
 
 def restore(settings: Settings) -> int:
-    """Bring every table back to the recorded state, as every run does first, and print what that changed.
+    """Restore every table to the recorded state, as every run does first, and print what that changed.
 
     Raises LakeError when there is no lake, LakeBusyError when a run is writing it.
     """
     root = Lake.open(settings.paths.lake).root
     in_file = state_file.read(root)
     with Lake.writing(root, "millrace restore") as lake:
-        for name, (stood_at, version) in lake.restored.items():
-            tell(f"{name}: stood at version {stood_at}, brought back to version {version} as version {lake.versions[name]}")
+        for name, (version_before, version) in lake.restored.items():
+            print_line(f"{name}: stood at version {version_before}, brought back to version {version} as version {lake.versions[name]}")
         if lake.restored:
             count = len(lake.restored)
-            tell(f"{count} {'table is' if count == 1 else 'tables are'} as recorded again: this is state {lake.state} of the lake")
+            print_line(f"{count} {'table is' if count == 1 else 'tables are'} as recorded again: this is state {lake.state} of the lake")
         elif in_file != state_file.read(root):
-            tell(f"every table stands as recorded; {root / state_file.NAME} was missing or of another state, and is written again")
+            print_line(f"every table stands as recorded; {root / state_file.NAME} was missing or of another state, and is written again")
         else:
-            tell(f"nothing to restore: every table stands as recorded, in state {lake.state} of the lake")
+            print_line(f"nothing to restore: every table stands as recorded, in state {lake.state} of the lake")
     return 0
 
 
-def _status(version: int, stands_at: int | None) -> str:
-    if stands_at is None:
+def _status(version: int, current: int | None) -> str:
+    if current is None:
         return "missing"
-    if stands_at == version:
+    if current == version:
         return "as recorded"
-    return "ahead" if stands_at > version else "behind"
+    return "ahead" if current > version else "behind"

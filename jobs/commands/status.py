@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from jobs import changed_partitions, unread_partitions
-from jobs.console.printing import document, message, table, tell
+from jobs.console.printing import print_json, print_line, print_message, print_table
 from jobs.errors import LandingError
 from jobs.lake.half_published import open_to_read
 from jobs.lake.tables import Lake
@@ -55,7 +55,7 @@ PROBLEMS = ("did_not_land", "no_file_left", "unreadable", "changed", "not_read",
 
 
 @dataclass
-class _Partition:
+class _PartitionFiles:
     """The landed files of one source and date, and what the lake has of them."""
 
     landed: int = 0
@@ -72,8 +72,8 @@ class _Partition:
 
 
 @dataclass(frozen=True)
-class Only:
-    """Which nights are shown; by default all of them."""
+class NightFilter:
+    """The nights that are shown; by default all."""
 
     first: dt.date | None = None
     last: dt.date | None = None
@@ -89,7 +89,7 @@ class Only:
         return not self.problems or any(night.get(name) for name in PROBLEMS)
 
 
-ALL = Only()
+ALL = NightFilter()
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class _Report:
     without_landed_files: Collection[dt.date]  # nights that were run and on which nothing landed
 
 
-def show(settings: Settings, only: Only = ALL, shape: str = "table") -> int:
+def show(settings: Settings, only: NightFilter = ALL, shape: str = "table") -> int:
     """Print the state of the lake against the landing zone, as a table or as a JSON document.
 
     Raises LakeError when there is no lake, UsageError when a source is not known.
@@ -118,13 +118,13 @@ def show(settings: Settings, only: Only = ALL, shape: str = "table") -> int:
     return 0
 
 
-def _report(settings: Settings, only: Only) -> _Report:
+def _report(settings: Settings, only: NightFilter) -> _Report:
     lake = open_to_read(settings.paths.lake)
     files = _recorded_files(lake)
     partitions = _partitions(files, _landed(settings), rulesets_of(settings, SOURCES))
     nights_run = changed_partitions.nights_run(lake)
     without_landed_files = nights_run - {partition.landing_date for partition in partitions}
-    nights = _nights(lake, partitions, nights_run, _not_looked_for(lake, files.values()), settings)
+    nights = _nights(lake, partitions, nights_run, _unchecked_nights(lake, files.values()), settings)
     with_rows = {night["date"] for night in nights}
     nights += [{"date": date, "source": None, "landed": 0} for date in sorted(without_landed_files - with_rows)]
     nights = sorted(filter(only.includes, nights), key=lambda night: (night["date"], night["source"] is None, night["source"] or ""))
@@ -135,7 +135,7 @@ def _report(settings: Settings, only: Only) -> _Report:
 
 
 def _print_json(report: _Report, settings: Settings) -> None:
-    document(
+    print_json(
         {
             "lake": str(settings.paths.lake),
             "state": report.lake.state,
@@ -151,31 +151,33 @@ def _print_json(report: _Report, settings: Settings) -> None:
     )
 
 
-def _print_table(report: _Report, settings: Settings, only: Only) -> None:
+def _print_table(report: _Report, settings: Settings, only: NightFilter) -> None:
     nights = report.nights
     for note in report.notes:
-        tell(note)
+        print_line(note)
     for stray, files, size in report.outside:
-        tell(f"in no partition: {stray.line} ({files:,} {'file' if files == 1 else 'files'}, {size:,} bytes)")
+        print_line(f"in no partition: {stray.line} ({files:,} {'file' if files == 1 else 'files'}, {size:,} bytes)")
     if not nights:
-        is_empty = only == Only()
-        tell(f"nothing has landed in {settings.paths.landing}, and the lake is empty" if is_empty else "no night matches these options")
+        is_empty = only == NightFilter()
+        print_line(
+            f"nothing has landed in {settings.paths.landing}, and the lake is empty" if is_empty else "no night matches these options"
+        )
         return
     rows = [[_cell(name, night.get(name)) for name in FIELDS] for night in nights]
     title = f"Lake {settings.paths.lake}, state {report.lake.state}"
-    table(title, list(FIELDS.values()), rows, prose=("missing hours",), total=True)
+    print_table(title, list(FIELDS.values()), rows, prose=("missing hours",), total=True)
     if not_read := [Partition(night["date"], night["source"]) for night in nights if night.get("not_read")]:
-        tell(f"not read: {unread_partitions.line(not_read)}")
+        print_line(f"not read: {unread_partitions.line(not_read)}")
     for row in report.unreadable:
-        tell(f"unreadable: {row['file']}: {row['error']}")
+        print_line(f"unreadable: {row['file']}: {row['error']}")
     for night in nights:
         if night.get("did_not_land"):
-            tell(f"did not land: {night['source']} of {night['date']}")
+            print_line(f"did not land: {night['source']} of {night['date']}")
     for date in sorted({night["date"] for night in nights}.intersection(report.without_landed_files)):
-        tell(f"nothing has landed: {date}")
+        print_line(f"nothing has landed: {date}")
     for night in nights:
         if night.get("no_file_left"):
-            tell(f"no landed file left: {night['source']} of {night['date']}, {night['records']:,} records in the lake")
+            print_line(f"no landed file left: {night['source']} of {night['date']}, {night['records']:,} records in the lake")
 
 
 def _recorded_files(lake: Lake) -> dict[str, dict[str, Any]]:
@@ -188,7 +190,7 @@ def _recorded_files(lake: Lake) -> dict[str, dict[str, Any]]:
 
 def _nights(
     lake: Lake,
-    partitions: Mapping[Partition, _Partition],
+    partitions: Mapping[Partition, _PartitionFiles],
     nights_run: Collection[dt.date],
     not_looked_for: Mapping[str, set[dt.date]],
     settings: Settings,
@@ -201,7 +203,7 @@ def _nights(
     failed = _failed_checks(lake)
     nights: list[dict[str, Any]] = []
     for partition in partitions.keys() | missing.keys() | absent:
-        counted = partitions.get(partition, _Partition())
+        counted = partitions.get(partition, _PartitionFiles())
         nights.append(
             {"date": partition.landing_date, "source": partition.source}
             | {name: getattr(counted, name) for name in ("landed", "done", "unreadable", "changed", *COUNTS)}
@@ -225,7 +227,7 @@ def _cell(name: str, value: Any) -> Any:
     return value
 
 
-def _not_looked_for(lake: Lake, files: Iterable[Mapping[str, Any]]) -> dict[str, set[dt.date]]:
+def _unchecked_nights(lake: Lake, files: Iterable[Mapping[str, Any]]) -> dict[str, set[dt.date]]:
     """Per source the nights that were run, or of which a run read files, but only by runs that were limited to other sources."""
     runs = lake.arrow(
         RUNS.name, ["run_id", "night", "sources"], (pc.field("step") == changed_partitions.NIGHT_DONE) & (pc.field("status") == "done")
@@ -240,7 +242,7 @@ def _not_looked_for(lake: Lake, files: Iterable[Mapping[str, Any]]) -> dict[str,
 
 
 def _absent(
-    partitions: Mapping[Partition, _Partition],
+    partitions: Mapping[Partition, _PartitionFiles],
     nights_run: Collection[dt.date],
     not_looked_for: Mapping[str, set[dt.date]],
     settings: Settings,
@@ -264,17 +266,17 @@ def _landed(settings: Settings) -> list[LandedFile]:
         try:
             files += [file for date in zone.dates(root, [source]) for file in zone.landed(root, source, date)]
         except LandingError as error:
-            message(f"warning: {error}")
+            print_message(f"warning: {error}")
     return files
 
 
 def _partitions(
     files: Mapping[str, dict[str, Any]], landed: Sequence[LandedFile], rulesets: Mapping[str, str]
-) -> dict[Partition, _Partition]:
-    partitions: dict[Partition, _Partition] = {}
+) -> dict[Partition, _PartitionFiles]:
+    partitions: dict[Partition, _PartitionFiles] = {}
     landed_files = {file.file: file for file in landed}
     for file in landed:
-        counted = partitions.setdefault(file.partition, _Partition())
+        counted = partitions.setdefault(file.partition, _PartitionFiles())
         counted.landed += 1
         if file.landing_hour is not None:
             counted.hours.setdefault(file.landing_hour, 0)
@@ -286,7 +288,7 @@ def _partitions(
             rulesets[file.partition.source],
         )
     for name, row in files.items():
-        counted = partitions.setdefault(Partition(row["landing_date"], row["source"]), _Partition())
+        counted = partitions.setdefault(Partition(row["landing_date"], row["source"]), _PartitionFiles())
         counted.done += row["status"] == "done"
         counted.unreadable += row["status"] == "unreadable"
         counted.changed += name not in landed_files
@@ -298,7 +300,7 @@ def _partitions(
 
 
 def _missing_hours(
-    partitions: Mapping[Partition, _Partition],
+    partitions: Mapping[Partition, _PartitionFiles],
     nights_run: Collection[dt.date],
     not_looked_for: Mapping[str, set[dt.date]],
     settings: Settings,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jobs.console import paths
 from jobs.console.paths import shown
-from jobs.console.printing import table, tell
+from jobs.console.printing import print_line, print_table
 from jobs.console.remedies import command_line
 from jobs.errors import LakeDamagedError
 from jobs.lake import damage, lock, log_statistics, mending_mark, state_file, table_log
@@ -35,7 +35,7 @@ class Examination:
     state: int | None  # None if the lake does not name its last state
     versions: Mapping[str, int | None]
     damages: list[Damage] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)  # what needs a look, each with its remedy
+    remarks: list[str] = field(default_factory=list)  # findings that are no damage, each with its remedy
 
     @property
     def is_clean(self) -> bool:
@@ -51,25 +51,28 @@ def show(settings: Settings, *, deep: bool) -> int:
     """
     root = settings.paths.lake
     paths.check_lake(root)
-    found = examine(root, settings.paths.landing, deep=deep)
+    examination = examine(root, settings.paths.landing, deep=deep)
     for _ in range(_ATTEMPTS - 1):
-        if found.is_clean or _state_of(root) == found.state:
+        if examination.is_clean or _state_of(root) == examination.state:
             break
-        found = examine(root, settings.paths.landing, deep=deep)
-    _show_tables(root, found)
-    lines = [f"damaged: {one.line}: millrace rebuild" for one in found.damages] + [f"look: {line}" for line in found.remarks]
+        examination = examine(root, settings.paths.landing, deep=deep)
+    _show_tables(root, examination)
+    lines = [f"damaged: {one.line}: millrace rebuild" for one in examination.damages] + [f"look: {line}" for line in examination.remarks]
     for line in lines[:_LINES_SHOWN]:
-        tell(line)
+        print_line(line)
     if len(lines) > _LINES_SHOWN:
-        tell(f"and {len(lines) - _LINES_SHOWN:,} more")
-    if found.damages:
+        print_line(f"and {len(lines) - _LINES_SHOWN:,} more")
+    if examination.damages:
+        number = len(examination.damages)
         raise LakeDamagedError(
-            f"the lake {shown(root)} is damaged ({len(found.damages):,} {'finding' if len(found.damages) == 1 else 'findings'}):"
+            f"the lake {shown(root)} is damaged ({number:,} {'finding' if number == 1 else 'findings'}):"
             f" call `{damage.rebuild_command(root)}` to make the tables again from what has landed"
         )
-    if found.remarks:
+    if examination.remarks:
         return 3
-    tell("every file of the recorded state is there" + (", and its rows are as they should be" if deep else "; --deep reads them, too"))
+    print_line(
+        "every file of the recorded state is there" + (", and its rows are as they should be" if deep else "; --deep reads them, too")
+    )
     return 0
 
 
@@ -83,20 +86,20 @@ def examine(root: Path, landing: Path, *, deep: bool) -> Examination:
             damages = [Damage(mending_mark.NAME, "a rebuild that mends the lake was not finished")]
         return Examination(None, versions, damages)
     versions = {**lake.versions, RUNS.name: lake.version(RUNS.name)}
-    found = Examination(lake.state, versions, damage.find(root, versions, contents=deep))
-    found.damages += _unreadable_later_entries(root, found)
-    if not found.damages:
-        found.remarks += _misstated(root)
-        found.remarks += _half_published(lake)
-        found.remarks += _misdescribed(lake)
-    if deep and not found.damages:
+    examination = Examination(lake.state, versions, damage.find(root, versions, contents=deep))
+    examination.damages += _unreadable_later_entries(root, examination)
+    if not examination.damages:
+        examination.remarks += _outdated_state_file(root)
+        examination.remarks += _half_published(lake)
+        examination.remarks += _wrong_bounds(lake)
+    if deep and not examination.damages:
         compared = (FILES.name, *landed_rows.TABLE_OF_COUNT.values())
-        found.damages += landed_rows.differences(root, {name: lake.files(name) for name in compared})
+        examination.damages += landed_rows.differences(root, {name: lake.files(name) for name in compared})
         for file in landed_rows.silently_changed(lake, landing):
-            found.remarks.append(
+            examination.remarks.append(
                 f"the landed file {file} has changed since it was read, and its size and time have not: touch it, then run its night"
             )
-    return found
+    return examination
 
 
 def _state_of(root: Path) -> int | None:
@@ -106,14 +109,14 @@ def _state_of(root: Path) -> int | None:
         return None
 
 
-def _unreadable_later_entries(root: Path, found: Examination) -> list[Damage]:
+def _unreadable_later_entries(root: Path, examination: Examination) -> list[Damage]:
     """Unreadable log entries after the recorded version: readers do not need them, but no run can write the table."""
-    known = {one.table for one in found.damages}
-    others = (name for name in found.versions if name not in known)
+    damaged = {one.table for one in examination.damages}
+    others = (name for name in examination.versions if name not in damaged)
     return [Damage(name, why) for name in others if (why := table_log.fault(root / name))]
 
 
-def _misstated(root: Path) -> list[str]:
+def _outdated_state_file(root: Path) -> list[str]:
     """A line if `_state.json` does not hold the recorded state while no run is writing."""
     last = recorded(root)
     if last is None or state_file.read(root) == last.document() or lock.is_locked(root) or recorded(root) != last:
@@ -131,7 +134,7 @@ def _half_published(lake: Lake) -> list[str]:
     ]
 
 
-def _misdescribed(lake: Lake) -> list[str]:
+def _wrong_bounds(lake: Lake) -> list[str]:
     """A line per table with wrong bounds in its log."""
     remedy = command_line("maintain", lake.root)
     counts = ((name, len(log_statistics.misdescribed(lake, name))) for name in TABLES)
@@ -140,16 +143,16 @@ def _misdescribed(lake: Lake) -> list[str]:
     ]
 
 
-def _show_tables(root: Path, found: Examination) -> None:
-    lost = {one.table for one in found.damages if one.file is None}
+def _show_tables(root: Path, examination: Examination) -> None:
+    lost = {one.table for one in examination.damages if one.file is None}
     rows = []
     for name in TABLES:
-        version = found.versions.get(name)
+        version = examination.versions.get(name)
         if name in lost or not (root / name).is_dir():
             rows.append([name, version, None, None, None])
             continue
         delta = table_log.open_table(root / name, version)
         files = table_log.data_files(delta)
         rows.append([name, delta.version(), len(files), sum(file.rows or 0 for file in files), sum(file.size for file in files)])
-    title = f"Lake {shown(root)}" + ("" if found.state is None else f", state {found.state}")
-    table(title, ["table", "version", "files", "rows", "bytes"], rows)
+    title = f"Lake {shown(root)}" + ("" if examination.state is None else f", state {examination.state}")
+    print_table(title, ["table", "version", "files", "rows", "bytes"], rows)

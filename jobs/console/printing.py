@@ -1,7 +1,7 @@
-"""Write results to stdout and messages to stderr: one place for what a terminal, a log file and a pipe must get.
+"""Write results to stdout and messages to stderr, on a terminal, into a log file or into a pipe.
 
-Names in messages and tables are data that somebody has landed: control characters and newlines of them are written escaped.
-A reader that has seen enough, such as `head`, closes the pipe: what is written after that goes nowhere, and the command goes on.
+Names in messages and tables come from landed data, so their control characters and newlines are escaped. A reader such as `head` may
+close the pipe: then further output is discarded, and the command continues.
 """
 
 from __future__ import annotations
@@ -18,49 +18,51 @@ from typing import Any, TextIO
 from jobs.console.table_layout import columns_of, lay_out, printable
 
 
-def tell(line: str) -> None:
-    """One line of results."""
+def print_line(line: str) -> None:
+    """Print one line of results."""
     _write(sys.stdout, printable(line) + "\n")
 
 
-def document(value: Any) -> None:
-    """One JSON document of results, in which control characters are escaped."""
+def print_json(value: Any) -> None:
+    """Print one JSON document of results, in which control characters are escaped."""
     _write(sys.stdout, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
-def message(line: str) -> None:
-    """One line on stderr: progress or a fault."""
+def print_message(line: str) -> None:
+    """Print one line on stderr: progress or a fault."""
     _write(sys.stderr, printable(line) + "\n")
 
 
-def table(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]], *, prose: Collection[str] = (), total: bool = False) -> None:
-    """A table; numbers stand right. With `total`, a last line adds up the columns of numbers.
+def print_table(
+    title: str, names: Sequence[str], rows: Sequence[Sequence[Any]], *, prose: Collection[str] = (), total: bool = False
+) -> None:
+    """Print a table, with numbers aligned right. With `total`, a last line adds up the columns of numbers.
 
-    `prose` names the columns of sentences, which are wrapped between words on a narrow terminal. Everything else stands whole on
-    one line. A pipe or a file gets lines as long as they need be.
+    `prose` names the columns of sentences, which are wrapped between words on a narrow terminal. Other cells are never wrapped, and in
+    a pipe or a file no cell is.
     """
     layout = lay_out(columns_of(names, rows, prose, total=total), terminal_width(), total=total)
     lines = [*([_bold(printable(title))] if title else []), *layout.lines, ""]
     _write(sys.stdout, "\n".join(lines) + "\n")
     if layout.left_out:
-        _tell_sentence(f"left out, empty or 0 in every row: {', '.join(layout.left_out)}; a wider terminal or a pipe (| cat) shows them")
-        tell("")
+        _print_sentence(f"left out, empty or 0 in every row: {', '.join(layout.left_out)}; a wider terminal or a pipe (| cat) shows them")
+        print_line("")
 
 
-def _tell_sentence(sentence: str) -> None:
-    """A sentence of results, wrapped between words on a terminal."""
+def _print_sentence(sentence: str) -> None:
+    """Print a sentence of results, wrapped between words on a terminal."""
     width = terminal_width()
     for line in textwrap.wrap(sentence, width, break_long_words=False, break_on_hyphens=False) if width else [sentence]:
-        tell(line)
+        print_line(line)
 
 
 def terminal_width() -> int | None:
-    """How wide a line on stdout may be; None where it is no terminal."""
+    """How wide a line on stdout may be; None if it is no terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def reader_is_gone(stream: TextIO) -> bool:
-    """Whether nobody can read any more what is written to the stream."""
+    """Whether the reader of the stream has closed it."""
     try:
         poll = select.poll()
         poll.register(stream.fileno(), 0)
@@ -70,7 +72,7 @@ def reader_is_gone(stream: TextIO) -> bool:
 
 
 def discard(stream: TextIO) -> None:
-    """Let what is still written to the stream go nowhere."""
+    """Discard what is written to the stream from now on."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from jobs.console.printing import message
+from jobs.console.printing import print_message
 from jobs.console.table_layout import printable
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Says which step runs and, once it is done, how long it took."""
+    """Shows which step is running, and prints how long it took."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -23,7 +23,7 @@ class Progress:
         self._title = ""
 
     def begin(self, title: str) -> None:
-        """Name what the next steps belong to, such as a night."""
+        """Set the title of the next steps, such as a night."""
         self._title = title
 
     @contextmanager
@@ -42,13 +42,13 @@ class Progress:
                 yield
         else:
             yield
-        # One plain line: it must read well in a log file and on a terminal alike.
-        message(f"{label:<40} {time.monotonic() - started:6.1f} s")
+        # One plain line, for log files and terminals alike.
+        print_message(f"{label:<40} {time.monotonic() - started:6.1f} s")
 
-    def say(self, line: str) -> None:
-        """One line about what was found."""
+    def note(self, line: str) -> None:
+        """Print one line."""
         if not self._quiet:
-            message(f"{self._title} {line}".strip())
+            print_message(f"{self._title} {line}".strip())
 
     def _on_stderr(self) -> Console:
         if self._console is None:

@@ -13,15 +13,15 @@ from typing import Any
 
 GAP = "  "
 NARROW_GAP = " "
-# A column of sentences is not made narrower than so many characters.
+# A column of sentences is at least so many characters wide.
 NARROWEST_PROSE = 24
-# What follows a name in a block stands below it where it would have fewer characters than these.
+# A value in a block is printed below its name if it would have fewer characters than these beside it.
 NARROWEST_VALUE = 16
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column: its heading and its cells as they are printed, that of the total last where there is one."""
+class PrintedColumn:
+    """One column: its heading and its cells as they are printed. With a total, that is the last cell."""
 
     name: str
     cells: Sequence[str]
@@ -30,17 +30,17 @@ class Column:
     is_blank: bool = False  # empty or 0 in every row
 
     @property
-    def natural(self) -> int:
+    def full_width(self) -> int:
         """The width at which nothing is wrapped."""
         return max(map(cells_wide, (self.name, *self.cells)))
 
     @property
-    def least(self) -> int:
-        """The width below which something would be cut."""
+    def minimum_width(self) -> int:
+        """The smallest width at which nothing is cut."""
         heading = _longest_word(self.name)
         if not self.is_prose:
             return max([heading, *map(cells_wide, self.cells)])
-        return max(heading, min(self.natural, max([NARROWEST_PROSE, *map(_longest_word, self.cells)])))
+        return max(heading, min(self.full_width, max([NARROWEST_PROSE, *map(_longest_word, self.cells)])))
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,10 @@ class Layout:
     left_out: Sequence[str] = field(default=())
 
 
-def columns_of(names: Sequence[str], rows: Sequence[Sequence[Any]], prose: Collection[str] = (), *, total: bool = False) -> list[Column]:
-    """The columns of a table; with `total` their last cell adds up those of numbers."""
+def columns_of(
+    names: Sequence[str], rows: Sequence[Sequence[Any]], prose: Collection[str] = (), *, total: bool = False
+) -> list[PrintedColumn]:
+    """The columns of a table. With `total`, a last cell adds up each column of numbers."""
     columns = []
     for position, name in enumerate(names):
         values = [row[position] for row in rows]
@@ -61,18 +63,18 @@ def columns_of(names: Sequence[str], rows: Sequence[Sequence[Any]], prose: Colle
         if total:
             cells.append("all" if position == 0 else format_cell(sum(value or 0 for value in values)) if is_number else "")
         is_blank = bool(rows) and all(value in (None, "", 0) and value is not False for value in values)
-        columns.append(Column(printable(name), cells, is_number, name in prose, is_blank and position > 0))
+        columns.append(PrintedColumn(printable(name), cells, is_number, name in prose, is_blank and position > 0))
     return columns
 
 
-def lay_out(columns: Sequence[Column], width: int | None, *, total: bool = False) -> Layout:
-    """The lines of a table that is so many characters wide; None for as wide as it is."""
+def lay_out(columns: Sequence[PrintedColumn], width: int | None, *, total: bool = False) -> Layout:
+    """The lines of a table that is at most `width` characters wide; None for any width."""
     filled = [column for column in columns if not column.is_blank]
     left_out = [column.name for column in columns if column.is_blank]
     for shown, gap in ((columns, GAP), (filled, GAP), (filled, NARROW_GAP)):
         if (widths := _widths(shown, gap, width)) is not None:
             return Layout(_side_by_side(shown, widths, gap, total=total), [] if shown is columns else left_out)
-    return Layout(_upright(filled, width or 0), left_out)
+    return Layout(_as_blocks(filled, width or 0), left_out)
 
 
 def format_cell(value: Any) -> str:
@@ -93,14 +95,14 @@ def format_cell(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Text on one line that steers no terminal: control characters, newlines and the like as Python writes them, such as `\n`."""
+    r"""Text on one line without control characters: they and newlines are escaped as Python escapes them, such as `\n`."""
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def cells_wide(text: str) -> int:
-    """How many characters of a terminal a text takes: those of East Asia take two each."""
+    """How many characters of a terminal a text takes. Characters of East Asia take two."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len
@@ -109,7 +111,7 @@ def cells_wide(text: str) -> int:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """The text in lines of at most this width, broken between words alone: a longer word has a longer line."""
+    """The text in lines of at most this width, broken between words. A longer word gets a longer line."""
     lines: list[str] = []
     for word in text.split():
         if lines and cells_wide(lines[-1]) + 1 + cells_wide(word) <= width:
@@ -119,30 +121,30 @@ def wrapped(text: str, width: int) -> list[str]:
     return lines or [""]
 
 
-def _widths(columns: Sequence[Column], gap: str, width: int | None) -> list[int] | None:
-    """The width of each column, so that nothing of them is cut; None where they do not fit."""
-    natural = [column.natural for column in columns]
+def _widths(columns: Sequence[PrintedColumn], gap: str, width: int | None) -> list[int] | None:
+    """The width of each column so that nothing is cut; None if they do not fit."""
+    full_width = [column.full_width for column in columns]
     if width is None:
-        return natural
+        return full_width
     room = width - len(gap) * (len(columns) - 1)
-    if sum(natural) <= room:
-        return natural
-    widths = [column.least for column in columns]
+    if sum(full_width) <= room:
+        return full_width
+    widths = [column.minimum_width for column in columns]
     room -= sum(widths)
     if room < 0:
         return None
-    # Headings first, whose lines cost most; what is left goes to the sentences, to each as much.
+    # First headings, because a heading of two lines makes the table taller. The rest is divided equally among columns of sentences.
     for prose in (False, True):
         growing = [number for number, column in enumerate(columns) if column.is_prose is prose]
-        while room > 0 and (growing := [number for number in growing if widths[number] < natural[number]]):
+        while room > 0 and (growing := [number for number in growing if widths[number] < full_width[number]]):
             for number in growing[:room]:
                 widths[number] += 1
                 room -= 1
     return widths
 
 
-def _side_by_side(columns: Sequence[Column], widths: Sequence[int], gap: str, *, total: bool) -> list[str]:
-    """One line per row, or more where sentences are wrapped; headings stand on the rule, values at the top."""
+def _side_by_side(columns: Sequence[PrintedColumn], widths: Sequence[int], gap: str, *, total: bool) -> list[str]:
+    """One line per row, or more if sentences are wrapped. Headings are aligned at the bottom, values at the top."""
     headings = [wrapped(column.name, width) for column, width in zip(columns, widths, strict=True)]
     height = max(map(len, headings), default=0)
     lines = [_line(columns, widths, gap, [[""] * (height - len(part)) + part for part in headings], number) for number in range(height)]
@@ -160,7 +162,7 @@ def _side_by_side(columns: Sequence[Column], widths: Sequence[int], gap: str, *,
     return lines
 
 
-def _line(columns: Sequence[Column], widths: Sequence[int], gap: str, parts: Sequence[Sequence[str]], number: int) -> str:
+def _line(columns: Sequence[PrintedColumn], widths: Sequence[int], gap: str, parts: Sequence[Sequence[str]], number: int) -> str:
     padded = []
     for column, width, part in zip(columns, widths, parts, strict=True):
         text = part[number] if number < len(part) else ""
@@ -169,8 +171,8 @@ def _line(columns: Sequence[Column], widths: Sequence[int], gap: str, parts: Seq
     return gap.join(padded).rstrip()
 
 
-def _upright(columns: Sequence[Column], width: int) -> list[str]:
-    """A block per row, with a line per column; blocks are parted by an empty line."""
+def _as_blocks(columns: Sequence[PrintedColumn], width: int) -> list[str]:
+    """A block per row, with a line per column. An empty line separates blocks."""
     indent = max((cells_wide(column.name) for column in columns), default=0) + len(GAP)
     rows = len(columns[0].cells) if columns else 0
     lines: list[str] = [] if rows else [column.name for column in columns]
@@ -183,14 +185,14 @@ def _upright(columns: Sequence[Column], width: int) -> list[str]:
                 is_below = width - indent < NARROWEST_VALUE
                 first, *rest = wrapped(value, width - (len(GAP) if is_below else indent))
                 hanging = " " * (len(GAP) if is_below else indent)
-                lines.append(column.name if is_below else _named(column.name, indent) + first)
+                lines.append(column.name if is_below else _padded_name(column.name, indent) + first)
                 lines += [hanging + line for line in ([first, *rest] if is_below else rest)]
             else:
-                lines.append((_named(column.name, indent) + value).rstrip())
+                lines.append((_padded_name(column.name, indent) + value).rstrip())
     return lines
 
 
-def _named(name: str, indent: int) -> str:
+def _padded_name(name: str, indent: int) -> str:
     return name + " " * (indent - cells_wide(name))
 
 

@@ -25,20 +25,20 @@ _ENDINGS = {signal.SIGTERM: (143, "SIGTERM"), signal.SIGINT: (130, "Ctrl-C")}
 # Seconds. Docker sends SIGKILL after 10, Kubernetes after 30, Airflow after 60.
 _PUBLICATION_SECONDS = 8.0
 _PROCESSES_SECONDS = 5.0
-# A signal to a process group may reach other processes this much earlier than this one.
+# A signal to a process group may reach other processes this many seconds before this one.
 _ARRIVAL_SECONDS = 0.5
 # multiprocessing's resource tracker removes the semaphores of this process, and would print a warning for each.
 _SILENT = "ignore::UserWarning:multiprocessing.resource_tracker"
 _SHOW_CURSOR = b"\r\x1b[2K\x1b[?25h"
 
 
-class _Stop:
+class _StopState:
     """State that the main thread shares with the thread that waits for a signal."""
 
     is_received = False
     publications_open = 0
     publications_done = 0
-    mending: Path | None = None  # the mark of a mending that this process has begun
+    mending: Path | None = None  # the mark of a repair that this process has begun
 
 
 def install() -> None:
@@ -60,27 +60,27 @@ def install() -> None:
 @contextmanager
 def delay_exit(*, publishes: bool) -> Iterator[None]:
     """Complete the block before a signal ends the process. `publishes`: the final line then says that something was published."""
-    _Stop.publications_open += 1
-    if _Stop.is_received:
-        _Stop.publications_open -= 1
+    _StopState.publications_open += 1
+    if _StopState.is_received:
+        _StopState.publications_open -= 1
         _block_forever()
     try:
         yield
-        _Stop.publications_done += publishes
+        _StopState.publications_done += publishes
     finally:
-        _Stop.publications_open -= 1
-        if _Stop.is_received:
+        _StopState.publications_open -= 1
+        if _StopState.is_received:
             _block_forever()
 
 
 def note_mending(mark: Path) -> None:
     """Let the final line say that the lake is damaged, as long as the file of this mark exists."""
-    _Stop.mending = mark
+    _StopState.mending = mark
 
 
 def is_mending() -> bool:
     """Whether this process has started to mend a damaged lake and not finished."""
-    return _Stop.mending is not None and _Stop.mending.exists()
+    return _StopState.mending is not None and _StopState.mending.exists()
 
 
 def await_pending_signal() -> None:
@@ -90,16 +90,16 @@ def await_pending_signal() -> None:
 
 
 def ignore_interrupts() -> None:
-    """Let Ctrl-C change nothing any more: the command is done, and its exit code stands."""
+    """Ignore Ctrl-C from now on: the command is done, and its exit code stays."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if _Stop.is_received:
+    if _StopState.is_received:
         _block_forever()
 
 
 def _on_signal(_number: int, _frame: FrameType | None) -> None:
     """Stop the main thread, so that it starts no process and writes no file or output."""
-    _Stop.is_received = True
-    if not _Stop.publications_open:
+    _StopState.is_received = True
+    if not _StopState.publications_open:
         _block_forever()
 
 
@@ -114,7 +114,7 @@ def _wait_for_a_signal(read_end: int) -> None:
     while True:
         for number in os.read(read_end, 64):
             # The main thread may ignore interrupts by now.
-            if number in _ENDINGS and (_Stop.is_received or signal.getsignal(number) is not signal.SIG_IGN):
+            if number in _ENDINGS and (_StopState.is_received or signal.getsignal(number) is not signal.SIG_IGN):
                 _end_process(*_ENDINGS[signal.Signals(number)])
 
 
@@ -123,12 +123,12 @@ def _end_process(code: int, name: str) -> NoReturn:
 
     It imports nothing and uses no Python stream, because the main thread may hold their locks.
     """
-    _Stop.is_received = True
+    _StopState.is_received = True
     stderr = os.dup(2)
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 2)
     until = time.monotonic() + _PUBLICATION_SECONDS
-    while _Stop.publications_open and time.monotonic() < until:
+    while _StopState.publications_open and time.monotonic() < until:
         time.sleep(0.01)
     _end_processes()
     line = f"millrace: stopped by {name}{_outcome()}; call the same command again to go on\n".encode()
@@ -139,15 +139,15 @@ def _end_process(code: int, name: str) -> NoReturn:
 
 
 def _outcome() -> str:
-    """What the signal left, in the words of the final line."""
-    if _Stop.publications_open:
+    """What the process had done when the signal came, for the final line."""
+    if _StopState.publications_open:
         return (
             " in the middle of a publication that did not end: Millrace shows the tables as they were before it,"
             " and its next run restores them for all other readers"
         )
     if is_mending():
         return " while a damaged lake was mended: it is damaged until the rebuild is done"
-    if _Stop.publications_done:
+    if _StopState.publications_done:
         return " after a publication: the tables are whole and hold what was published"
     return ": nothing was published, the tables are as before"
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from jobs.console.printing import message
+from jobs.console.printing import print_message
 from jobs.console.remedies import command_line
 from jobs.lake import lock
 from jobs.lake.tables import Lake, recorded
@@ -28,7 +28,7 @@ def open_to_read(root: Path) -> Lake:
     lake.check_whole()
     if tables := half_published_tables(lake):
         remedy = command_line("restore", root)
-        message(
+        print_message(
             f"warning: a killed run has left tables half-published: {', '.join(tables)}. This command reads the recorded state;"
             f" other readers see a mixture until the next run or `{remedy}`"
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.console.paths import shown
-from jobs.console.printing import message
+from jobs.console.printing import print_message
 from jobs.lake import atomic_json
 from schemas.bookkeeping import RUNS
 
@@ -90,4 +90,4 @@ def write(root: Path, recorded: RecordedState) -> None:
         with suppress(OSError):
             (root / PARTIAL).unlink()
         why = error.strerror or error
-        message(f"warning: {shown(root / NAME)} still names an older state ({why}): make it writable, then call `millrace restore`")
+        print_message(f"warning: {shown(root / NAME)} still names an older state ({why}): make it writable, then call `millrace restore`")

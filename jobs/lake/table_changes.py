@@ -30,8 +30,8 @@ class TableFile:
     partition: Mapping[str, str]
     size: int  # bytes
     rows: int
-    least: Mapping[str, Any] = field(default_factory=dict)  # lower bound per column
-    most: Mapping[str, Any] = field(default_factory=dict)  # upper bound per column
+    lower_bounds: Mapping[str, Any] = field(default_factory=dict)  # per column
+    upper_bounds: Mapping[str, Any] = field(default_factory=dict)  # per column
     nulls: Mapping[str, int] = field(default_factory=dict)  # per column that is not nested
 
 
@@ -63,8 +63,8 @@ def files_of(table: DeltaTable) -> list[TableFile]:
             },
             size=row["size_bytes"],
             rows=row["num_records"] or 0,
-            least=row.get("min") or {},
-            most=row.get("max") or {},
+            lower_bounds=row.get("min") or {},
+            upper_bounds=row.get("max") or {},
             nulls={column: nulls for column, nulls in (row.get("null_count") or {}).items() if nulls is not None},
         )
         for row in rows

@@ -122,17 +122,17 @@ def _statistics(rows: pa.Table) -> dict[str, Any]:
 
     A reader assumes that a column with a number of nulls has bounds too, so every column that can have bounds gets them.
     """
-    least: dict[str, Any] = {}
-    most: dict[str, Any] = {}
+    lower: dict[str, Any] = {}
+    upper: dict[str, Any] = {}
     flat = [field.name for field in rows.schema if not pa.types.is_nested(field.type)]
     for name in flat:
         if pa.types.is_binary(rows.schema.field(name).type):
             continue
         ends = pc.min_max(rows[name]).as_py()
         if ends["min"] is not None:
-            least[name], most[name] = _json_bound(ends["min"], up=False), _json_bound(ends["max"], up=True)
+            lower[name], upper[name] = _json_bound(ends["min"], up=False), _json_bound(ends["max"], up=True)
     nulls = {name: rows[name].null_count for name in flat}
-    return {"numRecords": rows.num_rows, "minValues": least, "maxValues": most, "nullCount": nulls}
+    return {"numRecords": rows.num_rows, "minValues": lower, "maxValues": upper, "nullCount": nulls}
 
 
 def _json_bound(value: Any, *, up: bool) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from jobs.console.printing import message
+from jobs.console.printing import print_message
 from jobs.lake.tables import Lake
 from jobs.landing.zone import Partition
 from jobs.rebuild.recorded_rules import current, differences, earlier_rows, lines, recorded, source_of, sources_of
@@ -46,14 +46,14 @@ def scope_of(lake: Lake, settings: Settings) -> Scope:
 def show(scope: Scope, kept: Collection[Partition]) -> None:
     """Print the changed rules and the tables that are built again. `kept` are partitions without landed files whose rows are kept."""
     if scope.changed:
-        message(f"changed rules: {scope.changed}")
+        print_message(f"changed rules: {scope.changed}")
     if not scope.everything:
         parts = [f"landed files of {', '.join(sorted(scope.sources))}"] if scope.sources else []
         parts += [name for name in ("sessions", "workflows", "metrics") if name in scope.derived]
-        message(f"built again: {', '.join(parts)}, and what depends on them; --all builds everything again")
+        print_message(f"built again: {', '.join(parts)}, and what depends on them; --all builds everything again")
     if scope.changed and kept:
         named = ", ".join(f"{partition.source} of {partition.landing_date}" for partition in kept)
-        message(f"warning: rows without landed files stay as the former rules built them: {named}")
+        print_message(f"warning: rows without landed files stay as the former rules built them: {named}")
 
 
 def rules_of(lake: Lake, settings: Settings, scope: Scope) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from jobs import changed_partitions
-from jobs.console.printing import message
+from jobs.console.printing import print_message
 from jobs.errors import RulesChangedError
 from jobs.lake.damage import rebuild_command
 from jobs.lake.table_files import TEXT_BOUND
@@ -112,7 +112,7 @@ def for_run(lake: Lake, settings: Settings) -> dict[str, str]:
     if before is None:
         _refuse_other_rulesets(lake, settings)
         rules[_EARLIER_ROWS] = "unknown"
-        message(
+        print_message(
             f"warning: the lake {lake.root} does not say by which rules its rows were built, the current ones are recorded from now on:"
             f" if a setting was changed since its first night, call `{rebuild_command(lake.root)} --all`"
         )
@@ -169,7 +169,7 @@ def _refuse_other_rulesets(lake: Lake, settings: Settings) -> None:
     rulesets = {source: ruleset[:TEXT_BOUND] for source, ruleset in rulesets_of(settings, SOURCES).items()}
     others = set()
     for file in lake.files(FILES.name):
-        bounds = [str(bounds.get("ruleset") or "") for bounds in (file.least, file.most)]
+        bounds = [str(bounds.get("ruleset") or "") for bounds in (file.lower_bounds, file.upper_bounds)]
         source = file.partition["source"]
         if source in rulesets and any(bound and not bound.startswith(rulesets[source]) for bound in bounds):
             others.add(source)

@@ -16,7 +16,7 @@ from pathlib import Path
 from jobs import changed_partitions
 from jobs.changed_partitions import without_files_line
 from jobs.console import termination
-from jobs.console.printing import message
+from jobs.console.printing import print_message
 from jobs.errors import LakeDamagedError, LandingError
 from jobs.lake import damage, mending_mark, state_file, table_changes, table_log
 from jobs.lake.damage import Damage
@@ -72,7 +72,7 @@ def mend(root: Path, landing_root: Path, gone: str | None) -> None:
     if not state.damages and unfinished is None:
         return
     for line in [one.line for one in state.damages][:_LINES_SHOWN]:
-        message(f"damaged: {line}")
+        print_message(f"damaged: {line}")
     kept = _partitions_to_keep(root, state, landing_root, gone, unfinished)
     mending_mark.write(root, Mark(is_emptied=not kept or (unfinished is not None and unfinished.is_emptied)))
     termination.note_mending(root / mending_mark.NAME)
@@ -114,7 +114,9 @@ def _partitions_to_keep(root: Path, state: DamagedState, landing_root: Path, gon
     """The sources and dates without landed files whose rows are kept. Raises LandingError as `mend` does."""
     empty = [partition for partition in sorted(_partitions(root, state)) if not zone.has_files(landing_root, partition)]
     if all(state.has_lost_its_log(name) for name in (FILES.name, EVENTS.name)):
-        message("warning: the lists of files and events are lost: rows of sources and dates without a landed file may have been among them")
+        print_message(
+            "warning: the lists of files and events are lost: rows of sources and dates without a landed file may have been among them"
+        )
     if empty and gone is None:
         raise LandingError(f"{without_files_line(empty)}: call with --gone keep to leave the rows, or with --gone drop")
     if not empty or gone == "drop":
@@ -197,7 +199,7 @@ def _move(table: Path, target: Path) -> None:
     if table.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         table.rename(target)
-        message(f"moved: {table} to {target}")
+        print_message(f"moved: {table} to {target}")
 
 
 def _take_out(root: Path, name: str, files: Sequence[TableFile]) -> int:
