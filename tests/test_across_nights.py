@@ -115,8 +115,6 @@ def assert_sums(lake: Lake) -> None:
 def assert_right(seed: int, root: Path) -> None:
     settings = in_lake(seed, root)
     lake = Lake.open(settings.paths.lake)
-    assert lake.arrow("sessions").num_rows > 2 * PEOPLE  # or the test would show little
-    assert lake.arrow("workflow_summaries").num_rows > PEOPLE / 2
     assert lake.arrow("rejected_events").num_rows == 0
     assert_as_references(lake)
     assert_sums(lake)
@@ -135,6 +133,10 @@ def few(count: int) -> examples:
 
 def test_random_nights_make_the_sessions_and_workflows_of_the_references(spark: SparkSession, tmp_path: Path) -> None:
     assert_right(20261117, tmp_path)
+    # Other seeds may lose most events of a source with the files of a date.
+    lake = Lake.open(tmp_path / "lake")
+    assert lake.arrow("sessions").num_rows > 2 * PEOPLE
+    assert lake.arrow("workflow_summaries").num_rows > PEOPLE / 2
 
 
 @pytest.mark.slow
