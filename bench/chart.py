@@ -34,13 +34,13 @@ def draw(entries: Sequence[Mapping[str, Any]], file: Path) -> None:
     figure, panels = plt.subplots(len(sizes), 1, figsize=(9, 0.9 + 1.5 * len(sizes)), squeeze=False, layout="constrained")
     for events, panel in zip(sizes, panels[:, 0], strict=True):
         of_size = [entry for entry in entries if entry["events"] == events]
-        for place, entry in enumerate(of_size):
+        for row, entry in enumerate(of_size):
             left = 0.0
             for step, seconds in entry["steps"].items():
-                panel.barh(place, seconds, left=left, color=_COLOURS[step], height=0.7)
+                panel.barh(row, seconds, left=left, color=_COLOURS[step], height=0.7)
                 left += seconds
             text = f" {entry['seconds']:.1f} s, {entry['ratio_to_duckdb']:.2f} ×, {entry['peak_mib'] / 1024:.1f} GiB"
-            panel.text(left, place, text, va="center", fontsize=8)
+            panel.text(left, row, text, va="center", fontsize=8)
         panel.set_yticks(range(len(of_size)), [entry["engine"] + (" (parse)" if entry["engine"] == "polars" else "") for entry in of_size])
         panel.invert_yaxis()
         panel.set_xlim(0, 1.3 * max(entry["seconds"] for entry in of_size))

@@ -26,7 +26,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from bench.duckdb_source import MACROS
+from bench.duckdb_source import MACROS, SourceSql
 from bench.duckdb_sources import SOURCES
 from bench.duckdb_steps import ACCEPTED, ARRIVED, METRICS, READ_LINES, SESSION_IDS, sessions
 from bench.duckdb_sunbird import SUNBIRD_MACROS
@@ -113,8 +113,8 @@ class Peer:
         for name, table in (("sessions", "sessions"), ("members", "session_events")):
             self._database.register("empty", TABLES[table].arrow.empty_table())
             self._database.execute(f"CREATE TABLE {name} AS SELECT * EXCLUDE (run_id) FROM empty")
-        place = "file VARCHAR, landing_date DATE, landing_hour INTEGER, arrival_ms BIGINT, record BIGINT, position INTEGER"
-        self._database.execute(f"CREATE TABLE rejected (source VARCHAR, {place}, reason VARCHAR, raw VARCHAR)")
+        landed_at = "file VARCHAR, landing_date DATE, landing_hour INTEGER, arrival_ms BIGINT, record BIGINT, position INTEGER"
+        self._database.execute(f"CREATE TABLE rejected (source VARCHAR, {landed_at}, reason VARCHAR, raw VARCHAR)")
         self._database.execute("CREATE TABLE loose (metric_date DATE, source VARCHAR, metric VARCHAR, value BIGINT)")
         columns = (f'CAST(NULL AS {_TYPES.get(name, "VARCHAR")}) AS "{name}"' for name in _COLUMNS if name != "reported")
         self._database.execute(
@@ -132,6 +132,12 @@ class Peer:
             return
         self._database.register("landed", files)
         self._database.execute(READ_LINES.format(paths=_list(files["path"].to_pylist())))
+        self._open_documents(sql)
+        self._decide_items(sql)
+        self._add_records(source, sql)
+
+    def _open_documents(self, sql: SourceSql) -> None:
+        """Parse `lines` into `opened`: the form of each document, its list of items and its header."""
         self._database.execute(f"""
             CREATE OR REPLACE TABLE opened AS
             WITH parsed AS (
@@ -160,7 +166,10 @@ class Peer:
             )
             SELECT * EXCLUDE (raw_header), without_secrets(raw_header) AS header FROM headed
         """)
-        # Where a document is its item, it is held once.
+
+    def _decide_items(self, sql: SourceSql) -> None:
+        """Take the items out of `opened` into `decided`, with the reason of those that are refused."""
+        # A document that is its own item is kept once.
         own_item = "NULL AS item" if sql.joined == "item" else "item"
         self._database.execute(f"""
             CREATE OR REPLACE TABLE decided AS
@@ -185,12 +194,15 @@ class Peer:
             )
             SELECT * EXCLUDE (raw, item), CASE WHEN reason IS NOT NULL THEN CAST(raw AS VARCHAR) END AS raw, {own_item} FROM reasoned
         """)
-        place = "file, landing_date, landing_hour, arrival_ms, record"
+
+    def _add_records(self, source: str, sql: SourceSql) -> None:
+        """Add what is in `opened` and `decided` to `given` and `rejected`."""
+        landed_at = "file, landing_date, landing_hour, arrival_ms, record"
         self._database.execute(f"""
             INSERT INTO rejected
-            SELECT '{source}', {place}, 0, form, line FROM opened WHERE form IN ('invalid_json', 'not_an_object', 'schema_violation')
-            UNION ALL SELECT '{source}', {place}, 0, 'invalid_json', csv_line FROM undecoded
-            UNION ALL SELECT '{source}', {place}, position, reason, raw FROM decided WHERE reason IS NOT NULL
+            SELECT '{source}', {landed_at}, 0, form, line FROM opened WHERE form IN ('invalid_json', 'not_an_object', 'schema_violation')
+            UNION ALL SELECT '{source}', {landed_at}, 0, 'invalid_json', csv_line FROM undecoded
+            UNION ALL SELECT '{source}', {landed_at}, position, reason, raw FROM decided WHERE reason IS NOT NULL
         """)
         parts, columns = (
             ", ".join(["*", *(f'{expression} AS "{name}"' for name, expression in named.items())]) for named in (sql.parts, sql.columns)
@@ -204,7 +216,7 @@ class Peer:
         self._database.execute(f"""
             INSERT INTO given BY NAME
             SELECT * EXCLUDE (own_id, content_hash), coalesce(own_id, content_hash) AS event_id FROM (
-                SELECT '{source}' AS source, {place}, position, {sql.own_id} AS own_id, {chosen}
+                SELECT '{source}' AS source, {landed_at}, position, {sql.own_id} AS own_id, {chosen}
                 FROM (SELECT {columns} FROM (SELECT {parts} FROM decided WHERE reason IS NULL))
             ) LEFT JOIN hashed USING (file, record, position)
         """)
@@ -215,15 +227,15 @@ class Peer:
         rows = []
         for number, path in enumerate(sorted((self._landing / source).rglob("*"))):
             name = path.relative_to(self._landing).as_posix()
-            place = _PATH.fullmatch(name)
-            if place is None or not path.is_file():
+            matched = _PATH.fullmatch(name)
+            if matched is None or not path.is_file():
                 continue
             readable = path
             if path.suffix == ".bz2":
                 readable = self._out / "_unpacked" / source / f"{number}.json"
                 readable.parent.mkdir(parents=True, exist_ok=True)
                 readable.write_bytes(bz2.decompress(path.read_bytes()))
-            date, hour = dt.date.fromisoformat(place["date"]), None if place["hour"] is None else int(place["hour"])
+            date, hour = dt.date.fromisoformat(matched["date"]), None if matched["hour"] is None else int(matched["hour"])
             arrival = dt.datetime.combine(date, dt.time(hour or 0), dt.UTC)
             rows.append(
                 {

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from jobs.engine.spark_session import Engine
 
 
-# How many events are worth a task of their own, and how many are too many for the memory of one.
+# A task builds from at least the first number of events, and has memory for the second.
 _WORTH_A_TASK = 10_000
 _TOO_MANY_FOR_A_TASK = 500_000
 # How many changed events a task compares with the chains of their keys.
@@ -65,7 +65,7 @@ class ChangedEvents:
 
     @property
     def tasks(self) -> int:
-        """Into how many tasks the keys of the night are divided."""
+        """The number of tasks among which the keys of the night are divided."""
         rows = self.rows_in(SOURCES) if self.from_nothing else sum(file.rows for file in self.events.added)
         return max(1, min(self.tasks_wanted, rows // _WORTH_A_TASK), rows // _TOO_MANY_FOR_A_TASK)
 
@@ -253,8 +253,8 @@ def _read_chains(rules: ChainRules) -> Callable[[Batches], Iterator[pa.RecordBat
                 continue
             hashes = pc.unique(addressed["key_hash"])
             for rows in file_tasks.parts(file, rules.chains.arrow, columns.names):
-                found = rows.filter(pc.is_in(rows["key_hash"], value_set=hashes)).select(columns.names).cast(columns)
-                yield from _candidates(rules, found, are_spans=False)
+                chains = rows.filter(pc.is_in(rows["key_hash"], value_set=hashes)).select(columns.names).cast(columns)
+                yield from _candidates(rules, chains, are_spans=False)
 
     return read_chains
 

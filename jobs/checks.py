@@ -33,16 +33,16 @@ from schemas.suite import suite
 if TYPE_CHECKING:
     from jobs.engine.spark_session import Engine
 
-# All tables but those that tell of the runs themselves.
+# All tables except those about the runs.
 CHECKED = tuple(table for table in TABLES.values() if table not in (RUNS, QUALITY_RESULTS))
-# How the account of a file names what stands in each table.
+# The column of `files` that counts the rows of each table.
 _ACCOUNT = {EVENTS.name: "accepted", DUPLICATE_EVENTS.name: "duplicates", REJECTED_EVENTS.name: "rejected"}
 
 
 def observe(
     engine: Engine, state: NewState, landed: Iterable[Partition], quality: Quality, night: dt.date, sources: Collection[str]
 ) -> list[Finding]:
-    """What every rule finds in the partitions that the run changes, and in the night compared with those before it. Not validated yet."""
+    """The findings of all checks, not validated: of the partitions that the run changes, and of the night compared with earlier nights."""
     landed = frozenset(landed)
     counts = _count(engine, state, landed, quality)
     findings = []
@@ -113,8 +113,8 @@ def _rows_per_partition(state: NewState, name: str) -> dict[Partition, int]:
     change = state.changes.get(name, Change())
     gone = {file.path for file in change.removed}
     counted: dict[Partition, int] = {}
-    held = [(file.partition, file.rows) for file in state.lake.files(name) if file.path not in gone]
-    for values, rows in [*held, *((file.partition_values, file.rows) for file in change.added)]:
+    kept = [(file.partition, file.rows) for file in state.lake.files(name) if file.path not in gone]
+    for values, rows in [*kept, *((file.partition_values, file.rows) for file in change.added)]:
         partition = _partition(values)
         counted[partition] = counted.get(partition, 0) + rows
     return counted
@@ -129,9 +129,9 @@ def _account(state: NewState, landed: frozenset[Partition]) -> Iterable[Finding]
             key = (_partition(file.partition_values), kind)
             accounted[key] = accounted.get(key, 0) + (pc.sum(rows[kind]).as_py() or 0)
     for name, kind in _ACCOUNT.items():
-        held = _rows_per_partition(state, name)
+        in_table = _rows_per_partition(state, name)
         for source in sorted({partition.source for partition in landed}):
-            off = sum(abs(accounted.get((p, kind), 0) - held.get(p, 0)) for p in landed if p.source == source)
+            off = sum(abs(accounted.get((p, kind), 0) - in_table.get(p, 0)) for p in landed if p.source == source)
             yield Finding(name, f"the files account for every row ({kind})", "critical", off, 0, 0, source=source)
 
 
@@ -166,13 +166,13 @@ def _rates(state: NewState, quality: Quality, night: dt.date) -> Iterable[Findin
                 yield Finding(FILES.name, "every landed file can be read", "warning", row["value"], 0, 0, source=row["source"])
 
 
-def _bounds(asked: SourceQuality) -> Mapping[str, Bound]:
+def _bounds(quality: SourceQuality) -> Mapping[str, Bound]:
     """The bounds of a source's metrics."""
     return {
-        "accepted_rate": asked.acceptance_rate,
-        "duplicate_rate": asked.duplicate_rate,
-        "late_rate": asked.late_rate,
-        "reported_mismatch_rate": asked.reported_mismatch_rate,
+        "accepted_rate": quality.acceptance_rate,
+        "duplicate_rate": quality.duplicate_rate,
+        "late_rate": quality.late_rate,
+        "reported_mismatch_rate": quality.reported_mismatch_rate,
     }
 
 

@@ -138,7 +138,7 @@ _REJECTED = ("source", "landing_date", "reason")
 
 def _in_place(state: NewState, rows: pa.Table, changed: Mapping[str, Dates], output: RunOutput) -> Change:
     """The new rows with those of the same dates that are not worked out anew, in place of the files that hold them."""
-    dates = {date.isoformat() for by_source in changed.values() for found in by_source.values() for date in found}
+    dates = {date.isoformat() for by_source in changed.values() for of_source in by_source.values() for date in of_source}
     change = Change(removed=[file for file in state.lake.files(DAILY_METRICS.name) if file.partition["metric_date"] in dates])
     if change.removed:
         old = state.lake.arrow(
@@ -159,10 +159,10 @@ def _in_place(state: NewState, rows: pa.Table, changed: Mapping[str, Dates], out
 
 
 def _by_source(pairs: Iterable[tuple[str, dt.date]]) -> Dates:
-    found: Dates = {}
+    dates: Dates = {}
     for source, date in pairs:
-        found.setdefault(source, set()).add(date)
-    return found
+        dates.setdefault(source, set()).add(date)
+    return dates
 
 
 def _changed_files(state: NewState, name: str) -> list[StoredFile]:
@@ -178,10 +178,10 @@ _DATES = pa.schema([("family", STRING), ("source", STRING), ("date", DATE)])
 
 def _dates_within(engine: Engine, files_of: Mapping[str, Sequence[StoredFile]]) -> dict[str, Dates]:
     """Per family, the dates of the events that stand in its files."""
-    found: dict[str, Dates] = {family: {} for family in files_of}
+    changed: dict[str, Dates] = {family: {} for family in files_of}
     of_number = dict(enumerate((family, file) for family, files in files_of.items() for file in files))
     if not of_number:
-        return found
+        return changed
     files = {number: file for number, (_, file) in of_number.items()}
     family_of = {number: family for number, (family, _) in of_number.items()}
 
@@ -198,8 +198,8 @@ def _dates_within(engine: Engine, files_of: Mapping[str, Sequence[StoredFile]]) 
     tasks = file_tasks.spread(engine, files, few=file_tasks.are_few(files.values()))
     rows = tasks.mapInArrow(engine.in_processes(read_dates), spark_schema(_DATES)).distinct().toArrow()
     for family, source, date in zip(*(rows[name].to_pylist() for name in _DATES.names), strict=True):
-        found[family].setdefault(source, set()).add(date)
-    return found
+        changed[family].setdefault(source, set()).add(date)
+    return changed
 
 
 def _partition_dates(files: Iterable[StoredFile], column: str) -> Dates:

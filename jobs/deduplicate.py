@@ -95,8 +95,8 @@ def find_repeats(engine: Engine, records: Records) -> Repeats | None:
     # A rebuild of what is made of events alone reads no partition again.
     if not records.replaced:
         return None
-    staged, removed, others = _staged(records), *_near(records)
-    files = dict(enumerate([*staged, *removed, *others]))
+    staged, removed, unreplaced = _staged(records), *_near(records)
+    files = dict(enumerate([*staged, *removed, *unreplaced]))
     if not staged and not removed:
         return None
     few = file_tasks.are_few(files.values())
@@ -129,7 +129,7 @@ def find_repeats(engine: Engine, records: Records) -> Repeats | None:
 
 
 def write(engine: Engine, records: Records, repeats: Repeats | None) -> Deduplicated:
-    """Write the tables of records for the partitions that were read, and move what must move in the others."""
+    """Write the tables of records for the partitions that were read, and correct those of other partitions."""
     result = Deduplicated()
     for name, change in result.changes.items():
         change.removed = [file for file in records.lake.files(name) if _partition(file) in records.replaced]
@@ -166,20 +166,20 @@ def _staged(records: Records) -> list[StoredFile]:
 
 
 def _near(records: Records) -> tuple[list[StoredFile], list[StoredFile]]:
-    """The lake's files of the partitions that are replaced, and those of the others in which a copy may lie."""
+    """The lake's files of the partitions that are replaced, and those of other partitions that may hold a copy."""
     dates = [partition.landing_date for partition in records.replaced]
     nearest, farthest = shifted(min(dates), -records.window_days), shifted(max(dates), records.window_days)
     sources = {partition.source for partition in records.replaced}
     removed: list[StoredFile] = []
-    others: list[StoredFile] = []
+    unreplaced: list[StoredFile] = []
     for name in (table.name for table in _TABLES):
         for file in records.lake.files(name):
             partition = _partition(file)
             if partition in records.replaced:
                 removed.append(StoredFile.of_lake(records.lake.root, name, file))
             elif partition.source in sources and nearest <= partition.landing_date <= farthest:
-                others.append(StoredFile.of_lake(records.lake.root, name, file))
-    return removed, others
+                unreplaced.append(StoredFile.of_lake(records.lake.root, name, file))
+    return removed, unreplaced
 
 
 def _partition(file: TableFile | StoredFile) -> Partition:
@@ -227,10 +227,10 @@ def _read_copies(unreadable: frozenset[str]) -> Callable[[Batches], Iterator[pa.
 
     def read_copies(batches: Batches) -> Iterator[pa.RecordBatch]:
         for number, file, addressed in file_tasks.per_file(batches):
-            wanted = pc.unique(addressed["event_hash"])
+            hashes = pc.unique(addressed["event_hash"])
             earlier = EARLIER if file.table == DUPLICATE_EVENTS.name else ()
             for rows in _valid_parts(file, [*_IDENTITY, *earlier], left_out):
-                copies = rows.filter(pc.is_in(rows["event_hash"], value_set=wanted))
+                copies = rows.filter(pc.is_in(rows["event_hash"], value_set=hashes))
                 yield from file_tasks.numbered(number, _as_it_was(copies), _COPIES)
 
     return read_copies
@@ -238,8 +238,8 @@ def _read_copies(unreadable: frozenset[str]) -> Callable[[Batches], Iterator[pa.
 
 def _as_it_was(copies: pa.Table) -> pa.Table:
     """Rows with the copy directly before each as the lake has it: none, but for duplicates."""
-    held = [copies[name] if name in copies.column_names else pa.nulls(copies.num_rows, DUPLICATE_EVENTS[name].type) for name in EARLIER]
-    return pa.table(dict(zip(copies.column_names, copies.columns, strict=True)) | dict(zip(WAS_EARLIER, held, strict=True)))
+    earlier = [copies[name] if name in copies.column_names else pa.nulls(copies.num_rows, DUPLICATE_EVENTS[name].type) for name in EARLIER]
+    return pa.table(dict(zip(copies.column_names, copies.columns, strict=True)) | dict(zip(WAS_EARLIER, earlier, strict=True)))
 
 
 # Writing: what a task does with one file

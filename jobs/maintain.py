@@ -98,7 +98,7 @@ def describe_again(lake: Lake, changes: dict[str, Change]) -> int:
 
 def due(files: Mapping[str, Sequence[TableFile]], rules: Maintain, today: dt.date) -> list[Rewrite]:
     """What is to be rewritten: several small files of one partition, and refused records that still have bytes past their time."""
-    found = []
+    rewrites = []
     expired = (today - dt.timedelta(days=rules.raw_days)).isoformat()
     for name, all_files in files.items():
         partitions: dict[tuple[tuple[str, str], ...], list[TableFile]] = {}
@@ -111,8 +111,8 @@ def due(files: Mapping[str, Sequence[TableFile]], rules: Maintain, today: dt.dat
                 several = 1 + (name == RUNS.name)
                 still_raw = bare and any(file.nulls.get("raw") != file.rows for file in together)
                 if len(together) > several or still_raw:
-                    found.append(Rewrite(name, together, without_raw=bare))
-    return found
+                    rewrites.append(Rewrite(name, together, without_raw=bare))
+    return rewrites
 
 
 def compact(engine: Engine, lake: Lake, rewrites: Sequence[Rewrite], run_id: str) -> dict[str, Change]:
@@ -164,11 +164,11 @@ def _bins(files: Sequence[TableFile], target: int) -> list[list[TableFile]]:
     for file in sorted(files, key=lambda file: (-file.size, file.path)):
         is_small = file.size < target / 2
         fitting = (one for one in bins if is_small and one[0].size < target / 2 and sum(other.size for other in one) + file.size <= target)
-        home = next(fitting, None)
-        if home is None:
+        bin_with_room = next(fitting, None)
+        if bin_with_room is None:
             bins.append([file])
         else:
-            home.append(file)
+            bin_with_room.append(file)
     return bins
 
 

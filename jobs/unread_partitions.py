@@ -27,13 +27,13 @@ def partitions(lake: Lake, settings: Settings, sources: Collection[str]) -> list
 
     Raises LandingError when the folder of a source cannot be listed.
     """
-    known: Counter[Partition] = Counter()
+    files_read: Counter[Partition] = Counter()
     for file in lake.files(FILES.name):
-        known[Partition(dt.date.fromisoformat(file.partition["landing_date"]), file.partition["source"])] += file.rows
+        files_read[Partition(dt.date.fromisoformat(file.partition["landing_date"]), file.partition["source"])] += file.rows
     root = settings.paths.landing
     landed = (Partition(date, source) for source in sources for date in zone.dates(root, [source]))
     candidates = without_later_night(landed, changed_partitions.nights_run(lake), settings.ingest.nights_back)
-    return sorted(one for one in candidates if zone.names(root, one) > known[one])
+    return sorted(one for one in candidates if zone.names(root, one) > files_read[one])
 
 
 def without_later_night(landed: Iterable[Partition], nights_run: Collection[dt.date], nights_back: int) -> list[Partition]:

@@ -110,10 +110,10 @@ def with_rows(engine: Engine, files: Mapping[int, StoredFile], rows: DataFrame, 
 
 def per_file(batches: Batches) -> Iterator[tuple[int, StoredFile, pa.Table]]:
     """Each file of a task with its number and the rows that bear it."""
-    held = [batch for batch in batches if batch.num_rows]
-    if not held:
+    filled = [batch for batch in batches if batch.num_rows]
+    if not filled:
         return
-    together = pa.Table.from_batches(held).combine_chunks()
+    together = pa.Table.from_batches(filled).combine_chunks()
     together = together.take(pa.array(np.argsort(together["number"].to_numpy(), kind="stable"), BIGINT)).combine_chunks()
     is_file = together["stored_file"].is_valid()
     rows = together.filter(pc.invert(is_file)).drop_columns(["stored_file"])

@@ -43,10 +43,10 @@ def _major_version(java: Path) -> int:
     """17 for `openjdk version "17.0.15" 2025-04-15`, 8 for `java version "1.8.0_292"`."""
     try:
         # macOS has a java on the PATH that only says that there is none: its exit code tells.
-        said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=True).stderr
+        output = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=True).stderr
     except (OSError, subprocess.SubprocessError):
-        said = ""
-    version = re.search(r'version "(?:1\.)?(\d+)', said)
+        output = ""
+    version = re.search(r'version "(?:1\.)?(\d+)', output)
     if version is None:
         raise SetupError(f"Spark needs Java {OLDEST_JAVA} or newer, and {java} does not run: {REMEDY}")
     return int(version[1])

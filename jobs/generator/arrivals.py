@@ -32,7 +32,7 @@ def seed_bits(source: Format, parameters: Parameters) -> int:
 
 
 def arrivals(source: Format, parameters: Parameters, day: int) -> Rows:
-    """The records that arrive on a day, in the order in which they land: hour, file, line, place in the line."""
+    """The records that arrive on a day, in the order in which they land: hour, file, line, index in the line."""
     begun_on = range(day - faults.LONGEST_WAY, day + 1)
     parts = [part for first_day in begun_on for part in _of_stays_begun(first_day, source, parameters, day)]
     if not parts:
@@ -94,8 +94,8 @@ def _in_lines(rows: Rows) -> Rows:
     )
     in_array = np.flatnonzero(rows.style == ARRAY)
     first = begins(rows.hour[in_array], rows.file[in_array])
-    place = within(np.ones(len(in_array), dtype=np.int64), first) - 1
-    anchor[in_array] = _first_of_run(first | (place % ITEMS_PER_ARRAY == 0), in_array)
+    index = within(np.ones(len(in_array), dtype=np.int64), first) - 1
+    anchor[in_array] = _first_of_run(first | (index % ITEMS_PER_ARRAY == 0), in_array)
     order = np.argsort(anchor, kind="stable")
     line = within(begins(anchor[order]).astype(np.int64), first_of_file)
     return replace(rows.take(order), line=line)
@@ -123,8 +123,8 @@ def _with_bad_records(rows: Rows, rate: float, first_form: int) -> Rows:
     )
     both = concatenated([rows, bad])
     behind = np.concatenate([np.zeros(len(rows), dtype=np.int64), own_line])
-    place = np.concatenate([np.arange(len(rows)), template])
-    order = np.lexsort((both.bad, place, behind, both.line, both.file, both.hour))
+    index = np.concatenate([np.arange(len(rows)), template])
+    order = np.lexsort((both.bad, index, behind, both.line, both.file, both.hour))
     both, behind = both.take(order), behind[order]
     first_of_line = begins(both.line, behind, both.file, both.hour) | (behind == 1)
     return replace(both, line=within(first_of_line.astype(np.int64), begins(both.hour, both.file)))

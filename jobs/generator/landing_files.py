@@ -103,10 +103,10 @@ def write(partition: Path, source: Format, rows: Rows, files: Sequence[LandedFil
 
 def _with_nothing(lines: list[bytes], file: LandedFile, empty: tuple[Any, ...]) -> list[bytes]:
     """The lines, and before some of them blank ones and envelopes without records."""
-    nothing = [_BLANK_LINES[(file.bits >> place) % len(_BLANK_LINES)] for place in range(file.blank)]
-    nothing += [orjson.dumps(empty[(file.bits >> place) % len(empty)]) for place in range(file.empty)]
-    for place, line in enumerate(nothing):
-        lines.insert((file.bits >> 8 * place) % len(lines), line)
+    nothing = [_BLANK_LINES[(file.bits >> index) % len(_BLANK_LINES)] for index in range(file.blank)]
+    nothing += [orjson.dumps(empty[(file.bits >> index) % len(empty)]) for index in range(file.empty)]
+    for index, line in enumerate(nothing):
+        lines.insert((file.bits >> 8 * index) % len(lines), line)
     return lines
 
 

@@ -37,8 +37,8 @@ class SessionCounts:
 def event_times(source: Format, rows: Rows) -> Whole:
     """The `event_time` of each event, epoch ms. Rules: docs/rules/sources.md, "Times"."""
     landed = rows.arrival // HOUR * HOUR
-    said = source.received_times(rows)
-    received = np.where((said >= _YEAR_2000) & (said <= landed + DAY), said, landed)
+    recorded = source.received_times(rows)
+    received = np.where((recorded >= _YEAR_2000) & (recorded <= landed + DAY), recorded, landed)
     # NEVER is so long ago that a difference to it could overflow: it is compared, not subtracted.
     is_plausible = (rows.client >= received - _PAST) & (rows.client <= received + _FUTURE)
     return np.where(is_plausible, rows.client, received)
@@ -89,8 +89,8 @@ def _from_pings(source: Format, pings: Pings, accepted: Rows) -> SessionCounts:
     time = event_times(source, rows)
     order = np.argsort(rows.visit[is_session], kind="stable")
     sessions, end = rows.take(is_session).take(order), time[is_session][order]
-    said = pings.durations(sessions)
-    duration = np.where(said == NEVER, 0, said)
+    recorded = pings.durations(sessions)
+    duration = np.where(recorded == NEVER, 0, recorded)
     others = rows.take(~is_session)
     joined = _joined(pings, others, time[~is_session], sessions.visit, (end - duration, end))
     start = end - duration

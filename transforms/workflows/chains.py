@@ -31,10 +31,10 @@ SPANS = pa.schema([("key", STRING), ("lo", BIGINT), ("hi", BIGINT)])
 
 def steps(events: pa.Table) -> pa.Table:
     """The events that are parts of workflows, as STEPS. In: rows of `events` with EVENT_COLUMNS."""
-    held = events["workflow_input"].combine_chunks()
-    is_step = held.field("key").is_valid() if len(held) else pa.array([], pa.bool_())
-    is_step = pc.and_(is_step, held.is_valid())
-    columns = [pc.struct_field(held, name) if name in _IN_STRUCT else events[name] for name in STEPS.names]
+    workflow_input = events["workflow_input"].combine_chunks()
+    is_step = workflow_input.field("key").is_valid() if len(workflow_input) else pa.array([], pa.bool_())
+    is_step = pc.and_(is_step, workflow_input.is_valid())
+    columns = [pc.struct_field(workflow_input, name) if name in _IN_STRUCT else events[name] for name in STEPS.names]
     return pa.table(columns, schema=STEPS).filter(is_step)
 
 
