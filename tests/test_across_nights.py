@@ -58,13 +58,13 @@ def disturb(random: Random, landing: Path) -> None:
     """Take a file away, cut another one short, move a third one to another hour, split a fourth, and empty a partition."""
     gone, cut, moved, split = random.sample(sorted(landing.rglob("*.jsonl")), 4)
     gone.unlink()
-    lines = cut.read_text().splitlines(keepends=True)
-    cut.write_text("".join(lines[: len(lines) // 2]))
-    lines = split.read_text().splitlines(keepends=True)
-    split.write_text("".join(lines[::2]))
+    lines = cut.read_bytes().splitlines(keepends=True)
+    cut.write_bytes(b"".join(lines[: len(lines) // 2]))
+    lines = split.read_bytes().splitlines(keepends=True)
+    split.write_bytes(b"".join(lines[::2]))
     rest = split.parent.parent / "hour=22" / f"rest-{random.random()}.jsonl"
     rest.parent.mkdir(exist_ok=True)
-    rest.write_text("".join(lines[1::2]))
+    rest.write_bytes(b"".join(lines[1::2]))
     target = moved.parent.parent / "hour=23" / moved.name
     if not target.exists():
         target.parent.mkdir(exist_ok=True)
