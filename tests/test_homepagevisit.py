@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 import orjson
 import pytest
 from one_batch import to_records
+from source_records import rejection, single_record, without
 
 from transforms.documents.validation import schema_document
 from transforms.ingest.lines import split_lines
@@ -46,27 +48,15 @@ def visit(event: Any = None, meta: Any = None, **fields: Any) -> dict[str, Any]:
     } | fields
 
 
-def row(document: Any) -> dict[str, Any]:
-    batch, _ = to_records(SOURCE, list(split_lines([orjson.dumps(document)])), LOCATION, TimeRules())
-    (only,) = batch.to_pylist()
-    return only  # type: ignore[no-any-return]
-
-
-def refused(document: Any) -> tuple[str, str]:
-    record = row(document)
-    assert record["reason"] == "schema_violation"
-    return record["path"], record["detail"]
-
-
-def without(document: dict[str, Any], name: str) -> dict[str, Any]:
-    return {other: value for other, value in document.items() if other != name}
+record_of = partial(single_record, SOURCE, LOCATION)
+rejection_of = partial(rejection, SOURCE, LOCATION)
 
 
 # what is valid
 
 
 def test_a_visit_maps_to_a_page_view() -> None:
-    record = row(visit({"referer_route": "direct"}))
+    record = record_of(visit({"referer_route": "direct"}))
     expected = {
         "status": "accepted",
         "event_id": "b0caf18d-6c7f-4403-947d-2712bbe28610",
@@ -93,7 +83,7 @@ def test_a_visit_maps_to_a_page_view() -> None:
 
 @pytest.mark.parametrize("name", ["$schema", "event", "meta"])
 def test_schema_event_and_meta_are_required(name: str) -> None:
-    assert refused(without(visit(), name)) == ("", f'required: "{name}" is missing')
+    assert rejection_of(without(visit(), name)) == ("", f'required: "{name}" is missing')
 
 
 @pytest.mark.parametrize(
@@ -101,21 +91,21 @@ def test_schema_event_and_meta_are_required(name: str) -> None:
 )
 def test_the_event_has_required_fields(name: str) -> None:
     document = visit()
-    assert refused(document | {"event": without(document["event"], name)}) == ("/event", f'required: "{name}" is missing')
+    assert rejection_of(document | {"event": without(document["event"], name)}) == ("/event", f'required: "{name}" is missing')
 
 
 @pytest.mark.parametrize("name", ["dt", "stream"])
 def test_meta_has_required_fields(name: str) -> None:
     document = visit()
-    assert refused(document | {"meta": without(document["meta"], name)}) == ("/meta", f'required: "{name}" is missing')
+    assert rejection_of(document | {"meta": without(document["meta"], name)}) == ("/meta", f'required: "{name}" is missing')
 
 
 def test_the_root_is_closed() -> None:
-    assert refused(visit(surprise=1)) == ("/surprise", "additionalProperties: no property of this name is allowed")
+    assert rejection_of(visit(surprise=1)) == ("/surprise", "additionalProperties: no property of this name is allowed")
 
 
 def test_event_meta_and_http_are_open() -> None:
-    assert row(visit({"a": 1}, {"b": 2}, http={"c": 3}))["status"] == "accepted"
+    assert record_of(visit({"a": 1}, {"b": 2}, http={"c": 3}))["status"] == "accepted"
 
 
 @pytest.mark.parametrize(
@@ -147,12 +137,12 @@ def test_event_meta_and_http_are_open() -> None:
     ],
 )
 def test_the_schema_is_held_to_the_letter(document: dict[str, Any], path: str) -> None:
-    assert refused(document)[0] == path
+    assert rejection_of(document)[0] == path
 
 
 @pytest.mark.parametrize("uri", ["https://de.wikipedia.org/wiki/Größe", "/wiki/अपरिचीत", "https://x.org/?a=1#é", ""])
 def test_letters_beyond_ascii_pass_in_a_uri(uri: str) -> None:
-    assert row(visit(meta={"uri": uri}))["status"] == "accepted"
+    assert record_of(visit(meta={"uri": uri}))["status"] == "accepted"
 
 
 @pytest.mark.parametrize(("user_id", "told"), [(b"456.0", "456"), (b"4.56e2", "456"), (b"-7", "-7"), (b"0", "0"), (b"-0.0", "0")])
@@ -178,76 +168,76 @@ def test_referer_route_has_11_values_and_21_from_version_1_5_2_on() -> None:
 
 def test_a_later_version_takes_what_it_widened() -> None:
     later = {"$schema": NAME + "1.5.2"}
-    assert row(visit({"referer_route": "specialcontribute"}, **later))["flags"] == []
-    assert refused(visit({"referer_route": "nowhere"}, **later))[0] == "/event/referer_route"
+    assert record_of(visit({"referer_route": "specialcontribute"}, **later))["flags"] == []
+    assert rejection_of(visit({"referer_route": "nowhere"}, **later))[0] == "/event/referer_route"
 
 
 @pytest.mark.parametrize("version", ["1.2.1", "1.5.2", "1.6.0"])
 def test_a_refined_row_bears_a_user_agent_in_any_version(version: str) -> None:
     agent = {"browser_family": "Firefox", "is_bot": False}
-    record = row(visit(useragent=agent, **{"$schema": NAME + version}))
+    record = record_of(visit(useragent=agent, **{"$schema": NAME + version}))
     assert (record["status"], record["flags"]) == ("accepted", [])
 
 
 @pytest.mark.parametrize("version", ["1.0.0", "1.7.0", "2.0.0", "latest"])
 def test_an_unknown_version_is_held_to_the_newest_and_flagged(version: str) -> None:
-    record = row(visit({"referer_route": "specialcontribute"}, **{"$schema": NAME + version}))
+    record = record_of(visit({"referer_route": "specialcontribute"}, **{"$schema": NAME + version}))
     assert (record["flags"], record["format_version"]) == (["unknown_version"], NAME + version)
-    assert refused(visit({"user_id": None}, **{"$schema": NAME + version}))[0] == "/event/user_id"
+    assert rejection_of(visit({"user_id": None}, **{"$schema": NAME + version}))[0] == "/event/user_id"
 
 
 @pytest.mark.parametrize("name", ["/analytics/legacy/homepagemodule/1.2.1", "", NAME, NAME + "a/1.2.1", "1.2.1"])
 def test_the_name_of_another_schema_is_a_violation(name: str) -> None:
-    assert refused(visit(**{"$schema": name})) == ("/$schema", f"$schema: must be a version of {NAME}")
+    assert rejection_of(visit(**{"$schema": name})) == ("/$schema", f"$schema: must be a version of {NAME}")
 
 
 def test_a_schema_that_is_no_string_is_a_violation() -> None:
-    assert refused(visit(**{"$schema": 7}))[0] == "/$schema"
+    assert rejection_of(visit(**{"$schema": 7}))[0] == "/$schema"
 
 
 # times
 
 
 def test_without_a_time_of_the_client_the_servers_counts() -> None:
-    record = row(without(visit(), "client_dt"))
+    record = record_of(without(visit(), "client_dt"))
     assert record["client_time"] is None
     assert (record["time_source"], record["event_time"]) == ("received", datetime(2020, 4, 2, 19, 11, 21, 942_000, tzinfo=UTC))
 
 
 def test_a_leap_second_is_stored_as_the_next_second_and_the_year_0000_as_null() -> None:
-    assert row(visit(client_dt="2016-12-31T23:59:60Z"))["client_time"] == datetime(2017, 1, 1, tzinfo=UTC)
-    record = row(visit(client_dt="0000-01-01T00:00:00Z"))
+    assert record_of(visit(client_dt="2016-12-31T23:59:60Z"))["client_time"] == datetime(2017, 1, 1, tzinfo=UTC)
+    record = record_of(visit(client_dt="0000-01-01T00:00:00Z"))
     assert (record["status"], record["client_time"]) == ("accepted", None)
-    assert row(visit(meta={"dt": "0000-01-01T00:00:00Z"}))["received_time"] == LANDED
+    assert record_of(visit(meta={"dt": "0000-01-01T00:00:00Z"}))["received_time"] == LANDED
 
 
 # columns
 
 
 def test_an_event_is_known_by_the_id_of_meta_then_the_uuid_then_its_content() -> None:
-    assert row(visit(uuid="u"))["event_id"] == "b0caf18d-6c7f-4403-947d-2712bbe28610"
-    assert row(visit(meta={"id": ""}, uuid="u"))["event_id"] == "u"
-    hashed = row(visit(meta={"id": ""}))["event_id"]
+    assert record_of(visit(uuid="u"))["event_id"] == "b0caf18d-6c7f-4403-947d-2712bbe28610"
+    assert record_of(visit(meta={"id": ""}, uuid="u"))["event_id"] == "u"
+    hashed = record_of(visit(meta={"id": ""}))["event_id"]
     assert len(hashed) == 64
-    assert row(visit(meta={"id": ""}, ip="1.2.3.4"))["event_id"] == hashed
+    assert record_of(visit(meta={"id": ""}, ip="1.2.3.4"))["event_id"] == hashed
 
 
 def test_an_event_without_a_name_is_a_homepage_visit() -> None:
-    assert row(without(visit(), "schema"))["event_name"] == "HomepageVisit"
-    assert row(visit(schema="Other"))["event_name"] == "Other"
+    assert record_of(without(visit(), "schema"))["event_name"] == "HomepageVisit"
+    assert record_of(visit(schema="Other"))["event_name"] == "Other"
 
 
 def test_user_ids_are_per_wiki_or_else_per_domain() -> None:
     at_home = without(visit(meta={"domain": "en.wikipedia.org"}), "wiki")
     nowhere = without(visit(), "wiki")
-    assert row(at_home)["user_id"] == "en.wikipedia.org:456"
-    assert row(at_home)["app_id"] is None
-    assert row(nowhere)["user_id"] == ":456"
+    assert record_of(at_home)["user_id"] == "en.wikipedia.org:456"
+    assert record_of(at_home)["app_id"] is None
+    assert record_of(nowhere)["user_id"] == ":456"
 
 
 def test_addresses_and_cookies_are_dropped() -> None:
     headers = {"X-Client-IP": "1.2.3.4", "Cookie": "1.2.3.4", "user-agent": "x"}
-    record = row(visit(ip="1.2.3.4", http={"client_ip": "1.2.3.4", "has_cookies": True, "request_headers": headers}))
+    record = record_of(visit(ip="1.2.3.4", http={"client_ip": "1.2.3.4", "has_cookies": True, "request_headers": headers}))
     assert "1.2.3.4" not in str(record)
     assert json.loads(record["context"])["http"] == {"has_cookies": True, "request_headers": {"user-agent": "x"}}
 
@@ -256,15 +246,15 @@ def test_addresses_and_cookies_are_dropped() -> None:
 
 
 def test_sessions_are_derived_per_wiki_and_user() -> None:
-    session = row(visit())["session_input"]
+    session = record_of(visit())["session_input"]
     assert (session["key"], session["kind"], session["user"], session["pauses"]) == ('["enwiki",456]', "derived", True, False)
-    assert row(without(visit(meta={"domain": "en.wikipedia.org"}), "wiki"))["session_input"]["key"] == '["en.wikipedia.org",456]'
+    assert record_of(without(visit(meta={"domain": "en.wikipedia.org"}), "wiki"))["session_input"]["key"] == '["en.wikipedia.org",456]'
 
 
 def test_a_visit_whose_wiki_nothing_tells_belongs_to_no_session() -> None:
-    assert row(without(visit(), "wiki"))["session_input"]["key"] is None
+    assert record_of(without(visit(), "wiki"))["session_input"]["key"] is None
 
 
 def test_a_canary_is_no_page_view_and_belongs_to_no_session() -> None:
-    record = row(visit(meta={"domain": "canary"}))
+    record = record_of(visit(meta={"domain": "canary"}))
     assert (record["event_type"], record["flags"], record["session_input"]["key"]) == ("other", ["canary"], None)

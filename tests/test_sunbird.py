@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from one_batch import to_records
+from source_records import rejection, single_record
 
 from schemas.events import REPORTED
 from transforms.ingest.lines import split_lines
@@ -94,20 +95,12 @@ def event(eid: str = "HEARTBEAT", edata: dict[str, Any] | None = None, **fields:
     } | fields
 
 
-def row(document: Any) -> dict[str, Any]:
-    batch, _ = to_records(SOURCE, list(split_lines([orjson.dumps(document)])), LOCATION, TimeRules())
-    (only,) = batch.to_pylist()
-    return only  # type: ignore[no-any-return]
-
-
-def refused(document: Any) -> tuple[str, str]:
-    record = row(document)
-    assert record["reason"] == "schema_violation"
-    return record["path"], record["detail"]
+record_of = partial(single_record, SOURCE, LOCATION)
+rejection_of = partial(rejection, SOURCE, LOCATION)
 
 
 def session_of(document: Any) -> dict[str, Any]:
-    session: dict[str, Any] = row(document)["session_input"]
+    session: dict[str, Any] = record_of(document)["session_input"]
     if session["reported"] is not None:
         session["reported"] = pa.array([json.loads(session["reported"])], REPORTED)[0].as_py()
     return session
@@ -136,33 +129,33 @@ def test_the_table_names_every_kind() -> None:
 
 @pytest.mark.parametrize("eid", KINDS)
 def test_an_event_with_its_required_fields_alone_is_accepted(eid: str) -> None:
-    record = row(event(eid))
+    record = record_of(event(eid))
     assert (record["status"], record["event_type"], record["event_name"]) == ("accepted", KINDS[eid][0], eid)
 
 
 @pytest.mark.parametrize("eid", KINDS)
 def test_an_event_with_all_its_fields_and_another_is_accepted(eid: str) -> None:
     extra = {} if eid == "METRICS" else {"surprise": [TEXT]}
-    assert row(event(eid, KINDS[eid][2] | extra))["status"] == "accepted"
+    assert record_of(event(eid, KINDS[eid][2] | extra))["status"] == "accepted"
 
 
 @pytest.mark.parametrize(("eid", "name"), REQUIRED)
 def test_a_missing_required_field_is_named(eid: str, name: str) -> None:
     document = event(eid)
     document["edata"] = {other: value for other, value in document["edata"].items() if other != name}
-    assert refused(document) == ("/edata", f'required: "{name}" is missing')
+    assert rejection_of(document) == ("/edata", f'required: "{name}" is missing')
 
 
 @pytest.mark.parametrize(("eid", "name"), REQUIRED)
 def test_a_required_field_is_not_null(eid: str, name: str) -> None:
-    path, detail = refused(event(eid, {name: None}))
+    path, detail = rejection_of(event(eid, {name: None}))
     assert path == f"/edata/{name}"
     assert detail.startswith("type: must be ")
 
 
 @pytest.mark.parametrize(("eid", "name"), OPTIONAL)
 def test_an_optional_field_that_is_null_is_absent(eid: str, name: str) -> None:
-    assert row(event(eid, {name: None}))["status"] == "accepted"
+    assert record_of(event(eid, {name: None}))["status"] == "accepted"
 
 
 @pytest.mark.parametrize(("eid", "name"), REQUIRED + OPTIONAL)
@@ -176,25 +169,27 @@ def test_a_field_of_the_wrong_type_is_pointed_at(eid: str, name: str) -> None:
         list: [True, TEXT, 7, {}],
     }
     for value in wrong[type(right)]:
-        assert refused(event(eid, {name: value}))[0] == f"/edata/{name}"
+        assert rejection_of(event(eid, {name: value}))[0] == f"/edata/{name}"
     if isinstance(right, list):
-        assert refused(event(eid, {name: [*right, 7]}))[0] == f"/edata/{name}/1"
+        assert rejection_of(event(eid, {name: [*right, 7]}))[0] == f"/edata/{name}/1"
 
 
 def test_items_of_visits_are_checked() -> None:
-    assert refused(event("IMPRESSION", {"visits": [VISIT, {"objid": "o"}]})) == ("/edata/visits/1", 'required: "objtype" is missing')
-    assert refused(event("IMPRESSION", {"visits": [VISIT | {"index": "1"}]}))[0] == "/edata/visits/0/index"
-    assert row(event("IMPRESSION", {"visits": [VISIT | {"objver": None, "section": None, "index": 0, "more": 1}]}))["status"] == "accepted"
+    without_type = event("IMPRESSION", {"visits": [VISIT, {"objid": "o"}]})
+    assert rejection_of(without_type) == ("/edata/visits/1", 'required: "objtype" is missing')
+    assert rejection_of(event("IMPRESSION", {"visits": [VISIT | {"index": "1"}]}))[0] == "/edata/visits/0/index"
+    full = VISIT | {"objver": None, "section": None, "index": 0, "more": 1}
+    assert record_of(event("IMPRESSION", {"visits": [full]}))["status"] == "accepted"
 
 
 def test_a_metric_that_is_no_number_is_pointed_at() -> None:
-    assert refused(event("METRICS", {"a/b": "1"})) == ("/edata/a~1b", "type: must be null or number")
+    assert rejection_of(event("METRICS", {"a/b": "1"})) == ("/edata/a~1b", "type: must be null or number")
 
 
 def test_a_summary_may_give_its_timespent_as_a_numeric_string() -> None:
     assert session_of(event("SUMMARY", {"timespent": "12.5"}))["reported"]["timespent"] == 12.5
     assert session_of(event("SUMMARY", {"timespent": "1e999"}))["reported"]["timespent"] is None
-    assert refused(event("SUMMARY", {"timespent": "soon"}))[0] == "/edata/timespent"
+    assert rejection_of(event("SUMMARY", {"timespent": "soon"}))[0] == "/edata/timespent"
 
 
 @pytest.mark.parametrize("name", ["eid", "ets", "ver", "mid", "actor", "context", "edata"])
@@ -202,7 +197,7 @@ def test_a_summary_may_give_its_timespent_as_a_numeric_string() -> None:
 def test_the_envelope_is_required_of_every_event(eid: str, name: str) -> None:
     document = event(eid)
     del document[name]
-    assert refused(document) == ("", f'required: "{name}" is missing')
+    assert rejection_of(document) == ("", f'required: "{name}" is missing')
 
 
 @pytest.mark.parametrize(
@@ -224,12 +219,12 @@ def test_the_envelope_is_required_of_every_event(eid: str, name: str) -> None:
 def test_the_envelope_is_checked(fields: dict[str, Any], path: str) -> None:
     edata = fields.pop("edata", None)
     document = event(**fields)
-    assert refused(document if edata is None else document | {"edata": edata})[0] == path
+    assert rejection_of(document if edata is None else document | {"edata": edata})[0] == path
 
 
 @pytest.mark.parametrize("eid", ["SHARE_ITEM", "JOB_START", "METRIC", "", "start"])
 def test_a_kind_that_the_format_does_not_name_is_other(eid: str) -> None:
-    record = row(event(eid, {"type": 7}))
+    record = record_of(event(eid, {"type": 7}))
     assert (record["event_type"], record["event_name"]) == ("other", eid)
 
 
@@ -247,11 +242,11 @@ def test_a_kind_that_the_format_does_not_name_is_other(eid: str) -> None:
     ],
 )
 def test_what_real_senders_send_is_accepted(fields: dict[str, Any]) -> None:
-    assert row(event("START", {"dspec": {"mem": "1", "os": 7, "make": []}}, **fields))["status"] == "accepted"
+    assert record_of(event("START", {"dspec": {"mem": "1", "os": 7, "make": []}}, **fields))["status"] == "accepted"
 
 
 def test_an_event_with_a_field_of_the_name_events_is_no_batch() -> None:
-    assert row(event(events=[1]))["status"] == "accepted"
+    assert record_of(event(events=[1]))["status"] == "accepted"
 
 
 # times
@@ -259,22 +254,22 @@ def test_an_event_with_a_field_of_the_name_events_is_no_batch() -> None:
 
 def test_the_clients_time_is_ets_in_milliseconds_integer_or_not() -> None:
     expected = datetime(2019, 8, 19, 19, 28, 31, 79_000, tzinfo=UTC)
-    assert row(event(ets=1_566_242_911_079))["client_time"] == expected
-    record = row(event(ets=1.566242911079e12))
+    assert record_of(event(ets=1_566_242_911_079))["client_time"] == expected
+    record = record_of(event(ets=1.566242911079e12))
     assert (record["client_time"], record["time_source"], record["flags"]) == (expected, "client", [])
 
 
 def test_an_ets_below_1e11_is_in_seconds_and_flagged() -> None:
-    record = row(event(ets=1442816723.25))
+    record = record_of(event(ets=1442816723.25))
     assert record["client_time"] == datetime(2015, 9, 21, 6, 25, 23, 250_000, tzinfo=UTC)
     assert record["flags"] == ["ets_in_seconds", "time_replaced"]
-    assert row(event(ets=100_000_000_000))["flags"] == ["time_replaced"]
+    assert record_of(event(ets=100_000_000_000))["flags"] == ["time_replaced"]
 
 
 def test_received_time_is_the_first_well_formed_time_of_a_server() -> None:
     def received(event_fields: dict[str, Any], header: dict[str, Any] | None = None) -> int:
         document = event(**event_fields)
-        record = row(document if header is None else {**header, "events": [document]})
+        record = record_of(document if header is None else {**header, "events": [document]})
         return int(record["received_time"].timestamp() * 1000) - HOUR_MS
 
     sync, stamp = HOUR_MS - 2000, "2019-08-19T19:59:59Z"
@@ -305,11 +300,11 @@ def test_received_time_is_the_first_well_formed_time_of_a_server() -> None:
     ],
 )
 def test_the_user_is_the_signed_in_one(actor: dict[str, str], user_id: str | None) -> None:
-    assert row(event(actor=actor))["user_id"] == user_id
+    assert record_of(event(actor=actor))["user_id"] == user_id
 
 
 def test_the_context_gives_device_session_application_and_environment() -> None:
-    record = row(event(context={"pdata": {"id": "p", "ver": "1.2", "pid": "x"}, "env": "library"}))
+    record = record_of(event(context={"pdata": {"id": "p", "ver": "1.2", "pid": "x"}, "env": "library"}))
     assert [record[name] for name in ("device_id", "session_key", "app_id", "app_version", "environment", "format_version")] == [
         "d1",
         "s1",
@@ -322,13 +317,13 @@ def test_the_context_gives_device_session_application_and_environment() -> None:
 
 @pytest.mark.parametrize("absent", ["", "n/a", None])
 def test_empty_ids_are_absent(absent: str | None) -> None:
-    record = row(event("INTERACT", {"pageid": absent}, context={"did": absent, "sid": absent, "pdata": {"id": absent}}))
+    record = record_of(event("INTERACT", {"pageid": absent}, context={"did": absent, "sid": absent, "pdata": {"id": absent}}))
     assert record["device_id"] is record["session_key"] is record["app_id"] is record["page"] is None
 
 
 def test_the_target_is_the_object_then_the_target_then_the_resource() -> None:
     def target(object_: Any, target: Any, resource: str = "button") -> tuple[Any, Any]:
-        record = row(event("INTERACT", {"id": resource, "target": target}, object=object_))
+        record = record_of(event("INTERACT", {"id": resource, "target": target}, object=object_))
         return record["target_id"], record["target_type"]
 
     assert target({"id": "o", "type": "Content"}, {"id": "t", "type": "Page"}) == ("o", "Content")
@@ -340,21 +335,22 @@ def test_the_target_is_the_object_then_the_target_then_the_resource() -> None:
 
 
 def test_the_device_is_that_of_its_specification() -> None:
-    record = row(event("START", {"dspec": {"os": "Android 6.0", "make": "vivo 1606"}, "pageid": "splash"}))
+    record = record_of(event("START", {"dspec": {"os": "Android 6.0", "make": "vivo 1606"}, "pageid": "splash"}))
     assert (record["os"], record["device_model"], record["page"]) == ("Android 6.0", "vivo 1606", "splash")
 
 
 def test_the_value_is_the_score_or_the_rating() -> None:
-    assert row(event("ASSESS", {"score": 0.5}))["value"] == 0.5
-    assert row(event("FEEDBACK", {"rating": 4}))["value"] == 4.0
-    assert row(event("FEEDBACK"))["value"] is None
-    assert row(event("METRICS", {"score": 9}))["value"] is None
+    assert record_of(event("ASSESS", {"score": 0.5}))["value"] == 0.5
+    assert record_of(event("FEEDBACK", {"rating": 4}))["value"] == 4.0
+    assert record_of(event("FEEDBACK"))["value"] is None
+    assert record_of(event("METRICS", {"score": 9}))["value"] is None
 
 
 def test_a_score_outside_0_to_1_is_kept_and_flagged() -> None:
-    assert (row(event("ASSESS", {"score": 5}))["value"], row(event("ASSESS", {"score": 5}))["flags"]) == (5.0, ["score_out_of_range"])
-    assert row(event("ASSESS", {"score": -0.1}))["flags"] == ["score_out_of_range"]
-    assert row(event("ASSESS", {"score": 1}))["flags"] == row(event("ASSESS", {"score": 0}))["flags"] == []
+    record = record_of(event("ASSESS", {"score": 5}))
+    assert (record["value"], record["flags"]) == (5.0, ["score_out_of_range"])
+    assert record_of(event("ASSESS", {"score": -0.1}))["flags"] == ["score_out_of_range"]
+    assert record_of(event("ASSESS", {"score": 1}))["flags"] == record_of(event("ASSESS", {"score": 0}))["flags"] == []
 
 
 @pytest.mark.parametrize(
@@ -372,7 +368,7 @@ def test_a_score_outside_0_to_1_is_kept_and_flagged() -> None:
     ],
 )
 def test_a_duration_is_in_seconds_of_at_most_a_day(seconds: float, duration_ms: int | None, flags: list[str]) -> None:
-    record = row(event("START", {"duration": seconds}))
+    record = record_of(event("START", {"duration": seconds}))
     assert (record["duration_ms"], record["flags"]) == (duration_ms, flags)
 
 
@@ -467,4 +463,4 @@ odd = st.recursive(
     fields=st.dictionaries(st.sampled_from(["object", "ets", "@timestamp", "syncts", "tags", "mid"]), odd),
 )
 def test_odd_but_valid_events_never_fail(eid: str, edata: dict[str, Any], context: dict[str, Any], fields: dict[str, Any]) -> None:
-    assert row(event(eid, edata, context=context, **fields))["status"] in ("accepted", "rejected")
+    assert record_of(event(eid, edata, context=context, **fields))["status"] in ("accepted", "rejected")
