@@ -6,7 +6,6 @@ Written from the rules and not from the queries of transforms: where the two agr
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -14,6 +13,8 @@ from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Context, Decimal
 from itertools import combinations, pairwise
 from typing import Any, NamedTuple
+
+from json_digest import digest
 
 from transforms.documents.json_documents import short_hash
 from transforms.sessions.sessions import SessionRules
@@ -62,10 +63,6 @@ def in_order(event: Row) -> tuple[Any, ...]:
     client = (1, event["client_time"]) if known else (0, EPOCH)
     rank = RANK.get(event["event_type"], 2)
     return event["event_time"], client, rank, event["event_id"].encode(), event["landing_date"]
-
-
-def digest(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
 
 
 def filled(values: Iterable[str | None]) -> list[str]:

@@ -50,7 +50,7 @@ class Example(NamedTuple):
         return self.file.split("/")[0]
 
 
-def examples(chapter: str) -> list[Example]:
+def examples_of_chapter(chapter: str) -> list[Example]:
     section_text = PAGE.split(f"## {chapter}")[1].split("\n## ", maxsplit=1)[0]
     return [example(section) for section in section_text.split("\n### ")[1:]]
 
@@ -153,8 +153,8 @@ def check_words(case: Example, made: LandedTables) -> None:
         assert sum(ms(term) or 0 for term in terms.split(" + ")) == ms(total)
 
 
-SESSION_EXAMPLES = examples("Worked examples")
-WORKFLOW_EXAMPLES = examples("Workflow summaries")
+SESSION_EXAMPLES = examples_of_chapter("Worked examples")
+WORKFLOW_EXAMPLES = examples_of_chapter("Workflow summaries")
 EXAMPLES = [pytest.param(case, check_sessions, id=case.source) for case in SESSION_EXAMPLES]
 EXAMPLES += [pytest.param(case, check_workflows, id="workflows") for case in WORKFLOW_EXAMPLES]
 Check = Callable[[Example, LandedTables], None]

@@ -9,8 +9,9 @@ from itertools import pairwise
 import pyarrow as pa
 import pytest
 import sessions_reference as reference
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from random_examples import examples
 from session_rows import Row, Sessions, rows_of
 
 from schemas.events import SESSION_INPUT
@@ -24,10 +25,6 @@ SECOND, MINUTE, HOUR = 1_000, 60_000, 3_600_000
 GAPS = [0, 0, 0, 1, 250, 5 * SECOND, 5 * SECOND + 1, MINUTE, 10 * MINUTE, 10 * MINUTE + 1]
 GAPS += [30 * MINUTE, 30 * MINUTE + 1, 24 * HOUR, 24 * HOUR + 1]
 TEXTS = st.sampled_from([None, "", "a", "b", "é", "\U0001d538", '"', "\\", "\uffff"])
-
-
-def examples(count: int) -> settings:
-    return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def built(rows: Sequence[Row], batch_size: int = 1_000) -> Sessions:

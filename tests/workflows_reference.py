@@ -6,7 +6,6 @@ Written from the rules and not from the code of transforms: where the two agree,
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +14,8 @@ from fractions import Fraction
 from itertools import pairwise
 from math import floor
 from typing import Any
+
+from json_digest import digest
 
 from transforms.documents.json_documents import short_hash
 from transforms.workflows.summaries import WorkflowRules
@@ -275,10 +276,6 @@ def page_summary(segment: Sequence[Row], gaps: Sequence[int]) -> list[Row]:
         {"id": page, "type": types.get((page, env)), "env": env, "time_spent": spent[page, env] / 100, "visit_count": visits[page, env]}
         for page, env in sorted(visits)
     ]
-
-
-def digest(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
 
 
 def utc_date(epoch_ms: int) -> dt.date | None:
