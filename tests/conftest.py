@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,3 +142,9 @@ def without_pages(settings: Settings) -> Settings:
 def plain_environment() -> dict[str, str]:
     """The environment of another process: without the mark that a session on Sail leaves, by which Spark would not start there."""
     return {name: value for name, value in os.environ.items() if not name.startswith("SPARK_CONNECT")}
+
+
+@pytest.fixture
+def without_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process was called by the name of the command alone, as messages show it."""
+    monkeypatch.setattr(sys, "argv", ["millrace"])

@@ -27,7 +27,7 @@ class Sessions(NamedTuple):
     chains: list[Row]
 
 
-def event(event_type: str, seconds: float = 0, **said: Any) -> Row:
+def event(event_type: str, seconds: float = 0, **fields: Any) -> Row:
     """A user event so many seconds after noon; columns of `events` and fields of `session_input` by name."""
     time = NOON + dt.timedelta(milliseconds=round(seconds * 1000))
     row = dict.fromkeys(INPUT.names) | {
@@ -41,9 +41,9 @@ def event(event_type: str, seconds: float = 0, **said: Any) -> Row:
         "flags": [],
     }
     facts = dict.fromkeys(_FACTS) | {"key": '["k"]', "kind": "derived", "user": True, "pauses": False}
-    row |= {name: value for name, value in said.items() if name not in _FACTS}
-    facts |= {name: value for name, value in said.items() if name in _FACTS}
-    assert row.keys() == set(INPUT.names), said
+    row |= {name: value for name, value in fields.items() if name not in _FACTS}
+    facts |= {name: value for name, value in fields.items() if name in _FACTS}
+    assert row.keys() == set(INPUT.names), fields
     return row | {"session_input": facts}
 
 

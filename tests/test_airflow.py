@@ -89,7 +89,7 @@ class Airflow:
         }
 
     def run(self, program: str, *arguments: str, variables: Mapping[str, str] | None = None) -> str:
-        """Run a program of Airflow's environment; gives what it said, fails as it fails."""
+        """Run a program of Airflow's environment; gives its output, and fails if it fails."""
         command = [str(ROOT / ".venv-airflow" / "bin" / program), *arguments]
         environment = self.variables | dict(variables or {})
         done = subprocess.run(command, env=environment, cwd=self.home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -118,9 +118,9 @@ def endings(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> dict[
     stand_in.chmod(0o755)
     variables = {"MILLRACE_BIN": str(stand_in), "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags")}
     dates = [*(f"2026-11-{day:02}" for day in range(1, 6)), "now"]
-    said = airflow.run("python", "-c", RUNS, str(folder / "dags"), *dates, variables=variables)
+    output = airflow.run("python", "-c", RUNS, str(folder / "dags"), *dates, variables=variables)
     calls = (folder / "calls").read_text(encoding="utf-8").splitlines()
-    results = [json.loads(line.removeprefix("RESULT")) for line in said.splitlines() if line.startswith("RESULT")]
+    results = [json.loads(line.removeprefix("RESULT")) for line in output.splitlines() if line.startswith("RESULT")]
     now = results.pop()
     ended = {
         int(result["date"][-2:]): {**result["tasks"], "run": result["run"], "calls": [call for call in calls if result["date"] in call]}
@@ -162,8 +162,8 @@ def test_the_night_is_that_of_the_logical_date_and_at_the_latest_the_last_day_th
         "2026-11-20T12:00:00+00:00/2026-11-26T09:00:00+00:00": "2026-11-20",  # by hand, with a date
         "/2026-11-26T00:10:00+00:00": "2026-11-25",  # by the API or an asset
     }
-    said = airflow.run("python", "-c", TAKES, str(ROOT / "dags"), *nights)
-    assert [line.removeprefix("NIGHT ") for line in said.splitlines() if line.startswith("NIGHT")] == list(nights.values())
+    output = airflow.run("python", "-c", TAKES, str(ROOT / "dags"), *nights)
+    assert [line.removeprefix("NIGHT ") for line in output.splitlines() if line.startswith("NIGHT")] == list(nights.values())
 
 
 @pytest.mark.parametrize("exit_code", [1, 2])

@@ -120,6 +120,7 @@ def test_growth_is_worked_out_without_the_start() -> None:
 
 
 def test_make_bench_names_its_sizes_and_runs() -> None:
-    told = subprocess.run(["make", "--dry-run", "bench", "EVENTS=7", "RUNS=2"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "--runs 2" in told
-    assert "--events 7" in told
+    make = ["make", "--dry-run", "bench", "EVENTS=7", "RUNS=2"]
+    printed = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "--runs 2" in printed
+    assert "--events 7" in printed

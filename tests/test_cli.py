@@ -14,19 +14,16 @@ from conftest import Demo
 from jobs.commands import program
 from jobs.commands.cli import cli
 
+pytestmark = pytest.mark.usefixtures("without_arguments")
+
 
 def call(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     """Call the command line; gives exit code, stdout and stderr."""
     with pytest.raises(SystemExit) as left:
         program.main([str(argument) for argument in arguments])
-    said = capfd.readouterr()
+    output = capfd.readouterr()
     assert isinstance(left.value.code, int)
-    return left.value.code, said.out, said.err
-
-
-@pytest.fixture(autouse=True)
-def no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["millrace"])
+    return left.value.code, output.out, output.err
 
 
 @pytest.mark.parametrize(
@@ -153,7 +150,7 @@ def test_a_night_that_never_landed_anything_says_so(capfd: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    "said",
+    "output",
     [
         "org.apache.spark.SparkException: Python worker exited unexpectedly (crashed)",
         "java.net.SocketException: Connection reset",
@@ -162,10 +159,10 @@ def test_a_night_that_never_landed_anything_says_so(capfd: pytest.CaptureFixture
     ],
 )
 def test_a_worker_that_is_gone_is_one_line_however_the_engine_puts_it(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, said: str
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, output: str
 ) -> None:
     def fail(*_: object) -> None:
-        raise RuntimeError(said)
+        raise RuntimeError(output)
 
     monkeypatch.setattr("jobs.commands.describe.show", fail)
     code, _, err = call(capfd, "describe")

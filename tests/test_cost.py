@@ -92,10 +92,10 @@ def bytes_read() -> dict[int, int]:
     counted = {}
     for process in descendants(os.getpid()):
         try:
-            told = Path(f"/proc/{process}/io").read_text()
+            counters = Path(f"/proc/{process}/io").read_text()
         except OSError:
             continue
-        counted[process] = int(told.split()[1])
+        counted[process] = int(counters.split()[1])
     return counted
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,15 +32,12 @@ from jobs.commands import program
 from jobs.lake.damage import rebuild_command
 from jobs.lake.state_file import NAME
 
+pytestmark = pytest.mark.usefixtures("without_arguments")
+
 
 @pytest.fixture
 def lake(undamaged: Path, tmp_path: Path) -> Path:
     return copied(undamaged, tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["millrace"])
 
 
 @dataclass(frozen=True)
@@ -57,12 +53,12 @@ def call(lake: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
         capfd.readouterr()
         with pytest.raises(SystemExit) as left:
             program.main([*arguments, "--lake", str(lake), "--landing", str(lake.parent / "landing"), "--env", "spark"])
-        said = capfd.readouterr()
-        assert "Traceback" not in said.err
-        faults = [line for line in said.err.splitlines() if line.startswith("millrace: ")]
+        output = capfd.readouterr()
+        assert "Traceback" not in output.err
+        faults = [line for line in output.err.splitlines() if line.startswith("millrace: ")]
         assert len(faults) <= 1
         assert isinstance(left.value.code, int)
-        return Said(left.value.code, said.out, faults[0] if faults else "")
+        return Said(left.value.code, output.out, faults[0] if faults else "")
 
     return called
 
@@ -95,9 +91,9 @@ def test_damage_is_named_with_its_remedy_by_whoever_reads_and_whoever_writes(
     left = sorted(lake.rglob("*"))
     assert left != before or destroy not in (remove_folder, remove_log, remove_file)
     for command in (["verify"], ["sql", "SELECT 1"], ["backfill", "--from", str(NIGHT), "--to", str(NIGHT)]):
-        said = call(*command)
-        assert (said.code, "is damaged" in said.fault, "millrace rebuild" in said.fault) == (2, True, True), said
-        line = said.out if command == ["verify"] else said.fault
+        output = call(*command)
+        assert (output.code, "is damaged" in output.fault, "millrace rebuild" in output.fault) == (2, True, True), output
+        line = output.out if command == ["verify"] else output.fault
         assert f"{table}: " in line
         assert what in line
     # Nothing was made in the place of what is lost.
@@ -119,50 +115,50 @@ def test_damage_is_named_with_its_remedy_by_whoever_reads_and_whoever_writes(
 )
 def test_every_command_says_that_the_lake_is_damaged(call: Callable[..., Said], lake: Path, command: list[str]) -> None:
     remove_file(lake / "events")
-    said = call(*command)
-    assert said.code == 2
-    assert "is damaged: events: the file landing_date=2026-11-20/source=sunbird/part-" in said.fault
-    assert "millrace rebuild" in said.fault
+    output = call(*command)
+    assert output.code == 2
+    assert "is damaged: events: the file landing_date=2026-11-20/source=sunbird/part-" in output.fault
+    assert "millrace rebuild" in output.fault
 
 
 def test_a_whole_lake_is_said_to_be_whole(call: Callable[..., Said]) -> None:
     for options in ([], ["--deep"]):
-        said = call("verify", *options)
-        assert (said.code, said.fault) == (0, "")
-        assert "every file of the recorded state is there" in said.out
+        output = call("verify", *options)
+        assert (output.code, output.fault) == (0, "")
+        assert "every file of the recorded state is there" in output.out
 
 
 def test_bytes_that_have_changed_are_found_by_reading_the_files(call: Callable[..., Said], lake: Path) -> None:
     change_bytes(lake / "sessions")
     assert call("verify").code == 0
-    said = call("verify", "--deep")
-    assert said.code == 2
-    assert "damaged: sessions: the file session_date=2026-11-20/" in said.out
-    assert "is unreadable (1 row): millrace rebuild" in said.out
+    output = call("verify", "--deep")
+    assert output.code == 2
+    assert "damaged: sessions: the file session_date=2026-11-20/" in output.out
+    assert "is unreadable (1 row): millrace rebuild" in output.out
 
 
 def test_a_query_that_meets_changed_bytes_names_the_file(call: Callable[..., Said], lake: Path) -> None:
     path = first_file(lake / "sessions")
     path.write_bytes(b"x" * path.stat().st_size)
-    said = call("sql", "SELECT * FROM sessions")
-    assert said.code == 2
-    assert "is damaged: sessions: the file session_date=2026-11-20/" in said.fault
-    assert "`millrace verify --deep` names all" in said.fault
+    output = call("sql", "SELECT * FROM sessions")
+    assert output.code == 2
+    assert "is damaged: sessions: the file session_date=2026-11-20/" in output.fault
+    assert "`millrace verify --deep` names all" in output.fault
 
 
 def test_rows_that_landed_files_do_not_account_for_are_damage(call: Callable[..., Said], lake: Path) -> None:
     publish(lake, {"events": [rows_of(NIGHT)["events"][0] | {"event_id": "another"}]}, run_id="another")
     assert call("verify").code == 0
-    said = call("verify", "--deep")
-    assert said.code == 2
-    assert f"damaged: events: 2 rows of the landed file sunbird/date={NIGHT}/a.json where `files` counts 1: millrace rebuild" in said.out
+    output = call("verify", "--deep")
+    assert output.code == 2
+    assert f"damaged: events: 2 rows of the landed file sunbird/date={NIGHT}/a.json where `files` counts 1: millrace rebuild" in output.out
 
 
 def test_a_table_at_another_version_than_the_recorded_one_needs_a_look(call: Callable[..., Said], lake: Path) -> None:
     DeltaTable(str(lake / "files")).delete("source = 'sunbird'")
-    said = call("verify")
-    assert (said.code, said.fault) == (3, "")
-    assert "look: files stands at version 4, recorded is 3: " in said.out
+    output = call("verify")
+    assert (output.code, output.fault) == (3, "")
+    assert "look: files stands at version 4, recorded is 3: " in output.out
 
 
 @pytest.mark.parametrize("content", [None, "torn {", '{"state": 0}'])
@@ -172,19 +168,19 @@ def test_a_state_file_that_does_not_hold_the_recorded_state_needs_a_look(
     (lake / NAME).unlink()
     if content is not None:
         (lake / NAME).write_text(content)
-    said = call("verify")
-    assert (said.code, said.fault) == (3, "")
-    assert f"look: {NAME} is missing, damaged or of another state" in said.out
+    output = call("verify")
+    assert (output.code, output.fault) == (3, "")
+    assert f"look: {NAME} is missing, damaged or of another state" in output.out
     assert (call("restore").code, call("verify").code) == (0, 0)
 
 
 def test_bounds_that_hide_rows_need_maintenance_and_are_no_damage(call: Callable[..., Said], lake: Path) -> None:
     entry = last_entry(lake / "events")
     entry.write_text(entry.read_text().replace(r"event_id\": \"2026-11-22", r"event_id\": \"\\ud842\\udfb7"))
-    said = call("verify")
-    assert (said.code, said.fault) == (3, "")
+    output = call("verify")
+    assert (output.code, output.fault) == (3, "")
     remedy = f"millrace maintain --lake {lake} --landing {lake.parent / 'landing'} --env spark"
-    assert f"look: events: bounds in the log hide rows of 1 file: {remedy}" in said.out
+    assert f"look: events: bounds in the log hide rows of 1 file: {remedy}" in output.out
 
 
 def test_the_remedy_can_be_copied_with_the_options_of_the_call(call: Callable[..., Said], lake: Path) -> None:
@@ -202,8 +198,8 @@ def test_a_landed_file_that_changed_behind_its_size_and_time_needs_a_look(call: 
     modified = dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=landed.stat().st_mtime_ns // 1000)
     row = rows_of(NIGHT)["files"][0] | {"records": 0, "accepted": 0, "size": 2, "modified": modified, "sha256": "0" * 64}
     publish(lake, {"files": [row | {"file": f"sunbird/date={NIGHT}/b.json"}]}, run_id="another")
-    said = call("verify", "--deep")
-    assert (said.code, said.fault) == (3, "")
-    assert f"look: the landed file sunbird/date={NIGHT}/b.json has changed since it was read" in said.out
+    output = call("verify", "--deep")
+    assert (output.code, output.fault) == (3, "")
+    assert f"look: the landed file sunbird/date={NIGHT}/b.json has changed since it was read" in output.out
     landed.write_text("{}, ")
     assert call("verify", "--deep").code == 0

@@ -42,8 +42,8 @@ def assert_earlier_copies(spark: SparkSession, copies: list[tuple[Any, ...]], ex
 
 def assert_rows(rows: DataFrame, expected: list[tuple[Any, ...]], columns: str) -> None:
     """These columns of a DataFrame, given as DDL, hold the expected rows, in any order."""
-    wanted = rows.sparkSession.createDataFrame(expected, columns)
-    assert_df_equality(rows.select(*wanted.columns), wanted, ignore_row_order=True, ignore_nullable=True)
+    expected_rows = rows.sparkSession.createDataFrame(expected, columns)
+    assert_df_equality(rows.select(*expected_rows.columns), expected_rows, ignore_row_order=True, ignore_nullable=True)
 
 
 def test_the_copy_that_landed_first_is_the_event(spark: SparkSession) -> None:

@@ -170,15 +170,15 @@ def test_describe_prints_the_lines_of_the_readme(table: str, capsys: pytest.Capt
     monkeypatch.setattr(sys, "argv", ["millrace"])
     with pytest.raises(SystemExit):
         program.main(["describe", table])
-    said = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    printed = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert set(LINES) == {"pandas", "Polars", "DuckDB", "Spark"}
     assert delta_readers.VERSIONS in BLOCK.splitlines()
-    assert delta_readers.IMPORTS in said
+    assert delta_readers.IMPORTS in printed
     names: dict[str, Any] = {}
     exec(delta_readers.IMPORTS, names)
     assert {"json", "duckdb", "pl", "DeltaTable"} <= names.keys()
-    assert {delta_readers.VERSIONS, *(f"{line.replace('sessions', table)}  # {reader}" for reader, line in LINES.items())} <= set(said)
-    assert f'pd.read_parquet("lake/{table}")' in said[-1]
+    assert {delta_readers.VERSIONS, *(f"{line.replace('sessions', table)}  # {reader}" for reader, line in LINES.items())} <= set(printed)
+    assert f'pd.read_parquet("lake/{table}")' in printed[-1]
 
 
 def test_a_reader_of_parquet_files_gives_removed_rows(lake: Path, recorded: Checksums) -> None:

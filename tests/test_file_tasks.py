@@ -51,5 +51,5 @@ def test_a_file_comes_with_the_rows_that_bear_its_number(spark: SparkSession, en
     with Engine(configuration.load(environment), Progress(quiet=True)) as engine:
         tasks = file_tasks.with_rows(engine, {number: stored(number) for number in range(3)}, rows)
         found = tasks.mapInArrow(pair, "path string, word string").toArrow().to_pylist()
-    told = sorted((row["path"], row["word"] or "") for row in found)
-    assert told == [("0.parquet", "a"), ("1.parquet", "b"), ("1.parquet", "c"), ("2.parquet", "")]
+    copied = sorted((row["path"], row["word"] or "") for row in found)
+    assert copied == [("0.parquet", "a"), ("1.parquet", "b"), ("1.parquet", "c"), ("2.parquet", "")]

@@ -131,13 +131,13 @@ def test_a_run_killed_between_its_commits_leaves_the_old_state_and_the_next_one_
 def test_a_second_writer_is_told_who_holds_the_lake(tmp_path: Path) -> None:
     with Lake.writing(tmp_path, "millrace run"):
         second = f"from jobs.lake.tables import Lake; from pathlib import Path\nwith Lake.writing(Path({str(tmp_path)!r}), 'x'): pass"
-        said = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True, check=False).stderr
+        output = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True, check=False).stderr
         with (
             pytest.raises(LakeBusyError, match=rf"millrace run \(process {os.getpid()}, since .* is writing the lake"),
             Lake.writing(tmp_path, "y"),
         ):
             pass
-    assert "LakeBusyError: millrace run" in said
+    assert "LakeBusyError: millrace run" in output
 
 
 def test_the_lock_of_a_dead_run_holds_nobody_up(tmp_path: Path) -> None:

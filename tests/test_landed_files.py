@@ -16,23 +16,16 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 from pyspark.sql import SparkSession
+from quiet_runs import run_quietly
 
 from jobs import changed_partitions
-from jobs.console.progress import Progress
-from jobs.engine.spark_session import Engine
 from jobs.lake.tables import Lake
 from jobs.landing import zone
-from jobs.night import Outcome, run_night
 from jobs.settings import Settings
 
 NIGHT = dt.date(2026, 11, 18)
 MILLRACE = Path(sys.executable).with_name("millrace")
 KIB, MIB, GIB = 2**10, 2**20, 2**30
-
-
-def run(settings: Settings) -> Outcome:
-    with Engine(settings, Progress(quiet=True)) as engine:
-        return run_night(engine, settings, NIGHT, progress=Progress(quiet=True))
 
 
 def line(mid: str, payload: str = "") -> str:
@@ -73,20 +66,20 @@ def test_a_file_that_disappears_during_the_run_harms_no_other(
         return found
 
     monkeypatch.setattr(changed_partitions, "of_nights", surveyed_and_gone)
-    outcome = run(settings)
+    outcome = run_quietly(settings, NIGHT)
     assert [Path(file).name for file, _ in outcome.unreadable] == ["gone.jsonl"]
     assert accounts(settings)["stays.jsonl"] == ("done", None, 1)
     monkeypatch.undo()
-    assert run(settings).exit_code == 0
+    assert run_quietly(settings, NIGHT).exit_code == 0
     assert accounts(settings) == {"stays.jsonl": ("done", None, 1)}
 
 
 def test_a_file_that_grows_after_it_was_read_is_read_again_by_the_next_run(spark: SparkSession, settings: Settings) -> None:
     path = land(settings, "grows.jsonl", "m1")
-    run(settings)
+    run_quietly(settings, NIGHT)
     with path.open("a") as file:
         file.write(line("m2"))
-    run(settings)
+    run_quietly(settings, NIGHT)
     assert accounts(settings) == {"grows.jsonl": ("done", None, 2)}
     assert Lake.open(settings.paths.lake).arrow("events").num_rows == 2
 
@@ -122,12 +115,12 @@ def test_a_file_that_grows_while_it_is_read_is_whole_in_the_end(spark: SparkSess
     writer = threading.Thread(target=grow)
     writer.start()
     try:
-        run(settings)
+        run_quietly(settings, NIGHT)
     finally:
         stop.set()
         writer.join()
-    run(settings)
-    run(settings)
+    run_quietly(settings, NIGHT)
+    run_quietly(settings, NIGHT)
     assert accounts(settings) == {"grows.jsonl": ("done", None, grown + 1)}
     assert Lake.open(settings.paths.lake).arrow("rejected_events").num_rows == 0
 

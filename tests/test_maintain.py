@@ -96,9 +96,9 @@ def test_a_follower_of_a_table_sees_no_change_in_a_compaction(spark: SparkSessio
     maintain.run(scattered, TODAY)
     log = max((scattered.paths.lake / "events" / "_delta_log").glob("*.json"))
     actions = [json.loads(line) for line in log.read_text().splitlines()]
-    told = [action[kind]["dataChange"] for action in actions for kind in ("add", "remove") if kind in action]
-    assert len(told) == 4
-    assert not any(told)
+    changes_data = [action[kind]["dataChange"] for action in actions for kind in ("add", "remove") if kind in action]
+    assert len(changes_data) == 4
+    assert not any(changes_data)
 
 
 def file(path: str, size: int, rows: int = 1, nulls: int = 0, **partition: str) -> TableFile:

@@ -6,16 +6,15 @@ import datetime as dt
 from pathlib import Path
 
 import pytest
+from quiet_runs import run_quietly
 from tiny_lake import NIGHT, publish
 
 from jobs import changed_partitions, settings
 from jobs.commands import run_nights
-from jobs.console.progress import Progress
-from jobs.engine.spark_session import Engine
 from jobs.errors import LandingError, SettingsError
 from jobs.lake.tables import Lake
 from jobs.landing.zone import Partition
-from jobs.night import Outcome, run_night
+from jobs.night import Outcome
 from jobs.settings import Settings
 
 OTHER = NIGHT - dt.timedelta(days=1)
@@ -44,8 +43,7 @@ def land(given: Settings, source: str, date: dt.date) -> None:
 
 
 def run(given: Settings, *sources: str, accept_empty: bool = False) -> Outcome:
-    with Engine(given, Progress(quiet=True)) as engine:
-        return run_night(engine, given, NIGHT, sources=sources or ("sunbird",), accept_empty=accept_empty, progress=Progress(quiet=True))
+    return run_quietly(given, NIGHT, sources=sources or ("sunbird",), accept_empty=accept_empty)
 
 
 def test_a_run_names_every_source_and_date_that_has_lost_its_files_and_the_remedy(tmp_path: Path) -> None:

@@ -19,26 +19,19 @@ import pytest
 from conftest import Demo, plain_environment
 from lakes import assert_same, contents
 from pyspark.sql import SparkSession
+from quiet_runs import run_quietly
 
 from jobs import checks
 from jobs.commands import run_nights
-from jobs.console.progress import Progress
-from jobs.engine.spark_session import Engine
 from jobs.errors import CheckFailedError, LandingError
 from jobs.generator.generate import generate, truth
 from jobs.lake.duckdb_views import connect_to_failed_run
 from jobs.lake.tables import Lake
-from jobs.night import Outcome, run_night
 from jobs.quality.gate import Finding
 from jobs.settings import Settings
 
 FIRST = dt.date(2026, 11, 18)
 CONTRACT = Path(__file__).parents[2] / "shared" / "contract" / "check_contract.py"
-
-
-def run(settings: Settings, night: dt.date, **options: Any) -> Outcome:
-    with Engine(settings, Progress(quiet=True)) as engine:
-        return run_night(engine, settings, night, progress=Progress(quiet=True), **options)
 
 
 def event(mid: str, minute: int, eid: str = "INTERACT", sid: str = "s1", **edata: Any) -> dict[str, Any]:
@@ -137,14 +130,14 @@ def test_nights_in_order_with_late_files_and_replaced_partitions_are_one_rebuild
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(path, target)
     for date in dates:
-        run(settings, date)
+        run_quietly(settings, date)
     shutil.copytree(held_back, landing, dirs_exist_ok=True)
     # And a partition is replaced by other data: what it was the first copy of has other first copies now.
     replaced = landing / "sunbird" / f"date={dates[0]}"
     shutil.rmtree(replaced)
     generate(landing, dates[0], events=120, seed=11, faults=0.2, workers=1, sources=["sunbird"])
-    run(settings, dates[2], accept_shrunk=True)
-    assert not run(settings, dates[2]).published
+    run_quietly(settings, dates[2], accept_shrunk=True)
+    assert not run_quietly(settings, dates[2]).published
     again = settings.at(lake=tmp_path / "rebuilt")
     assert run_nights.rebuild(again, None) == 0
     assert_same(settings.paths.lake, again.paths.lake)
@@ -158,10 +151,10 @@ def test_a_repeat_becomes_the_event_when_the_earlier_copy_goes(spark: SparkSessi
     land(settings, "b.jsonl", event("m1", 0), night=second)
     land(settings, "c.jsonl", event("m1", 0), night=second + dt.timedelta(days=1))
     for days in range(3):
-        run(settings, FIRST + dt.timedelta(days=days))
+        run_quietly(settings, FIRST + dt.timedelta(days=days))
     assert (ids(settings, "events"), ids(settings, "duplicate_events")) == (["m1", "m2"], ["m1", "m1"])
     first_copy.write_text(json.dumps(event("m2", 1)) + "\n")
-    run(settings, second + dt.timedelta(days=1))
+    run_quietly(settings, second + dt.timedelta(days=1))
     events = Lake.open(settings.paths.lake).arrow("events", ["event_id", "landing_date"]).to_pylist()
     assert sorted((row["event_id"], row["landing_date"]) for row in events) == [("m1", second), ("m2", FIRST)]
     repeats = Lake.open(settings.paths.lake).arrow("duplicate_events", ["landing_date", "earlier_landing_date"]).to_pylist()
@@ -181,19 +174,19 @@ def test_a_late_event_joins_two_sessions_and_its_removal_splits_them_again(spark
         return made
 
     land(settings, "a.jsonl", derived("m1", 0), derived("m2", 50))
-    run(settings, FIRST)
+    run_quietly(settings, FIRST)
     before = contents(settings.paths.lake)
     assert [len(before[table]) for table in ("sessions", "session_events", "session_chains")] == [2, 2, 2]
     late = land(settings, "late.jsonl", derived("m3", 25), night=FIRST + dt.timedelta(days=1))
-    run(settings, FIRST + dt.timedelta(days=1))
+    run_quietly(settings, FIRST + dt.timedelta(days=1))
     joined = Lake.open(settings.paths.lake).arrow("sessions").to_pylist()
     assert [(row["events"], row["session_duration"]) for row in joined] == [(3, 50 * 60_000)]
     assert len(ids(settings, "session_events")) == 3
     late.write_text("")
     with pytest.raises(CheckFailedError, match="call with --accept-shrunk"):
-        run(settings, FIRST + dt.timedelta(days=1))
+        run_quietly(settings, FIRST + dt.timedelta(days=1))
     assert len(ids(settings, "session_events")) == 3
-    assert run(settings, FIRST + dt.timedelta(days=1), accept_shrunk=True).published
+    assert run_quietly(settings, FIRST + dt.timedelta(days=1), accept_shrunk=True).published
     after = contents(settings.paths.lake)
     for table in ("events", "sessions", "session_events", "session_chains"):
         assert after[table] == before[table], table
@@ -210,7 +203,7 @@ def test_a_file_that_cannot_be_read_takes_nothing_with_it_and_comes_back_once_re
     land(settings, "lies.jsonl").write_bytes(content)
     land(settings, "notes.txt", "hello")
     (settings.paths.landing / "sunbird" / f"date={FIRST}" / "hour=10" / "folder.json").mkdir()
-    outcome = run(settings, FIRST)
+    outcome = run_quietly(settings, FIRST)
     assert outcome.exit_code == 3
     assert [(Path(file).name, why) for file, why in outcome.unreadable] == [
         ("broken.jsonl.gz", "truncated"),
@@ -220,12 +213,12 @@ def test_a_file_that_cannot_be_read_takes_nothing_with_it_and_comes_back_once_re
     ]
     assert ids(settings, "events") == ["m1"]
     whole.write_bytes(content)
-    outcome = run(settings, FIRST + dt.timedelta(days=1))
+    outcome = run_quietly(settings, FIRST + dt.timedelta(days=1))
     assert len(ids(settings, "events")) == 501
     assert [Path(file).name for file, _ in outcome.unreadable] == ["folder.json", "lies.jsonl", "notes.txt"]
     # Broken again, it holds most of what was read of its partition, and still stops nothing.
     whole.write_bytes(content[: len(content) // 2])
-    outcome = run(settings, FIRST + dt.timedelta(days=1))
+    outcome = run_quietly(settings, FIRST + dt.timedelta(days=1))
     assert (outcome.published, outcome.exit_code) == (True, 3)
     assert ids(settings, "events") == ["m1"]
 
@@ -233,7 +226,7 @@ def test_a_file_that_cannot_be_read_takes_nothing_with_it_and_comes_back_once_re
 def test_refused_records_keep_their_bytes(spark: SparkSession, settings: Settings) -> None:
     bad = '{"eid": "INTERACT",  "ets": NaN}'
     land(settings, "a.jsonl", event("m1", 0), bad, "", event("m2", 1, eid="IMPRESSION"))
-    run(settings, FIRST)
+    run_quietly(settings, FIRST)
     rows = Lake.open(settings.paths.lake).arrow("rejected_events").to_pylist()
     assert sorted((row["record"], row["reason"]) for row in rows) == [(2, "invalid_json"), (4, "schema_violation")]
     assert next(row["raw"] for row in rows if row["record"] == 2) == bad.encode()
@@ -244,7 +237,7 @@ def test_refused_records_keep_their_bytes(spark: SparkSession, settings: Setting
 def test_what_was_refused_comes_back_once_the_rules_allow_it(spark: SparkSession, settings: Settings) -> None:
     strict = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"max_document_bytes": 400})})
     land(settings, "a.jsonl", event("m1", 0), event("m2", 1, text="x" * 400))
-    run(strict, FIRST)
+    run_quietly(strict, FIRST)
     lake = Lake.open(settings.paths.lake)
     assert lake.arrow("rejected_events", ["record", "reason"]).to_pylist() == [{"record": 2, "reason": "too_large"}]
     assert ids(settings, "events") == ["m1"]
@@ -261,7 +254,7 @@ def test_a_critical_failure_publishes_nothing_and_leaves_the_staged_tables(
     spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     land(settings, "a.jsonl", event("m1", 0))
-    run(settings, FIRST)
+    run_quietly(settings, FIRST)
     before = contents(settings.paths.lake)
     land(settings, "b.jsonl", event("m2", 1))
     observe = checks.observe
@@ -271,7 +264,7 @@ def test_a_critical_failure_publishes_nothing_and_leaves_the_staged_tables(
 
     monkeypatch.setattr(checks, "observe", with_a_failure)
     with pytest.raises(CheckFailedError, match="nothing was published: events: the moon is full does not hold"):
-        run(settings, FIRST)
+        run_quietly(settings, FIRST)
     assert contents(settings.paths.lake) == before
     lake = Lake.open(settings.paths.lake)
     failed = lake.arrow("runs", ["run_id", "status"]).filter(pc.field("status") == "failed")["run_id"].to_pylist()
@@ -281,7 +274,7 @@ def test_a_critical_failure_publishes_nothing_and_leaves_the_staged_tables(
     verdicts = lake.arrow("quality_results").filter(pc.field("run_id") == failed[0])
     assert verdicts.filter(~pc.field("passed"))["expectation"].to_pylist() == ["the moon is full"]
     monkeypatch.undo()
-    assert run(settings, FIRST).published
+    assert run_quietly(settings, FIRST).published
     assert ids(settings, "events") == ["m1", "m2"]
 
 
@@ -299,7 +292,7 @@ def test_a_record_that_the_account_lost_stops_the_night(spark: SparkSession, set
 
     monkeypatch.setattr(task_reports, "counted", lossy)
     with pytest.raises(CheckFailedError, match="nothing was published"):
-        run(settings, FIRST)
+        run_quietly(settings, FIRST)
 
 
 def test_every_step_of_a_run_says_what_it_read_and_wrote(demo: Demo) -> None:
@@ -323,19 +316,19 @@ def test_every_step_of_a_run_says_what_it_read_and_wrote(demo: Demo) -> None:
 
 
 def test_a_night_that_never_landed_anything_is_no_fault(spark: SparkSession, settings: Settings) -> None:
-    outcome = run(settings, FIRST)
+    outcome = run_quietly(settings, FIRST)
     assert (outcome.published, outcome.landed, outcome.exit_code) == (False, 0, 0)
 
 
 def test_a_night_that_lost_its_files_stops_until_that_is_accepted(spark: SparkSession, settings: Settings) -> None:
     path = land(settings, "a.jsonl", event("m1", 0))
-    run(settings, FIRST)
+    run_quietly(settings, FIRST)
     path.unlink()
     later = FIRST + dt.timedelta(days=40)
     with pytest.raises(LandingError, match="--accept-empty"):
-        run(settings, later)
+        run_quietly(settings, later)
     assert ids(settings, "events") == ["m1"]
-    assert run(settings, later, accept_empty=True).published
+    assert run_quietly(settings, later, accept_empty=True).published
     for table, rows in contents(settings.paths.lake).items():
         assert rows == [], table
 
@@ -346,10 +339,10 @@ def test_a_file_that_is_gone_takes_its_rows_with_it_and_is_counted_under_its_own
     land(settings, "a.jsonl", event("m1", 0))
     land(settings, "b.jsonl", event("m2", 1)).unlink()
     gone = land(settings, "c.jsonl", event("m3", 2))
-    run(settings, FIRST)
+    run_quietly(settings, FIRST)
     land(settings, "d.jsonl", event("m4", 3), night=FIRST + dt.timedelta(days=1))
     gone.unlink()
-    outcome = run(settings, FIRST + dt.timedelta(days=1))
+    outcome = run_quietly(settings, FIRST + dt.timedelta(days=1))
     read = {partition.landing_date: (counts.files, counts.accepted) for partition, counts in outcome.partitions.items()}
     assert read == {FIRST: (1, 1), FIRST + dt.timedelta(days=1): (1, 1)}
     run_nights.show(outcome)
@@ -362,8 +355,8 @@ def test_a_rebuild_keeps_or_drops_nights_without_files_only_when_told(spark: Spa
     second = FIRST + dt.timedelta(days=1)
     gone = land(settings, "a.jsonl", event("m1", 0))
     land(settings, "b.jsonl", event("m1", 0), event("m2", 1), night=second)
-    run(settings, FIRST)
-    run(settings, second)
+    run_quietly(settings, FIRST)
+    run_quietly(settings, second)
     before = contents(settings.paths.lake)
     gone.unlink()
     with pytest.raises(LandingError, match="--gone keep"):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import tiny_lake
 from pyspark.sql import SparkSession
+from quiet_runs import run_quietly
 
 from jobs import settings as configuration
 from jobs.console.progress import Progress
@@ -20,7 +21,6 @@ from jobs.errors import LakeError, LandingError
 from jobs.lake.duckdb_views import connect
 from jobs.lake.tables import Lake
 from jobs.landing.zone import check_root
-from jobs.night import run_night
 from jobs.settings import Settings
 from schemas.table import spark_schema
 from transforms.times import shifted
@@ -44,17 +44,12 @@ def land(settings: Settings, date: dt.date, mids: Sequence[str], name: str = "a.
     (folder / name).write_text("".join(event(mid, date) for mid in mids))
 
 
-def run(settings: Settings, date: dt.date) -> None:
-    with Engine(settings, Progress(quiet=True)) as engine:
-        run_night(engine, settings, date, progress=Progress(quiet=True))
-
-
 @pytest.mark.parametrize("name", ["{1}", ALL, *(pytest.param(name, marks=pytest.mark.slow) for name in PATTERNS if name != "{1}")])
 def test_a_repeat_is_found_whatever_the_paths_hold(spark: SparkSession, settings: Settings, tmp_path: Path, name: str) -> None:
     settings = settings.at(tmp_path / "l" / name, tmp_path / "k" / name / "lake")
     for date in (NIGHT, NIGHT + dt.timedelta(days=1)):
         land(settings, date, ["repeated", f"of {date}"], name=f"{name.replace('/', '_')}\n\x1b.json")
-        run(settings, date)
+        run_quietly(settings, date)
     lake = Lake.open(settings.paths.lake)
     assert lake.arrow("duplicate_events", ["event_id"])["event_id"].to_pylist() == ["repeated"]
     query = "SELECT count(*), count(DISTINCT landing_date), count(DISTINCT file) FROM events"
@@ -127,7 +122,7 @@ def test_a_path_of_the_configuration_may_begin_at_home(tmp_path: Path, monkeypat
 @pytest.mark.parametrize("date", [dt.date.min, dt.date.max])
 def test_a_night_at_the_end_of_the_calendar_is_run(spark: SparkSession, settings: Settings, date: dt.date) -> None:
     land(settings, date, ["a", "b", "b"])
-    run(settings, date)
+    run_quietly(settings, date)
     lake = Lake.open(settings.paths.lake)
     assert connect(lake).sql("SELECT landing_date, accepted, duplicates FROM files").fetchall() == [(date, 2, 1)]
 

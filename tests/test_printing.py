@@ -241,10 +241,10 @@ def test_names_are_data_in_messages_too(capsys: pytest.CaptureFixture[str], monk
     progress.note(ODD_NAME)
     with progress.step(ODD_NAME):
         pass
-    said = capsys.readouterr()
-    assert (said.out, said.err.count("\n")) == (ODD_NAME_SHOWN + "\n", 2)
-    assert "\x1b" not in said.err
-    assert said.err.count(ODD_NAME_SHOWN) == 4
+    output = capsys.readouterr()
+    assert (output.out, output.err.count("\n")) == (ODD_NAME_SHOWN + "\n", 2)
+    assert "\x1b" not in output.err
+    assert output.err.count(ODD_NAME_SHOWN) == 4
 
 
 @pytest.mark.parametrize("arguments", [["describe", ODD_NAME], ["status", "--lake", ODD_NAME], ["run", "--date", ODD_NAME]])
@@ -326,10 +326,10 @@ def test_status_shows_the_nights_that_are_named_or_need_a_look(lake: Settings, c
     def nights_of(**only: Any) -> list[tuple[str, str | None, int | None]]:
         capsys.readouterr()
         status.show(lake, status.NightFilter(**only), "json")
-        said = json.loads(capsys.readouterr().out)
-        assert set(said) == {"lake", "state", "rules", "nights", "unreadable", "did_not_land", "no_file_left", "in_no_partition"}
-        assert all(set(night) == set(status.FIELDS) for night in said["nights"])
-        return [(night["date"], night["source"], night["failed_checks"]) for night in said["nights"]]
+        output = json.loads(capsys.readouterr().out)
+        assert set(output) == {"lake", "state", "rules", "nights", "unreadable", "did_not_land", "no_file_left", "in_no_partition"}
+        assert all(set(night) == set(status.FIELDS) for night in output["nights"])
+        return [(night["date"], night["source"], night["failed_checks"]) for night in output["nights"]]
 
     whole = [("2026-11-20", "sunbird", 1), ("2026-11-20", None, 1)]
     assert nights_of() == nights_of(problems=True) == nights_of(first=NIGHT, last=NIGHT, sources=("sunbird",)) == whole

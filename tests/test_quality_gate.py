@@ -173,9 +173,9 @@ def test_pages_that_cannot_be_written_are_a_line_and_the_night_is_published(
         with Engine(given, Progress()) as engine:
             assert run_night(engine, given, night, progress=Progress()).published
         (settings.paths.lake / "_quality").touch()
-    said = capsys.readouterr().err
-    assert said.count("the pages of the checks could not be written") == 1
-    assert "NotADirectoryError" in said or "FileExistsError" in said
+    output = capsys.readouterr().err
+    assert output.count("the pages of the checks could not be written") == 1
+    assert "NotADirectoryError" in output or "FileExistsError" in output
     nights = Lake.open(settings.paths.lake).arrow("quality_results", ["date"])["date"]
     assert set(nights.to_pylist()) == set(NIGHTS)
 

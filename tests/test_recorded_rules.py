@@ -71,7 +71,7 @@ def read_only(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.mark.parametrize(
-    ("section", "values", "said"),
+    ("section", "values", "output"),
     [
         ("sessions", {"derived_silence_minutes": 45}, "sessions.derived_silence_minutes is 45 (was 30)"),
         ("sessions", {"idle_seconds": 0.5}, "sessions.idle_seconds is 0.5 (was 600)"),
@@ -83,18 +83,18 @@ def read_only(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     ],
 )
 def test_a_run_with_a_changed_rule_names_it_and_the_remedy_and_reads_nothing(
-    read_only: Settings, section: str, values: Mapping[str, Any], said: str
+    read_only: Settings, section: str, values: Mapping[str, Any], output: str
 ) -> None:
     given = changed(read_only, section, **values)
     before = contents(given.paths.lake)
     with pytest.raises(RulesChangedError) as raised:
         run(given)
-    assert f"built by other rules: {said}: call `millrace rebuild --lake " in str(raised.value)
+    assert f"built by other rules: {output}: call `millrace rebuild --lake " in str(raised.value)
     assert "\n" not in str(raised.value)
     assert raised.value.exit_code == 2
     assert contents(given.paths.lake) == before
     assert recorded_rules.notes(Lake.open(given.paths.lake), given) == [
-        f"the lake was built by other rules: {said}: call `{rebuild_command(given.paths.lake)}`"
+        f"the lake was built by other rules: {output}: call `{rebuild_command(given.paths.lake)}`"
     ]
 
 
@@ -226,9 +226,9 @@ def test_a_rebuild_builds_what_depends_on_changed_rules_again_and_nothing_else(
     events, files = paths(lake, "events"), paths(lake, "files")
     given = changed(changed(given, "sessions", derived_silence_minutes=1), "workflows", break_minutes=1)
     assert run_nights.rebuild(given, None) == 0
-    said = capsys.readouterr().err
-    assert "changed rules: sessions.derived_silence_minutes is 1 (was 30); workflows.break_minutes is 1 (was 30)" in said
-    assert "built again: sessions, workflows, and what depends on them" in said
+    output = capsys.readouterr().err
+    assert "changed rules: sessions.derived_silence_minutes is 1 (was 30); workflows.break_minutes is 1 (was 30)" in output
+    assert "built again: sessions, workflows, and what depends on them" in output
     assert (paths(lake, "events"), paths(lake, "files")) == (events, files)
     (tmp_path / "away").rename(away)
     new = contents(lake)

@@ -88,8 +88,8 @@ def test_mending_makes_every_table_readable_and_the_lake_is_damaged_until_it_is_
     destroy(lake / table)
     with pytest.raises(KeyError):
         mend_and_stop(lake)
-    said = "a rebuild that mends it was not finished: call `millrace rebuild --lake .*` again"
-    with pytest.raises(LakeDamagedError, match=said):
+    output = "a rebuild that mends it was not finished: call `millrace rebuild --lake .*` again"
+    with pytest.raises(LakeDamagedError, match=output):
         Lake.open(lake)
     with mending(lake):
         pass
@@ -142,8 +142,8 @@ def test_a_rebuild_that_fails_does_not_say_that_the_tables_are_as_before(
     with pytest.raises(SystemExit) as left:
         program.main(["rebuild", "--lake", str(lake), "--landing", str(lake.parent / "landing"), "--env", "spark"])
     assert left.value.code == 70
-    said = capfd.readouterr().err.splitlines()[-1]
-    assert "the lake is damaged until a rebuild is done" in said
+    output = capfd.readouterr().err.splitlines()[-1]
+    assert "the lake is damaged until a rebuild is done" in output
     assert "damaged until the rebuild is done" in termination._outcome()
     with mending(lake):
         pass
@@ -190,8 +190,8 @@ def test_rows_without_landed_files_that_are_damaged_too_cannot_be_kept_and_it_is
 ) -> None:
     lose_landed(lake, NIGHTS[0])
     destroy(lake / table)
-    said = rf"cannot be kept \({table}: .*\): land their files again, or call with --gone drop"
-    with pytest.raises(LandingError, match=said), mending(lake, "keep"):
+    output = rf"cannot be kept \({table}: .*\): land their files again, or call with --gone drop"
+    with pytest.raises(LandingError, match=output), mending(lake, "keep"):
         pass
     with mending(lake, "drop") as opened:
         opened.check_whole()

@@ -15,9 +15,9 @@ from transforms.sessions.sessions import INPUT, SessionRules, build
 KEYED = {"kind": "keyed", "expects_end": False}
 
 
-def system(event_type: str, seconds: float = 0, **said: object) -> Row:
+def system(event_type: str, seconds: float = 0, **fields: object) -> Row:
     """An event that carries no time."""
-    return event(event_type, seconds, user=False, **said)
+    return event(event_type, seconds, user=False, **fields)
 
 
 # --- where sessions begin and end
@@ -258,8 +258,8 @@ def test_the_value_of_anything_but_a_transaction_is_no_money() -> None:
 
 
 def test_a_variable_keeps_its_last_value() -> None:
-    said = [("b", "1"), ("a", "2"), ("b", "3"), ("a", None), ("", "4")]
-    row = session(*(event("variable", seconds, variable_key=key, variable_value=value) for seconds, (key, value) in enumerate(said)))
+    fields = [("b", "1"), ("a", "2"), ("b", "3"), ("a", None), ("", "4")]
+    row = session(*(event("variable", seconds, variable_key=key, variable_value=value) for seconds, (key, value) in enumerate(fields)))
     assert row["variables"] == [{"key": "", "value": "4"}, {"key": "a", "value": None}, {"key": "b", "value": "3"}]
 
 
@@ -294,21 +294,21 @@ def test_a_derived_key_is_never_reused() -> None:
     assert [row["flags"] for row in made.sessions] == [[], []]
 
 
-# --- what the client said itself
+# --- what the client fields itself
 
 
-def summary(seconds: float = 0, rank: int = 0, **said: object) -> Row:
+def summary(seconds: float = 0, rank: int = 0, **fields: object) -> Row:
     nothing = dict.fromkeys(
         ["timespent", "pageviews", "interactions", "start_time", "end_time", "envsummary", "eventssummary", "pagesummary"]
     )
-    return system("session", seconds, reported=nothing | said, reported_rank=rank)
+    return system("session", seconds, reported=nothing | fields, reported_rank=rank)
 
 
 def test_the_last_summary_of_the_best_rank_is_reported_whole() -> None:
-    said = {"start_time": NOON, "end_time": NOON, "envsummary": [{"env": "home", "timespent": 0.5, "visits": 2}]}
-    summaries = [summary(1, timespent=1.0), summary(3, timespent=3.0, **said), summary(5, rank=1, timespent=5.0), summary(7, rank=2)]
+    fields = {"start_time": NOON, "end_time": NOON, "envsummary": [{"env": "home", "timespent": 0.5, "visits": 2}]}
+    summaries = [summary(1, timespent=1.0), summary(3, timespent=3.0, **fields), summary(5, rank=1, timespent=5.0), summary(7, rank=2)]
     reported = session(event("interaction"), *summaries, event("interaction", 8))["reported"]
-    assert (reported["timespent"], reported["start_time"], reported["envsummary"]) == (3.0, NOON, said["envsummary"])
+    assert (reported["timespent"], reported["start_time"], reported["envsummary"]) == (3.0, NOON, fields["envsummary"])
     assert reported["pagesummary"] is None
 
 

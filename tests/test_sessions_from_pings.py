@@ -12,16 +12,16 @@ from session_rows import DAY, HOUR, MINUTE, NOON, Row, Sessions, built, event, s
 from transforms.sessions.sessions import SessionRules
 
 
-def ping(event_type: str, seconds: float = 0, **said: Any) -> Row:
+def ping(event_type: str, seconds: float = 0, **fields: Any) -> Row:
     """A ping of tab 1 of the one client; the server's time is all that is known of it."""
     return event(
-        event_type, seconds, **({"source": "activity_stream", "kind": "reported", "client_time": None, "user": None, "tab": "1"} | said)
+        event_type, seconds, **({"source": "activity_stream", "kind": "reported", "client_time": None, "user": None, "tab": "1"} | fields)
     )
 
 
-def ending(seconds: float, length: float | None = None, **said: Any) -> Row:
+def ending(seconds: float, length: float | None = None, **fields: Any) -> Row:
     """A session ping: the session of this many seconds ends now."""
-    return ping("session", seconds, **({"duration_ms": None if length is None else round(length * 1000), "page": "newtab"} | said))
+    return ping("session", seconds, **({"duration_ms": None if length is None else round(length * 1000), "page": "newtab"} | fields))
 
 
 def taken_by(made: Sessions) -> dict[str, list[str]]:

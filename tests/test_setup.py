@@ -34,7 +34,7 @@ class Machine:
             shutil.copy(ROOT / name, target)
 
     def has_python(self, version: tuple[int, int], name: str = "python3") -> None:
-        """Put a Python on the PATH that takes itself for that version when it is asked with -c."""
+        """Put a Python on the PATH that takes itself for that version when it is required with -c."""
         posing = f"import sys; sys.version_info = ({version[0]}, {version[1]}, 0); exec(sys.argv.pop(1))"
         self._script(
             self.bin / name, f'if [ "$1" = -c ]; then shift; exec {sys.executable} -c "{posing}" "$@"; fi\nexec {sys.executable} "$@"'
@@ -176,9 +176,9 @@ def test_every_locked_version_has_hashes_and_no_address(lock: str) -> None:
 
 def test_what_the_project_asks_for_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    asked = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["dev"]]
+    required = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["dev"]]
     locked = set(re.findall(r"^([a-z0-9.-]+)==", (ROOT / "requirements.lock").read_text(encoding="utf-8"), flags=re.MULTILINE))
-    assert {re.split(r"[<>=\[]", requirement)[0] for requirement in asked} <= locked
+    assert {re.split(r"[<>=\[]", requirement)[0] for requirement in required} <= locked
 
 
 def test_the_jars_are_those_of_the_locked_delta_and_spark() -> None:

@@ -32,14 +32,14 @@ def filled(settings: Settings) -> Settings:
     return settings
 
 
-def said(settings: Settings, query: str, shape: str, capsys: pytest.CaptureFixture[str]) -> str:
+def output(settings: Settings, query: str, shape: str, capsys: pytest.CaptureFixture[str]) -> str:
     capsys.readouterr()
     assert sql.show(settings, query, shape) == 0
     return capsys.readouterr().out
 
 
 def test_a_table_has_its_numbers_on_the_right_with_thousands(filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = said(filled, "SELECT file, records, landing_hour FROM files ORDER BY file", "table", capsys).splitlines()
+    lines = output(filled, "SELECT file, records, landing_hour FROM files ORDER BY file", "table", capsys).splitlines()
     assert [line.split() for line in lines if "json" in line] == [["a.json", "12,345", "7"], ["b.json", "2"]]
     first, second = (line for line in lines if "json" in line)
     assert first.index("12,345") + len("12,345") == len(second)
@@ -47,7 +47,7 @@ def test_a_table_has_its_numbers_on_the_right_with_thousands(filled: Settings, c
 
 def test_csv_has_a_header_and_nothing_else_than_the_rows(filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     query = "SELECT file, records, landing_hour, landing_date, true AS yes, ['a', 'b,c'] AS list FROM files ORDER BY file"
-    rows = list(csv.reader(io.StringIO(said(filled, query, "csv", capsys))))
+    rows = list(csv.reader(io.StringIO(output(filled, query, "csv", capsys))))
     assert rows == [
         ["file", "records", "landing_hour", "landing_date", "yes", "list"],
         ["a.json", "12345", "7", "2026-11-20", "true", '["a", "b,c"]'],
@@ -63,7 +63,7 @@ def test_json_is_a_list_of_objects_with_iso_times_and_nested_values_as_they_are(
             {'env': 'home', 'seen': [1, NULL]} AS struct, MAP {'a': 1} AS map, 'nan'::DOUBLE AS nan, 1.50::DECIMAL(10, 2) AS price,
             sum(records) AS total, 'é' AS text, TIME '10:00' AS clock
         FROM files"""
-    assert json.loads(said(filled, query, "json", capsys)) == [
+    assert json.loads(output(filled, query, "json", capsys)) == [
         {
             "day": "2026-11-20",
             "moment": "2026-11-20T08:00:00.500000+00:00",
@@ -81,16 +81,16 @@ def test_json_is_a_list_of_objects_with_iso_times_and_nested_values_as_they_are(
 
 
 def test_columns_of_one_name_stay_apart_in_json(filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    assert json.loads(said(filled, "SELECT 1 AS a, 2 AS a, 3 AS a_1", "json", capsys)) == [{"a": 1, "a_1": 2, "a_1_1": 3}]
+    assert json.loads(output(filled, "SELECT 1 AS a, 2 AS a, 3 AS a_1", "json", capsys)) == [{"a": 1, "a_1": 2, "a_1_1": 3}]
 
 
 @pytest.mark.parametrize(("shape", "nothing"), [("csv", "file\n"), ("json", "[]\n")])
 def test_no_rows_are_an_empty_result_and_no_fault(shape: str, nothing: str, filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    assert said(filled, "SELECT file FROM files WHERE false", shape, capsys) == nothing
+    assert output(filled, "SELECT file FROM files WHERE false", shape, capsys) == nothing
 
 
 def test_no_control_character_of_the_data_reaches_the_terminal(filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    shown = said(filled, "SELECT raw FROM rejected_events", "table", capsys)
+    shown = output(filled, "SELECT raw FROM rejected_events", "table", capsys)
     assert "\x1b" not in shown
     assert r"\x1b[31m\xffé" in shown
 
@@ -103,17 +103,17 @@ def test_rows_with_many_columns_are_shown_a_line_per_column_on_a_terminal(filled
 
 
 def test_a_table_of_very_many_rows_says_that_it_is_cut(filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = said(filled, f"SELECT 'row' FROM range({sql.ROWS_SHOWN})", "table", capsys)
-    cut = said(filled, f"SELECT 'row' FROM range({sql.ROWS_SHOWN} + 1)", "table", capsys)
+    whole = output(filled, f"SELECT 'row' FROM range({sql.ROWS_SHOWN})", "table", capsys)
+    cut = output(filled, f"SELECT 'row' FROM range({sql.ROWS_SHOWN} + 1)", "table", capsys)
     assert cut == whole + "these are the first 1,000 rows: --format csv gives them all\n"
-    assert said(filled, "SELECT 'row' FROM range(25000)", "csv", capsys).count("\nrow") == 25_000
+    assert output(filled, "SELECT 'row' FROM range(25000)", "csv", capsys).count("\nrow") == 25_000
 
 
 @pytest.mark.parametrize(
     "query", ["SHOW TABLES", "DESCRIBE files", "SUMMARIZE files", "FROM files", "EXPLAIN ANALYZE FROM files", "PIVOT files ON status"]
 )
 def test_every_way_of_reading_is_taken(query: str, filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    assert said(filled, query, "csv", capsys).count("\n") > 1
+    assert output(filled, query, "csv", capsys).count("\n") > 1
 
 
 @pytest.mark.parametrize(
@@ -150,10 +150,10 @@ def test_a_statement_that_writes_is_refused_in_one_line(query: str, filled: Sett
 def test_a_query_that_is_wrong_is_one_line_that_names_the_tables(query: str, wrong: str, filled: Settings) -> None:
     with pytest.raises(UsageError) as raised:
         sql.show(filled, query, "json")
-    said = str(raised.value)
-    assert wrong in said
-    assert "(the tables are events, duplicate_events, " in said
-    assert "\n" not in said
+    output = str(raised.value)
+    assert wrong in output
+    assert "(the tables are events, duplicate_events, " in output
+    assert "\n" not in output
 
 
 @pytest.mark.parametrize(("query", "count"), [("", "no"), ("-- nothing", "no"), ("SELECT 1; SELECT 2", "2")])

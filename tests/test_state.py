@@ -78,9 +78,9 @@ def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
         capfd.readouterr()
         with pytest.raises(SystemExit) as left:
             program.main([*map(str, arguments), "--lake", str(lake), "--landing", str(tmp_path / "landing")])
-        said = capfd.readouterr()
+        printed = capfd.readouterr()
         assert isinstance(left.value.code, int)
-        return left.value.code, said.out, said.err
+        return left.value.code, printed.out, printed.err
 
     return run
 
@@ -132,7 +132,7 @@ def test_a_command_that_reads_shows_the_recorded_state_and_names_the_remedy(
     assert warning.startswith("warning: a killed run has left tables half-published: sessions. ")
     assert f"millrace restore --lake {half_published}" in warning
     # All else is what the lake says that nobody has harmed.
-    expected = tuple(str(said).replace(str(published), str(half_published)) for said in call(published, *arguments))
+    expected = tuple(str(printed).replace(str(published), str(half_published)) for printed in call(published, *arguments))
     assert (str(code), out, "".join(f"{line}\n" for line in others)) == expected
 
 
@@ -224,8 +224,8 @@ def test_a_file_that_cannot_be_written_is_a_warning_and_the_run_counts(
     before = versions(root)
     (root / state_file.PARTIAL).mkdir()
     publish(root, {"files": [{"file": "new.json"}]}, run_id="next")
-    said = capfd.readouterr().err
-    assert (said.count("\n"), said.count("_state.json still names an older state (Is a directory)")) == (1, 1)
+    printed = capfd.readouterr().err
+    assert (printed.count("\n"), printed.count("_state.json still names an older state (Is a directory)")) == (1, 1)
     assert Lake.open(root).arrow("files").num_rows == 2
     assert versions(root) == before
 

@@ -87,23 +87,23 @@ def stop(command: list[str], line: str, seconds: float, *, group: bool) -> tuple
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=plain_environment()
     )
     assert process.stderr is not None
-    while line and line not in (said := process.stderr.readline()):
-        assert said, f"no line told of {line}"
+    while line and line not in (output := process.stderr.readline()):
+        assert output, f"no line told of {line}"
     time.sleep(seconds)
     for _ in range(2):
         if process.poll() is None:
             (os.killpg if group else os.kill)(process.pid, signal.SIGTERM)
         time.sleep(0.01)
-    out, said = process.communicate(timeout=60)
+    out, output = process.communicate(timeout=60)
     assert_all_end(process.pid, 10)
-    return process.returncode, said.splitlines(), out
+    return process.returncode, output.splitlines(), out
 
 
 def assert_stopped_as_before(night: Night, line: str, seconds: float, *, group: bool) -> None:
     before = night.tables()
-    code, said, out = stop([MILLRACE, *night.command()], line, seconds, group=group)
+    code, output, out = stop([MILLRACE, *night.command()], line, seconds, group=group)
     assert (code, out) == (143, "")
-    assert [one for one in said if not one.startswith(f"{SECOND} ")] == [AS_BEFORE]
+    assert [one for one in output if not one.startswith(f"{SECOND} ")] == [AS_BEFORE]
     assert night.tables() == before
 
 
@@ -129,15 +129,15 @@ def test_a_run_that_is_stopped_anywhere_leaves_the_tables_as_before(night: Night
 
 def test_a_run_on_spark_that_is_stopped_leaves_no_jvm_and_no_word_of_it(night: Night) -> None:
     before = night.tables()
-    code, said, out = stop([MILLRACE, *night.command("spark")], " start Spark ", 0.5, group=True)
-    assert (code, said, out) == (143, [AS_BEFORE], "")
+    code, output, out = stop([MILLRACE, *night.command("spark")], " start Spark ", 0.5, group=True)
+    assert (code, output, out) == (143, [AS_BEFORE], "")
     assert night.tables() == before
 
 
 def test_a_publication_is_completed_and_the_same_call_goes_on_from_there(night: Night) -> None:
     before = contents(night.lake)
-    code, said, _ = stop([sys.executable, "-c", SLOW_COMMITS, *night.command()], "a commit", 0.05, group=False)
-    assert (code, said) == (143, [PUBLISHED])
+    code, output, _ = stop([sys.executable, "-c", SLOW_COMMITS, *night.command()], "a commit", 0.05, group=False)
+    assert (code, output) == (143, [PUBLISHED])
     now, versions = night.tables()
     assert {name for name in before if now[name] != before[name]} >= {"events", "sessions", "session_events", "daily_metrics", "files"}
     # Readers who open the tables as they stand see the recorded state.
@@ -168,9 +168,9 @@ def test_the_line_tells_what_became_of_the_publication(work: str, line: str) -> 
     assert process.stdout is not None
     assert process.stdout.readline() == "publishing\n"
     process.terminate()
-    out, said = process.communicate(timeout=30)
-    assert (process.returncode, out, said.count("\n")) == (143, "", 1)
-    assert said.startswith(f"millrace: {line}")
+    out, output = process.communicate(timeout=30)
+    assert (process.returncode, out, output.count("\n")) == (143, "", 1)
+    assert output.startswith(f"millrace: {line}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

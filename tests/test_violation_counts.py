@@ -154,10 +154,10 @@ def test_counts_are_those_of_plain_python(
 
     found = violation_counts.count(Engine(settings, Progress(quiet=True)), checked, [*added.files, *unchanged.files], MINIMUM)
 
-    wanted = expected(tables, [*added.rows, *unchanged.rows])
-    assert without_others(found) == without_others(wanted)
+    expected_counts = expected(tables, [*added.rows, *unchanged.rows])
+    assert without_others(found) == without_others(expected_counts)
     shares = sorted(found.shares, key=lambda row: row["source"])
-    assert [{name: row[name] for name in ("source", "file", "share")} for row in shares] == wanted.shares
+    assert [{name: row[name] for name in ("source", "file", "share")} for row in shares] == expected_counts.shares
 
 
 def without_others(counts: Counts) -> dict[tuple[str, str], int]:
