@@ -94,6 +94,14 @@ def undamaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture
+def lake_copy(undamaged: Path, tmp_path: Path) -> Path:
+    """A copy of the undamaged lake, which the test may damage; the landing zone is beside it."""
+    from damaged_lakes import copied
+
+    return copied(undamaged, tmp_path)
+
+
 @pytest.fixture(scope="session")
 def valid_documents(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, ValidDocuments]:
     """Per source generated documents, every record of which is accepted."""

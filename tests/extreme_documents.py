@@ -27,7 +27,7 @@ TEXTS = (
 Steps = tuple[Any, ...]
 
 
-def land(root: Path) -> None:
+def land_variants(root: Path) -> None:
     """Land one file per source, of every kind of document that the generator writes and of its variants."""
     for source, documents in kinds(root.parent / "generated").items():
         lines = [json.dumps(variant) for document in documents for variant in variants(document)]

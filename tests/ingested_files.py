@@ -113,7 +113,7 @@ def without_place(row: Row) -> Row:
 # --- files to rows
 
 
-def land(root: Path, source: str, files: Mapping[str, bytes]) -> list[LandedFile]:
+def land_files(root: Path, source: str, files: Mapping[str, bytes]) -> list[LandedFile]:
     folder = root / source / f"date={DATE}" / f"hour={HOUR:02}"
     folder.mkdir(parents=True)
     for name, content in files.items():

@@ -9,21 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import call_millrace
 from conftest import Demo
 
-from jobs.commands import program
 from jobs.commands.cli import cli
 
 pytestmark = pytest.mark.usefixtures("without_arguments")
-
-
-def call(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Call the command line; gives exit code, stdout and stderr."""
-    with pytest.raises(SystemExit) as left:
-        program.main([str(argument) for argument in arguments])
-    output = capfd.readouterr()
-    assert isinstance(left.value.code, int)
-    return left.value.code, output.out, output.err
 
 
 @pytest.mark.parametrize(
@@ -67,7 +58,7 @@ def test_a_wrong_call_is_one_line_that_names_it_and_the_remedy(
     (tmp_path / "value.yaml").write_text("deduplication: {window_days: a month}\n")
     (tmp_path / "short.yaml").write_text("maintain: {history_days: 3}\n")
     (tmp_path / "broken.yaml").write_text("sessions: [\n")
-    code, out, err = call(capfd, *(argument.replace("{tmp}", str(tmp_path)) for argument in arguments))
+    code, out, err = call_millrace(capfd, *(argument.replace("{tmp}", str(tmp_path)) for argument in arguments))
     faults = [line for line in err.splitlines() if line.startswith("millrace: ")]
     assert (code, out, len(faults)) == (2, "", 1), err
     assert names in faults[0]
@@ -77,7 +68,7 @@ def test_a_wrong_call_is_one_line_that_names_it_and_the_remedy(
 
 def test_every_command_has_help_with_an_example(capfd: pytest.CaptureFixture[str]) -> None:
     for name in cli.commands:
-        code, out, _ = call(capfd, name, "--help")
+        code, out, _ = call_millrace(capfd, name, "--help")
         assert code == 0
         assert f"Example: millrace {name}" in out
 
@@ -95,35 +86,35 @@ def test_a_fault_of_our_own_is_told_from_a_failed_check(capfd: pytest.CaptureFix
     from jobs.commands import describe
 
     monkeypatch.setattr(describe, "show", lambda table: 1 / 0)
-    code, _, err = call(capfd, "describe")
+    code, _, err = call_millrace(capfd, "describe")
     assert code == 70
     assert "ZeroDivisionError" in err
 
 
 def test_describe_tells_every_column_with_its_unit(capfd: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = call(capfd, "describe", "sessions")
+    code, out, _ = call_millrace(capfd, "describe", "sessions")
     assert code == 0
     assert "session_duration" in out
     assert "ms" in out
-    assert call(capfd, "describe")[1].count("one row per") >= 11
+    assert call_millrace(capfd, "describe")[1].count("one row per") >= 11
 
 
 def test_the_truth_of_two_nights_is_printed_as_json(capfd: pytest.CaptureFixture[str], demo: Demo) -> None:
     capfd.readouterr()
-    code, out, _ = call(capfd, "generate", "--landing", demo.landing, "--truth", "--from", demo.nights[0], "--to", demo.nights[1])
+    code, out, _ = call_millrace(capfd, "generate", "--landing", demo.landing, "--truth", "--from", demo.nights[0], "--to", demo.nights[1])
     assert code == 0
     assert json.loads(out)["total"]["records"] > 0
 
 
 def test_status_and_quality_show_the_lake(capfd: pytest.CaptureFixture[str], demo: Demo) -> None:
-    code, out, _ = call(capfd, "status", "--landing", demo.landing, "--lake", demo.lake)
+    code, out, _ = call_millrace(capfd, "status", "--landing", demo.landing, "--lake", demo.lake)
     assert code == 0
     for source in ("activity_stream", "contentsquare", "homepagevisit", "sunbird"):
         assert out.count(source) == 2
     lines = [line.replace(",", "").split() for line in out.splitlines() if line.startswith("2026-")]
     for records, accepted, duplicates, rejected, erased in ([int(count) for count in line[7:12]] for line in lines):
         assert records == accepted + duplicates + rejected + erased > 0
-    code, out, _ = call(capfd, "quality", "--lake", demo.lake)
+    code, out, _ = call_millrace(capfd, "quality", "--lake", demo.lake)
     assert code == 0
     assert "Refused" in out
     pages = Path(out.split("pages: ")[1].strip())
@@ -131,13 +122,13 @@ def test_status_and_quality_show_the_lake(capfd: pytest.CaptureFixture[str], dem
 
 
 def test_quality_of_a_night_that_was_never_run_says_so(capfd: pytest.CaptureFixture[str], demo: Demo) -> None:
-    code, _, err = call(capfd, "quality", "--lake", demo.lake, "--date", "1999-01-01")
+    code, _, err = call_millrace(capfd, "quality", "--lake", demo.lake, "--date", "1999-01-01")
     assert (code, err.count("\n")) == (2, 1)
 
 
 def test_running_a_night_again_changes_nothing_and_says_so(capfd: pytest.CaptureFixture[str], demo: Demo) -> None:
     capfd.readouterr()
-    code, out, err = call(capfd, "run", "--landing", demo.landing, "--lake", demo.lake, "--date", demo.nights[1])
+    code, out, err = call_millrace(capfd, "run", "--landing", demo.landing, "--lake", demo.lake, "--date", demo.nights[1])
     assert (code, out) == (0, f"{demo.nights[1]}: nothing has changed since it was run\n")
     # Results on stdout, progress on stderr: one line per step where there is no terminal.
     assert [line.split()[1] for line in err.splitlines()] == ["survey", "publish"]
@@ -145,7 +136,7 @@ def test_running_a_night_again_changes_nothing_and_says_so(capfd: pytest.Capture
 
 def test_a_night_that_never_landed_anything_says_so(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "landing").mkdir()
-    code, out, _ = call(capfd, "run", "--landing", tmp_path / "landing", "--lake", tmp_path / "lake", "--date", "2026-11-18")
+    code, out, _ = call_millrace(capfd, "run", "--landing", tmp_path / "landing", "--lake", tmp_path / "lake", "--date", "2026-11-18")
     assert (code, out) == (0, "2026-11-18: nothing has landed, and nothing is expected\n")
 
 
@@ -165,7 +156,7 @@ def test_a_worker_that_is_gone_is_one_line_however_the_engine_puts_it(
         raise RuntimeError(output)
 
     monkeypatch.setattr("jobs.commands.describe.show", fail)
-    code, _, err = call(capfd, "describe")
+    code, _, err = call_millrace(capfd, "describe")
     assert (code, err.count("\n")) == (75, 1)
     assert err.startswith("millrace: a worker process was lost")
 
@@ -177,6 +168,6 @@ def test_a_library_that_ends_the_process_does_not_pass_for_success(
         sys.exit(0)
 
     monkeypatch.setattr("jobs.commands.describe.show", leave)
-    code, _, err = call(capfd, "describe")
+    code, _, err = call_millrace(capfd, "describe")
     assert code == 70
     assert err.startswith("millrace: a library ended the run")

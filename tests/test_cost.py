@@ -14,13 +14,11 @@ from pathlib import Path
 import pytest
 from conftest import without_pages
 from pyspark.sql import SparkSession
+from quiet_runs import run_quietly
 
 from jobs import settings as configuration
-from jobs.console.progress import Progress
-from jobs.engine.spark_session import Engine
 from jobs.generator.generate import generate
 from jobs.lake.tables import Lake
-from jobs.night import run_night
 from schemas.catalog import TABLES
 
 NIGHTS = (dt.date(2026, 11, 18), dt.date(2026, 11, 19), dt.date(2026, 11, 20))
@@ -46,10 +44,10 @@ def cost(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Cost:
     for night in NIGHTS:
         generate(settings.paths.landing, night, events=EVENTS, seed=11, workers=1)
     for night in NIGHTS[:-1]:
-        run(spark, settings, night)
+        assert run_quietly(settings, night).published
     before, held = bytes_read(), files(settings.paths.lake)
     spark.sparkContext.setJobGroup("the last night", "")
-    run(spark, settings, NIGHTS[-1])
+    assert run_quietly(settings, NIGHTS[-1]).published
     after = bytes_read()
     # Spark tells of its jobs a moment after they have ended.
     spark.sparkContext._jsc.sc().listenerBus().waitUntilEmpty()
@@ -74,12 +72,6 @@ def shuffles(spark: SparkSession, stages: Iterable[int]) -> int:
     """How many of these stages wrote rows for a shuffle."""
     store = spark.sparkContext._jsc.sc().statusStore()
     return sum(store.lastStageAttempt(stage).shuffleWriteRecords() > 0 for stage in stages)
-
-
-def run(spark: SparkSession, settings: configuration.Settings, night: dt.date) -> None:
-    assert spark is not None
-    with Engine(settings, Progress(quiet=True)) as engine:
-        assert run_night(engine, settings, night, progress=Progress(quiet=True)).published
 
 
 def files(lake: Path) -> dict[str, set[str]]:

@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 from broken_documents import with_a_range_moved, with_flipped_bits
-from ingested_files import Outcomes, ValidDocuments, assert_accounted_for, compress_as_named, ingest_files, land
+from ingested_files import Outcomes, ValidDocuments, assert_accounted_for, compress_as_named, ingest_files, land_files
 from seeds import for_each_seed
 
 from jobs.generator.formats import FORMATS
@@ -36,7 +36,7 @@ def test_a_text_file_with_damaged_bytes_loses_the_damaged_lines_and_no_other(
             damage = random.choice([with_flipped_bits, with_a_range_moved])
             contents[f"{number}.jsonl"] = damage(random, valid_text(random, valid))
 
-        ingested = ingest_files(root, land(root, source, contents))
+        ingested = ingest_files(root, land_files(root, source, contents))
 
         for name, content in contents.items():
             if not content.startswith(GZIP_OR_BZIP2):
@@ -67,7 +67,7 @@ def test_a_damaged_compressed_file_loses_no_record_in_silence_and_the_other_file
             contents[name], landed_bytes[name] = damaged_archive(random, name, valid)
         contents["whole.jsonl"] = landed_bytes["whole.jsonl"] = valid_text(random, valid)
 
-        ingested = ingest_files(root, land(root, source, landed_bytes))
+        ingested = ingest_files(root, land_files(root, source, landed_bytes))
 
         for name, account in ingested.counts.items():
             if account.error is None:
@@ -115,7 +115,7 @@ def test_a_file_in_another_codec_than_its_name_says_is_unreadable_and_the_other_
         "whole.json": text,
     }
 
-    ingested = ingest_files(tmp_path, land(tmp_path, "sunbird", unreadable | without_lines | readable))
+    ingested = ingest_files(tmp_path, land_files(tmp_path, "sunbird", unreadable | without_lines | readable))
 
     counts = ingested.counts
     assert {name for name, account in counts.items() if account.error} == set(unreadable)
@@ -132,7 +132,7 @@ def test_damage_to_the_second_part_of_a_bzip2_file_is_not_taken_for_the_end_of_t
     first, second = bz2.compress(b'{"a":1}\n' * 50), bytearray(bz2.compress(b'{"b":1}\n' * 50))
     second[0 if place == "magic" else len(second) // 2] ^= 0xFF
 
-    ingested = ingest_files(tmp_path, land(tmp_path, "sunbird", {"a.json.bz2": first + second}))
+    ingested = ingest_files(tmp_path, land_files(tmp_path, "sunbird", {"a.json.bz2": first + second}))
 
     assert ingested.counts["a.json.bz2"].error in {"not valid bzip2", "truncated"}
     assert not ingested.rows

@@ -6,7 +6,6 @@ import datetime as dt
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+from command_line import call_millrace
 from deltalake import DeltaTable
 from killed_publication import kill_publication
 from tiny_lake import NIGHT, Rows, frame, publish
 
-from jobs.commands import delta_readers, program
+from jobs.commands import delta_readers
 from jobs.lake.table_changes import Change
 from jobs.lake.table_files import write_partitioned
 from jobs.lake.tables import Lake
@@ -165,20 +165,18 @@ def test_the_line_that_starts_a_spark_gives_the_session(spark: SparkSession, req
     assert names["spark"].sql("SELECT 1 AS one").collect()[0].one == 1
 
 
+@pytest.mark.usefixtures("without_arguments")
 @pytest.mark.parametrize("table", ["sessions", "runs"])
-def test_describe_prints_the_lines_of_the_readme(table: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["millrace"])
-    with pytest.raises(SystemExit):
-        program.main(["describe", table])
-    printed = [line.strip() for line in capsys.readouterr().out.splitlines()]
+def test_describe_prints_the_lines_of_the_readme(table: str, capfd: pytest.CaptureFixture[str]) -> None:
+    described = [line.strip() for line in call_millrace(capfd, "describe", table).stdout.splitlines()]
     assert set(LINES) == {"pandas", "Polars", "DuckDB", "Spark"}
     assert delta_readers.VERSIONS in BLOCK.splitlines()
-    assert delta_readers.IMPORTS in printed
+    assert delta_readers.IMPORTS in described
     names: dict[str, Any] = {}
     exec(delta_readers.IMPORTS, names)
     assert {"json", "duckdb", "pl", "DeltaTable"} <= names.keys()
-    assert {delta_readers.VERSIONS, *(f"{line.replace('sessions', table)}  # {reader}" for reader, line in LINES.items())} <= set(printed)
-    assert f'pd.read_parquet("lake/{table}")' in printed[-1]
+    assert {delta_readers.VERSIONS, *(f"{line.replace('sessions', table)}  # {reader}" for reader, line in LINES.items())} <= set(described)
+    assert f'pd.read_parquet("lake/{table}")' in described[-1]
 
 
 def test_a_reader_of_parquet_files_gives_removed_rows(lake: Path, recorded: Checksums) -> None:

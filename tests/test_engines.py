@@ -37,7 +37,7 @@ def other_environment(environment: str) -> str:
     return {"spark": "local", "local": "spark"}[environment]
 
 
-def land(landing: Path, random: Random, people: int) -> list[Path]:
+def land_two_nights(landing: Path, random: Random, people: int) -> list[Path]:
     """Land the first two nights, of which every tenth document is broken in one way or another; gives files that come later."""
     later = []
     for path, documents in random_nights.landed_files(random, people).items():
@@ -65,7 +65,7 @@ def assert_same_on_both(seed: int, people: int, root: Path, other_environment: s
         done = subprocess.run([MILLRACE, *map(str, call)], env=plain_environment(), capture_output=True, text=True)
         assert done.returncode in (0, 3), done.stderr
 
-    later = land(landing, random, people)
+    later = land_two_nights(landing, random, people)
     with Engine(settings, Progress(quiet=True)) as engine:
         for night in NIGHTS[:2]:
             run_night(engine, settings, night, progress=Progress(quiet=True))

@@ -19,7 +19,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from broken_documents import written
-from ingested_files import ValidDocuments, assert_meets_contracts, first_event, land, read_batches, read_rules, rows_of_lines, without_place
+from ingested_files import (
+    ValidDocuments,
+    assert_meets_contracts,
+    first_event,
+    land_files,
+    read_batches,
+    read_rules,
+    rows_of_lines,
+    without_place,
+)
 
 from jobs import ingest
 from jobs.generator.formats import FORMATS
@@ -128,7 +137,7 @@ def test_a_list_of_a_hundred_thousand_items_is_accounted_for_item_by_item(
     invalid = Random(7).choices([b"1", b"{}", b"null", b"[]", b'{"eid":"START"}'], k=99_000)
     root, stage = tmp_path / "landing", tmp_path / "stage"
     stage.mkdir()
-    (file,) = land(root, source, {"list.json": b"[" + b",".join(invalid + [event] * 1_000) + b"]"})
+    (file,) = land_files(root, source, {"list.json": b"[" + b",".join(invalid + [event] * 1_000) + b"]"})
 
     report = ingest.read_into_stage(root, [(0, file)], stage, read_rules(max_document_bytes=10 * MIB))
 
@@ -177,7 +186,7 @@ INGEST = """
 
 def ingest_in_a_process(root: Path, name: str, content: bytes) -> tuple[FileCounts, int]:
     """The account of this one file, and by how many MiB the memory of the process grew at most."""
-    land(root, "sunbird", {name: content})
+    land_files(root, "sunbird", {name: content})
     process = subprocess.run([sys.executable, "-c", textwrap.dedent(INGEST), str(root)], capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
     output = json.loads(process.stdout)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,13 +85,10 @@ def test_a_summary_date_that_is_not_of_its_start_breaks_the_rule(spark: SparkSes
     assert observe(spark, [frame(WORKFLOW_SUMMARIES, rows)], [], WORKFLOW_SUMMARIES)["summary_date is the date of start_time"] == len(wrong)
 
 
-@pytest.mark.usefixtures("spark")
-def test_a_night_of_extremes_is_published_and_every_command_shows_it(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["millrace"])
+@pytest.mark.usefixtures("spark", "without_arguments")
+def test_a_night_of_extremes_is_published_and_every_command_shows_it(settings: Settings, tmp_path: Path) -> None:
     landing, lake_root = settings.paths.landing, settings.paths.lake
-    extreme_documents.land(landing)
+    extreme_documents.land_variants(landing)
     folder = landing / "sunbird" / "date=2026-11-20" / "hour=10"
     (folder / "nanoseconds.jsonl").write_bytes(NANOSECONDS)
     (folder / "summaries.jsonl").write_text("\n".join(map(json.dumps, _sessions_with_summaries())))

@@ -25,7 +25,7 @@ from ingested_files import (
     compress_as_named,
     first_event,
     ingest_files,
-    land,
+    land_files,
     rows_of_lines,
 )
 from seeds import for_each_seed
@@ -104,7 +104,7 @@ def ingest_broken_documents(
     }
     landed_bytes = {name: compress_as_named(name, content) for name, content in contents.items()}
 
-    ingested = ingest_files(root, land(root, source, landed_bytes))
+    ingested = ingest_files(root, land_files(root, source, landed_bytes))
 
     for name, content in contents.items():
         counts = ingested.counts[name]

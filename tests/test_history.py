@@ -28,18 +28,17 @@ from nights_before import (
     same_hours,
     with_weekends,
 )
+from quiet_runs import run_quietly
 from tiny_lake import NIGHT, publish
 
 from jobs import changed_partitions
 from jobs.commands import run_nights
-from jobs.console.progress import Progress
-from jobs.engine.spark_session import Engine
 from jobs.errors import CheckFailedError
 from jobs.lake.new_state import NewState
 from jobs.lake.table_changes import Change
 from jobs.lake.table_files import write_partitioned
 from jobs.lake.tables import Lake
-from jobs.night import Outcome, run_night
+from jobs.night import Outcome
 from jobs.quality import baseline
 from jobs.settings import Settings
 from schemas import bookkeeping
@@ -265,8 +264,7 @@ def run_silent_night(settings: Settings) -> Outcome:
         folder = settings.paths.landing / "sunbird" / f"date={partition.landing_date}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "a.json").touch()
-    with Engine(settings, Progress(quiet=True)) as engine:
-        return run_night(engine, settings, NIGHT, sources=["sunbird"], progress=Progress(quiet=True))
+    return run_quietly(settings, NIGHT, sources=["sunbird"])
 
 
 def test_a_night_without_a_file_of_any_source_is_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

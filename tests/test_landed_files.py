@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 import pytest
+from landing_files import land_file
 from pyspark.sql import SparkSession
 from quiet_runs import run_quietly
 
@@ -41,11 +42,8 @@ def line(mid: str, payload: str = "") -> str:
     return json.dumps(event) + "\n"
 
 
-def land(settings: Settings, name: str, *mids: str, hour: int = 10) -> Path:
-    path = settings.paths.landing / "sunbird" / f"date={NIGHT}" / f"hour={hour:02}" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(map(line, mids)))
-    return path
+def land_events(settings: Settings, name: str, *mids: str, hour: int = 10) -> Path:
+    return land_file(settings.paths.landing, "sunbird", NIGHT, name, "".join(map(line, mids)), hour)
 
 
 def accounts(settings: Settings) -> dict[str, Any]:
@@ -56,8 +54,8 @@ def accounts(settings: Settings) -> dict[str, Any]:
 def test_a_file_that_disappears_during_the_run_harms_no_other(
     spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    land(settings, "stays.jsonl", "m1")
-    gone = land(settings, "gone.jsonl", "m2")
+    land_events(settings, "stays.jsonl", "m1")
+    gone = land_events(settings, "gone.jsonl", "m2")
     of_nights = changed_partitions.of_nights
 
     def surveyed_and_gone(*arguments: Any) -> Any:
@@ -75,7 +73,7 @@ def test_a_file_that_disappears_during_the_run_harms_no_other(
 
 
 def test_a_file_that_grows_after_it_was_read_is_read_again_by_the_next_run(spark: SparkSession, settings: Settings) -> None:
-    path = land(settings, "grows.jsonl", "m1")
+    path = land_events(settings, "grows.jsonl", "m1")
     run_quietly(settings, NIGHT)
     with path.open("a") as file:
         file.write(line("m2"))
@@ -85,7 +83,7 @@ def test_a_file_that_grows_after_it_was_read_is_read_again_by_the_next_run(spark
 
 
 def test_a_file_that_may_not_be_read_says_so(settings: Settings) -> None:
-    path = land(settings, "secret.jsonl", "m1")
+    path = land_events(settings, "secret.jsonl", "m1")
     path.chmod(0)
     (file,) = zone.landed(settings.paths.landing, "sunbird", NIGHT)
     me = os.geteuid()
@@ -100,7 +98,7 @@ def test_a_file_that_may_not_be_read_says_so(settings: Settings) -> None:
 
 @pytest.mark.slow
 def test_a_file_that_grows_while_it_is_read_is_whole_in_the_end(spark: SparkSession, settings: Settings) -> None:
-    path = land(settings, "grows.jsonl", "m")
+    path = land_events(settings, "grows.jsonl", "m")
     grown = 0
     stop = threading.Event()
 
@@ -128,8 +126,8 @@ def test_a_file_that_grows_while_it_is_read_is_whole_in_the_end(spark: SparkSess
 @pytest.mark.slow
 def test_ten_thousand_tiny_files_of_one_hour_and_two_gigabytes_of_another_are_one_night(settings: Settings, environment: str) -> None:
     for number in range(10_000):
-        land(settings, f"{number}.jsonl", f"tiny-{number}")
-    big = land(settings, "big.jsonl", hour=11)
+        land_events(settings, f"{number}.jsonl", f"tiny-{number}")
+    big = land_events(settings, "big.jsonl", hour=11)
     records = 0
     payload = "x" * 2 * KIB  # or there would be eight million events, which show no more and take ten minutes
     with big.open("w") as file:

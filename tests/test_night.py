@@ -18,6 +18,7 @@ import pyspark
 import pytest
 from conftest import Demo, plain_environment
 from lakes import assert_same, contents
+from landing_files import land_file
 from pyspark.sql import SparkSession
 from quiet_runs import run_quietly
 
@@ -47,12 +48,10 @@ def event(mid: str, minute: int, eid: str = "INTERACT", sid: str = "s1", **edata
     }
 
 
-def land(settings: Settings, name: str, *documents: Any, night: dt.date = FIRST, hour: int = 10) -> Path:
-    path = settings.paths.landing / "sunbird" / f"date={night}" / f"hour={hour:02}" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
+def land_documents(settings: Settings, name: str, *documents: Any, night: dt.date = FIRST, hour: int = 10) -> Path:
     lines = "".join((document if isinstance(document, str) else json.dumps(document)) + "\n" for document in documents).encode()
-    path.write_bytes(gzip.compress(lines) if name.endswith(".gz") else lines)
-    return path
+    content = gzip.compress(lines) if name.endswith(".gz") else lines
+    return land_file(settings.paths.landing, "sunbird", night, name, content, hour)
 
 
 def ids(settings: Settings, table: str, column: str = "event_id") -> list[str]:
@@ -147,9 +146,9 @@ def test_nights_in_order_with_late_files_and_replaced_partitions_are_one_rebuild
 
 def test_a_repeat_becomes_the_event_when_the_earlier_copy_goes(spark: SparkSession, settings: Settings) -> None:
     second = FIRST + dt.timedelta(days=1)
-    first_copy = land(settings, "a.jsonl", event("m1", 0), event("m2", 1))
-    land(settings, "b.jsonl", event("m1", 0), night=second)
-    land(settings, "c.jsonl", event("m1", 0), night=second + dt.timedelta(days=1))
+    first_copy = land_documents(settings, "a.jsonl", event("m1", 0), event("m2", 1))
+    land_documents(settings, "b.jsonl", event("m1", 0), night=second)
+    land_documents(settings, "c.jsonl", event("m1", 0), night=second + dt.timedelta(days=1))
     for days in range(3):
         run_quietly(settings, FIRST + dt.timedelta(days=days))
     assert (ids(settings, "events"), ids(settings, "duplicate_events")) == (["m1", "m2"], ["m1", "m1"])
@@ -173,11 +172,11 @@ def test_a_late_event_joins_two_sessions_and_its_removal_splits_them_again(spark
         del made["context"]["sid"]
         return made
 
-    land(settings, "a.jsonl", derived("m1", 0), derived("m2", 50))
+    land_documents(settings, "a.jsonl", derived("m1", 0), derived("m2", 50))
     run_quietly(settings, FIRST)
     before = contents(settings.paths.lake)
     assert [len(before[table]) for table in ("sessions", "session_events", "session_chains")] == [2, 2, 2]
-    late = land(settings, "late.jsonl", derived("m3", 25), night=FIRST + dt.timedelta(days=1))
+    late = land_documents(settings, "late.jsonl", derived("m3", 25), night=FIRST + dt.timedelta(days=1))
     run_quietly(settings, FIRST + dt.timedelta(days=1))
     joined = Lake.open(settings.paths.lake).arrow("sessions").to_pylist()
     assert [(row["events"], row["session_duration"]) for row in joined] == [(3, 50 * 60_000)]
@@ -196,12 +195,12 @@ def test_a_late_event_joins_two_sessions_and_its_removal_splits_them_again(spark
 
 
 def test_a_file_that_cannot_be_read_takes_nothing_with_it_and_comes_back_once_repaired(spark: SparkSession, settings: Settings) -> None:
-    land(settings, "good.jsonl", event("m1", 0))
-    whole = land(settings, "broken.jsonl.gz", *(event(f"b{number}", 1) for number in range(500)))
+    land_documents(settings, "good.jsonl", event("m1", 0))
+    whole = land_documents(settings, "broken.jsonl.gz", *(event(f"b{number}", 1) for number in range(500)))
     content = whole.read_bytes()
     whole.write_bytes(content[: len(content) // 2])
-    land(settings, "lies.jsonl").write_bytes(content)
-    land(settings, "notes.txt", "hello")
+    land_documents(settings, "lies.jsonl").write_bytes(content)
+    land_documents(settings, "notes.txt", "hello")
     (settings.paths.landing / "sunbird" / f"date={FIRST}" / "hour=10" / "folder.json").mkdir()
     outcome = run_quietly(settings, FIRST)
     assert outcome.exit_code == 3
@@ -225,7 +224,7 @@ def test_a_file_that_cannot_be_read_takes_nothing_with_it_and_comes_back_once_re
 
 def test_refused_records_keep_their_bytes(spark: SparkSession, settings: Settings) -> None:
     bad = '{"eid": "INTERACT",  "ets": NaN}'
-    land(settings, "a.jsonl", event("m1", 0), bad, "", event("m2", 1, eid="IMPRESSION"))
+    land_documents(settings, "a.jsonl", event("m1", 0), bad, "", event("m2", 1, eid="IMPRESSION"))
     run_quietly(settings, FIRST)
     rows = Lake.open(settings.paths.lake).arrow("rejected_events").to_pylist()
     assert sorted((row["record"], row["reason"]) for row in rows) == [(2, "invalid_json"), (4, "schema_violation")]
@@ -236,7 +235,7 @@ def test_refused_records_keep_their_bytes(spark: SparkSession, settings: Setting
 
 def test_what_was_refused_comes_back_once_the_rules_allow_it(spark: SparkSession, settings: Settings) -> None:
     strict = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"max_document_bytes": 400})})
-    land(settings, "a.jsonl", event("m1", 0), event("m2", 1, text="x" * 400))
+    land_documents(settings, "a.jsonl", event("m1", 0), event("m2", 1, text="x" * 400))
     run_quietly(strict, FIRST)
     lake = Lake.open(settings.paths.lake)
     assert lake.arrow("rejected_events", ["record", "reason"]).to_pylist() == [{"record": 2, "reason": "too_large"}]
@@ -253,10 +252,10 @@ def test_what_was_refused_comes_back_once_the_rules_allow_it(spark: SparkSession
 def test_a_critical_failure_publishes_nothing_and_leaves_the_staged_tables(
     spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    land(settings, "a.jsonl", event("m1", 0))
+    land_documents(settings, "a.jsonl", event("m1", 0))
     run_quietly(settings, FIRST)
     before = contents(settings.paths.lake)
-    land(settings, "b.jsonl", event("m2", 1))
+    land_documents(settings, "b.jsonl", event("m2", 1))
     observe = checks.observe
 
     def with_a_failure(*arguments: Any) -> list[Finding]:
@@ -281,7 +280,7 @@ def test_a_critical_failure_publishes_nothing_and_leaves_the_staged_tables(
 def test_a_record_that_the_account_lost_stops_the_night(spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     from jobs.engine import task_reports
 
-    land(settings, "a.jsonl", event("m1", 0), event("m2", 1))
+    land_documents(settings, "a.jsonl", event("m1", 0), event("m2", 1))
     counted = task_reports.counted
 
     def lossy(reports: Any) -> Any:
@@ -321,7 +320,7 @@ def test_a_night_that_never_landed_anything_is_no_fault(spark: SparkSession, set
 
 
 def test_a_night_that_lost_its_files_stops_until_that_is_accepted(spark: SparkSession, settings: Settings) -> None:
-    path = land(settings, "a.jsonl", event("m1", 0))
+    path = land_documents(settings, "a.jsonl", event("m1", 0))
     run_quietly(settings, FIRST)
     path.unlink()
     later = FIRST + dt.timedelta(days=40)
@@ -336,11 +335,11 @@ def test_a_night_that_lost_its_files_stops_until_that_is_accepted(spark: SparkSe
 def test_a_file_that_is_gone_takes_its_rows_with_it_and_is_counted_under_its_own_date(
     spark: SparkSession, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    land(settings, "a.jsonl", event("m1", 0))
-    land(settings, "b.jsonl", event("m2", 1)).unlink()
-    gone = land(settings, "c.jsonl", event("m3", 2))
+    land_documents(settings, "a.jsonl", event("m1", 0))
+    land_documents(settings, "b.jsonl", event("m2", 1)).unlink()
+    gone = land_documents(settings, "c.jsonl", event("m3", 2))
     run_quietly(settings, FIRST)
-    land(settings, "d.jsonl", event("m4", 3), night=FIRST + dt.timedelta(days=1))
+    land_documents(settings, "d.jsonl", event("m4", 3), night=FIRST + dt.timedelta(days=1))
     gone.unlink()
     outcome = run_quietly(settings, FIRST + dt.timedelta(days=1))
     read = {partition.landing_date: (counts.files, counts.accepted) for partition, counts in outcome.partitions.items()}
@@ -353,8 +352,8 @@ def test_a_file_that_is_gone_takes_its_rows_with_it_and_is_counted_under_its_own
 
 def test_a_rebuild_keeps_or_drops_nights_without_files_only_when_told(spark: SparkSession, settings: Settings) -> None:
     second = FIRST + dt.timedelta(days=1)
-    gone = land(settings, "a.jsonl", event("m1", 0))
-    land(settings, "b.jsonl", event("m1", 0), event("m2", 1), night=second)
+    gone = land_documents(settings, "a.jsonl", event("m1", 0))
+    land_documents(settings, "b.jsonl", event("m1", 0), event("m2", 1), night=second)
     run_quietly(settings, FIRST)
     run_quietly(settings, second)
     before = contents(settings.paths.lake)
@@ -372,7 +371,7 @@ def test_a_rebuild_keeps_or_drops_nights_without_files_only_when_told(spark: Spa
 
 
 def test_a_night_can_be_given_to_spark_submit(settings: Settings) -> None:
-    land(settings, "a.jsonl", event("m1", 0))
+    land_documents(settings, "a.jsonl", event("m1", 0))
     spark_home = Path(pyspark.__file__).parent
     job = Path(__file__).parents[1] / "jobs" / "night.py"
     call = ["--date", str(FIRST), "--landing", str(settings.paths.landing), "--lake", str(settings.paths.lake)]

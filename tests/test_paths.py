@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import tiny_lake
+from landing_files import land_file
 from pyspark.sql import SparkSession
 from quiet_runs import run_quietly
 
@@ -38,17 +39,15 @@ def event(mid: str, date: dt.date) -> str:
     return json.dumps({**body, "context": context, "edata": {"type": "TOUCH", "id": "button"}}) + "\n"
 
 
-def land(settings: Settings, date: dt.date, mids: Sequence[str], name: str = "a.json") -> None:
-    folder = settings.paths.landing / "sunbird" / f"date={date}" / "hour=10"
-    folder.mkdir(parents=True)
-    (folder / name).write_text("".join(event(mid, date) for mid in mids))
+def land_day(settings: Settings, date: dt.date, mids: Sequence[str], name: str = "a.json") -> None:
+    land_file(settings.paths.landing, "sunbird", date, name, "".join(event(mid, date) for mid in mids))
 
 
 @pytest.mark.parametrize("name", ["{1}", ALL, *(pytest.param(name, marks=pytest.mark.slow) for name in PATTERNS if name != "{1}")])
 def test_a_repeat_is_found_whatever_the_paths_hold(spark: SparkSession, settings: Settings, tmp_path: Path, name: str) -> None:
     settings = settings.at(tmp_path / "l" / name, tmp_path / "k" / name / "lake")
     for date in (NIGHT, NIGHT + dt.timedelta(days=1)):
-        land(settings, date, ["repeated", f"of {date}"], name=f"{name.replace('/', '_')}\n\x1b.json")
+        land_day(settings, date, ["repeated", f"of {date}"], name=f"{name.replace('/', '_')}\n\x1b.json")
         run_quietly(settings, date)
     lake = Lake.open(settings.paths.lake)
     assert lake.arrow("duplicate_events", ["event_id"])["event_id"].to_pylist() == ["repeated"]
@@ -121,7 +120,7 @@ def test_a_path_of_the_configuration_may_begin_at_home(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("date", [dt.date.min, dt.date.max])
 def test_a_night_at_the_end_of_the_calendar_is_run(spark: SparkSession, settings: Settings, date: dt.date) -> None:
-    land(settings, date, ["a", "b", "b"])
+    land_day(settings, date, ["a", "b", "b"])
     run_quietly(settings, date)
     lake = Lake.open(settings.paths.lake)
     assert connect(lake).sql("SELECT landing_date, accepted, duplicates FROM files").fetchall() == [(date, 2, 1)]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import call_millrace
 from conftest import without_pages
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from tiny_lake import NIGHT, publish
 
 from jobs import maintain
 from jobs import settings as configuration
-from jobs.commands import generate_data, program, quality, run_nights, sql, status
+from jobs.commands import generate_data, quality, run_nights, sql, status
 from jobs.console.printing import print_line, print_table
 from jobs.console.progress import Progress
 from jobs.console.table_layout import cells_wide, columns_of, lay_out
@@ -247,14 +248,13 @@ def test_names_are_data_in_messages_too(capsys: pytest.CaptureFixture[str], monk
     assert output.err.count(ODD_NAME_SHOWN) == 4
 
 
+@pytest.mark.usefixtures("without_arguments")
 @pytest.mark.parametrize("arguments", [["describe", ODD_NAME], ["status", "--lake", ODD_NAME], ["run", "--date", ODD_NAME]])
-def test_names_are_data_in_a_fault(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["millrace"])
-    with pytest.raises(SystemExit, match="2"):
-        program.main(arguments)
-    fault = capsys.readouterr().err
-    assert fault.count("\n") == 1
-    assert fault[:-1].isprintable()
+def test_names_are_data_in_a_fault(capfd: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    result = call_millrace(capfd, *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert result.stderr[:-1].isprintable()
 
 
 def test_csv_and_json_have_names_as_they_landed(lake: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ def numbers_and_processes(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Reco
         yield batch.append_column("process", pa.array([os.getpid()]))
 
 
-def run(function: ArrowFunction, tasks: int) -> list[pa.RecordBatch]:
+def run_tasks(function: ArrowFunction, tasks: int) -> list[pa.RecordBatch]:
     """What a function gives in so many tasks, each with a batch of its number. As Sail does, a thread calls it for each task."""
     call = processes.in_processes(function, 2)
     inputs = [[pa.RecordBatch.from_pydict({"number": [number]})] for number in range(tasks)]
@@ -70,7 +70,7 @@ def run(function: ArrowFunction, tasks: int) -> list[pa.RecordBatch]:
 
 
 def test_tasks_run_in_other_processes_and_each_gives_its_own_rows() -> None:
-    rows = pa.Table.from_batches(run(numbers_and_processes, 20)).to_pylist()
+    rows = pa.Table.from_batches(run_tasks(numbers_and_processes, 20)).to_pylist()
     assert [row["number"] for row in rows] == list(range(20))
     assert os.getpid() not in {row["process"] for row in rows}
 
@@ -82,7 +82,7 @@ def test_the_variables_of_a_function_travel_with_it() -> None:
         for batch in batches:
             yield pa.RecordBatch.from_pylist([{"text": f"{variables['text']}{variables['path']}{batch['number'][0]}"}])
 
-    assert pa.Table.from_batches(run(work, 2)).to_pylist() == [{"text": "ab0"}, {"text": "ab1"}]
+    assert pa.Table.from_batches(run_tasks(work, 2)).to_pylist() == [{"text": "ab0"}, {"text": "ab1"}]
 
 
 def test_an_error_of_a_task_is_raised_in_the_driver() -> None:
@@ -91,7 +91,7 @@ def test_an_error_of_a_task_is_raised_in_the_driver() -> None:
         raise OSError(28, f"No space left on device for {batch['number'][0]}")
 
     with pytest.raises(OSError, match="for 0"):
-        run(work, 3)
+        run_tasks(work, 3)
 
 
 def test_a_lost_process_is_reported_and_the_next_tasks_get_new_ones() -> None:
@@ -100,9 +100,9 @@ def test_a_lost_process_is_reported_and_the_next_tasks_get_new_ones() -> None:
         yield from batches
 
     with pytest.raises(BrokenProcessPool) as raised:
-        run(work, 2)
+        run_tasks(work, 2)
     assert isinstance(fault_of_the_machine(raised.value), WorkerLostError)
-    assert len(run(numbers_and_processes, 3)) == 3
+    assert len(run_tasks(numbers_and_processes, 3)) == 3
 
 
 def test_the_processes_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:

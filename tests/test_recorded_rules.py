@@ -12,19 +12,17 @@ import pytest
 from conftest import Demo, without_pages
 from deltalake import DeltaTable, write_deltalake
 from lakes import assert_same, contents
+from quiet_runs import run_quietly
 from tiny_lake import NIGHT, publish
 
 from jobs import settings as configuration
 from jobs.commands import run_nights, status
-from jobs.console.progress import Progress
-from jobs.engine.spark_session import Engine
 from jobs.errors import LandingError, RulesChangedError
 from jobs.lake import table_rows
 from jobs.lake.damage import rebuild_command
 from jobs.lake.duckdb_views import connect
 from jobs.lake.tables import Lake
 from jobs.landing.zone import Partition
-from jobs.night import Outcome, run_night
 from jobs.rebuild import rebuild_scope, recorded_rules
 from jobs.rules import rulesets_of
 from jobs.settings import Settings
@@ -41,11 +39,6 @@ def changed(settings: Settings, section: str, **values: Any) -> Settings:
 
 def of_source(settings: Settings, source: str, **bounds: int) -> Settings:
     return changed(settings, "time", sources={source: settings.time.of(source).model_copy(update=bounds)})
-
-
-def run(given: Settings, night: dt.date = NIGHT) -> Outcome:
-    with Engine(given, Progress(quiet=True)) as engine:
-        return run_night(engine, given, night, progress=Progress(quiet=True))
 
 
 def with_files(root: Path, ruleset: str | None = None) -> Settings:
@@ -88,7 +81,7 @@ def test_a_run_with_a_changed_rule_names_it_and_the_remedy_and_reads_nothing(
     given = changed(read_only, section, **values)
     before = contents(given.paths.lake)
     with pytest.raises(RulesChangedError) as raised:
-        run(given)
+        run_quietly(given, NIGHT)
     assert f"built by other rules: {output}: call `millrace rebuild --lake " in str(raised.value)
     assert "\n" not in str(raised.value)
     assert raised.value.exit_code == 2
@@ -107,7 +100,7 @@ def test_a_backfill_stops_at_its_first_night(read_only: Settings) -> None:
 def test_a_bound_of_one_source_is_named_with_it_and_matters_where_the_source_has_landed(read_only: Settings) -> None:
     given = read_only
     with pytest.raises(RulesChangedError, match=r"time\.sources\.sunbird\.late_after_hours is 48 \(was 24\)"):
-        run(of_source(given, "sunbird", late_after_hours=48))
+        run_quietly(of_source(given, "sunbird", late_after_hours=48), NIGHT)
     lake = Lake.open(given.paths.lake)
     assert recorded_rules.for_run(lake, of_source(given, "contentsquare", late_after_hours=48))
 
@@ -116,7 +109,7 @@ def test_a_new_version_of_the_code_that_decides_rows_is_a_changed_rule(read_only
     given = read_only
     monkeypatch.setattr(recorded_rules, "METRICS_VERSION", 99)
     with pytest.raises(RulesChangedError, match="the version of Millrace's own rules of metrics is 99"):
-        run(given)
+        run_quietly(given, NIGHT)
 
 
 def test_a_setting_that_decides_no_row_changes_no_rule(settings: Settings) -> None:
@@ -138,9 +131,9 @@ def test_what_makes_files_be_read_again_is_a_recorded_rule(settings: Settings, s
 
 
 def test_a_lake_without_rows_takes_the_rules_that_come(settings: Settings) -> None:
-    run(settings)
+    run_quietly(settings, NIGHT)
     other = changed(settings, "sessions", idle_seconds=1)
-    run(other)
+    run_quietly(other, NIGHT)
     assert (recorded_rules.recorded(Lake.open(other.paths.lake)) or {})["sessions.idle_seconds"] == "1"
 
 
@@ -161,12 +154,12 @@ def test_a_lake_that_does_not_say_its_rules_goes_on_with_a_warning_and_says_them
     forget_rules(settings.paths.lake)
     assert recorded_rules.recorded(Lake.open(settings.paths.lake)) is None
     assert connect(Lake.open(settings.paths.lake)).sql("SELECT DISTINCT rules FROM runs").fetchall() == [(None,)]
-    run(settings, LATER)
+    run_quietly(settings, LATER)
     assert "does not say by which rules its rows were built" in capsys.readouterr().err
     status.show(settings)
     assert "does not say by which rules its first rows were built" in capsys.readouterr().out
     with pytest.raises(RulesChangedError, match=r"idle_seconds is 1 \(was 600\)"):
-        run(changed(settings, "sessions", idle_seconds=1), LATER)
+        run_quietly(changed(settings, "sessions", idle_seconds=1), LATER)
     lake = Lake.open(settings.paths.lake)
     rows = [table_rows.read_whole(RUNS, lake.root / RUNS.name / file.path, file.partition) for file in lake.files(RUNS.name)]
     assert sum(part.num_rows for part in rows) == lake.arrow(RUNS.name).num_rows
@@ -178,7 +171,7 @@ def test_a_lake_that_does_not_say_its_rules_but_has_read_files_by_others_is_to_b
     given = with_files(tmp_path, ruleset="0" * 64)
     forget_rules(given.paths.lake)
     with pytest.raises(RulesChangedError, match="landed files of homepagevisit, sunbird were read: call `millrace rebuild --lake "):
-        run(given)
+        run_quietly(given, NIGHT)
     assert rebuild_scope.scope_of(Lake.open(given.paths.lake), given).everything
 
 
@@ -244,7 +237,7 @@ def test_a_rebuild_builds_what_depends_on_changed_rules_again_and_nothing_else(
     metrics = Lake.open(lake).arrow("daily_metrics", ["run_id"])["run_id"].unique()
     assert len(metrics) == 1
 
-    assert not run(given, demo.nights[-1]).published  # the new rules are the recorded ones
+    assert not run_quietly(given, demo.nights[-1]).published  # the new rules are the recorded ones
     again = given.at(lake=tmp_path / "again")
     assert run_nights.rebuild(again, None) == 0
     assert_same(lake, again.paths.lake)

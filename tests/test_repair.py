@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from command_line import call_millrace
 from conftest import Demo, without_pages
 from damaged_lakes import (
     NIGHTS,
     change_bytes,
-    copied,
     damage_checkpoint,
     empty_last_entry,
     first_file,
@@ -34,16 +34,11 @@ from killed_mending import mend
 from lakes import assert_same
 
 from jobs import settings as configuration
-from jobs.commands import program, run_nights, verify
+from jobs.commands import run_nights, verify
 from jobs.console import termination
 from jobs.errors import LakeBusyError, LakeDamagedError, LandingError
 from jobs.lake.tables import Lake
 from jobs.rebuild import repair
-
-
-@pytest.fixture
-def lake(undamaged: Path, tmp_path: Path) -> Path:
-    return copied(undamaged, tmp_path)
 
 
 @contextmanager
@@ -83,69 +78,67 @@ DAMAGES = [
 
 @pytest.mark.parametrize(("destroy", "table"), DAMAGES, ids=lambda value: getattr(value, "__name__", value))
 def test_mending_makes_every_table_readable_and_the_lake_is_damaged_until_it_is_done(
-    lake: Path, destroy: Callable[[Path], None], table: str
+    lake_copy: Path, destroy: Callable[[Path], None], table: str
 ) -> None:
-    destroy(lake / table)
+    destroy(lake_copy / table)
     with pytest.raises(KeyError):
-        mend_and_stop(lake)
-    output = "a rebuild that mends it was not finished: call `millrace rebuild --lake .*` again"
-    with pytest.raises(LakeDamagedError, match=output):
-        Lake.open(lake)
-    with mending(lake):
+        mend_and_stop(lake_copy)
+    message = "a rebuild that mends it was not finished: call `millrace rebuild --lake .*` again"
+    with pytest.raises(LakeDamagedError, match=message):
+        Lake.open(lake_copy)
+    with mending(lake_copy):
         pass
-    Lake.open(lake).check_whole()
-    assert not verify.examine(lake, lake.parent / "landing", deep=False).damages
+    Lake.open(lake_copy).check_whole()
+    assert not verify.examine(lake_copy, lake_copy.parent / "landing", deep=False).damages
 
 
-def test_a_lake_all_of_whose_tables_are_gone_is_no_new_one(lake: Path) -> None:
-    for folder in [path for path in lake.iterdir() if path.is_dir()]:
+def test_a_lake_all_of_whose_tables_are_gone_is_no_new_one(lake_copy: Path) -> None:
+    for folder in [path for path in lake_copy.iterdir() if path.is_dir()]:
         shutil.rmtree(folder)
-    (lake / "_quality").mkdir()
-    (lake / "_mending.partial").touch()
+    (lake_copy / "_quality").mkdir()
+    (lake_copy / "_mending.partial").touch()
     with (
         pytest.raises(LakeDamagedError, match=r"runs: its folder is missing, though _state\.json names state 3"),
-        Lake.writing(lake, "a test"),
+        Lake.writing(lake_copy, "a test"),
     ):
         pass
-    with mending(lake) as opened:
+    with mending(lake_copy) as opened:
         opened.check_whole()
         assert opened.state == len(NIGHTS) + 1
 
 
-def test_a_damaged_checkpoint_costs_no_row_where_the_log_needs_none(lake: Path) -> None:
-    damage_checkpoint(lake / "events")
-    remove_checkpoint(lake / "files")
-    damage_checkpoint(lake / "runs")
-    with mending(lake) as opened:
+def test_a_damaged_checkpoint_costs_no_row_where_the_log_needs_none(lake_copy: Path) -> None:
+    damage_checkpoint(lake_copy / "events")
+    remove_checkpoint(lake_copy / "files")
+    damage_checkpoint(lake_copy / "runs")
+    with mending(lake_copy) as opened:
         assert dates(opened) == NIGHTS
         assert opened.state == len(NIGHTS)
 
 
-def test_rows_that_cannot_be_mended_are_moved_and_not_deleted(lake: Path) -> None:
-    path = first_file(lake / "events").relative_to(lake)
-    remove_log(lake / "events")
-    with mending(lake):
+def test_rows_that_cannot_be_mended_are_moved_and_not_deleted(lake_copy: Path) -> None:
+    path = first_file(lake_copy / "events").relative_to(lake_copy)
+    remove_log(lake_copy / "events")
+    with mending(lake_copy):
         pass
-    (moved,) = (lake / "_damaged").iterdir()
+    (moved,) = (lake_copy / "_damaged").iterdir()
     assert (moved / path).is_file()
 
 
+@pytest.mark.usefixtures("without_arguments")
 def test_a_rebuild_that_fails_does_not_say_that_the_tables_are_as_before(
-    lake: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    lake_copy: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError
 
     monkeypatch.setattr(run_nights.changed_partitions, "of_everything", fail)
-    monkeypatch.setattr(sys, "argv", ["millrace"])
-    remove_log(lake / "events")
-    with pytest.raises(SystemExit) as left:
-        program.main(["rebuild", "--lake", str(lake), "--landing", str(lake.parent / "landing"), "--env", "spark"])
-    assert left.value.code == 70
-    output = capfd.readouterr().err.splitlines()[-1]
-    assert "the lake is damaged until a rebuild is done" in output
+    remove_log(lake_copy / "events")
+    result = call_millrace(capfd, "rebuild", "--lake", lake_copy, "--landing", lake_copy.parent / "landing", "--env", "spark")
+    assert result.exit_code == 70
+    assert "the lake is damaged until a rebuild is done" in result.stderr.splitlines()[-1]
     assert "damaged until the rebuild is done" in termination._outcome()
-    with mending(lake):
+    with mending(lake_copy):
         pass
     assert not termination.is_mending()
 
@@ -161,22 +154,22 @@ def lose_landed(lake: Path, night: dt.date) -> None:
     ("destroy", "table"), [(remove_folder, "runs"), (remove_folder, "files"), (remove_log, "events"), (remove_file, "sessions")]
 )
 def test_a_rebuild_of_a_damaged_lake_asks_what_becomes_of_rows_without_landed_files_before_it_changes_anything(
-    lake: Path, destroy: Callable[[Path], None], table: str
+    lake_copy: Path, destroy: Callable[[Path], None], table: str
 ) -> None:
-    lose_landed(lake, NIGHTS[0])
-    destroy(lake / table)
-    before = sorted(lake.rglob("*"))
-    with pytest.raises(LandingError, match=rf"no landed file left: sunbird of {NIGHTS[0]}: call with --gone keep"), mending(lake):
+    lose_landed(lake_copy, NIGHTS[0])
+    destroy(lake_copy / table)
+    before = sorted(lake_copy.rglob("*"))
+    with pytest.raises(LandingError, match=rf"no landed file left: sunbird of {NIGHTS[0]}: call with --gone keep"), mending(lake_copy):
         pass
-    assert [path for path in sorted(lake.rglob("*")) if path.name != "_lock"] == [path for path in before if path.name != "_lock"]
+    assert [path for path in sorted(lake_copy.rglob("*")) if path.name != "_lock"] == [path for path in before if path.name != "_lock"]
 
 
-def test_rows_without_landed_files_are_kept_where_nothing_of_them_is_damaged(lake: Path) -> None:
-    lose_landed(lake, NIGHTS[0])
-    remove_folder(lake / "runs")
-    min(lake.glob(f"events/landing_date={NIGHTS[1]}/*/*.parquet")).unlink()
-    remove_file(lake / "quality_results")
-    with mending(lake, "keep") as opened:
+def test_rows_without_landed_files_are_kept_where_nothing_of_them_is_damaged(lake_copy: Path) -> None:
+    lose_landed(lake_copy, NIGHTS[0])
+    remove_folder(lake_copy / "runs")
+    min(lake_copy.glob(f"events/landing_date={NIGHTS[1]}/*/*.parquet")).unlink()
+    remove_file(lake_copy / "quality_results")
+    with mending(lake_copy, "keep") as opened:
         assert dates(opened) == [NIGHTS[0], NIGHTS[2]]
         assert dates(opened, "files") == NIGHTS
         assert opened.arrow("sessions").num_rows == len(NIGHTS)
@@ -186,24 +179,24 @@ def test_rows_without_landed_files_are_kept_where_nothing_of_them_is_damaged(lak
     ("destroy", "table"), [(remove_folder, "files"), (remove_file, "events"), (remove_file, "sessions"), (remove_log, "session_chains")]
 )
 def test_rows_without_landed_files_that_are_damaged_too_cannot_be_kept_and_it_is_said(
-    lake: Path, destroy: Callable[[Path], None], table: str
+    lake_copy: Path, destroy: Callable[[Path], None], table: str
 ) -> None:
-    lose_landed(lake, NIGHTS[0])
-    destroy(lake / table)
-    output = rf"cannot be kept \({table}: .*\): land their files again, or call with --gone drop"
-    with pytest.raises(LandingError, match=output), mending(lake, "keep"):
+    lose_landed(lake_copy, NIGHTS[0])
+    destroy(lake_copy / table)
+    message = rf"cannot be kept \({table}: .*\): land their files again, or call with --gone drop"
+    with pytest.raises(LandingError, match=message), mending(lake_copy, "keep"):
         pass
-    with mending(lake, "drop") as opened:
+    with mending(lake_copy, "drop") as opened:
         opened.check_whole()
         assert dates(opened) == []
 
 
-def test_rows_that_an_unfinished_rebuild_has_dropped_cannot_be_kept_by_the_next_one(lake: Path) -> None:
-    lose_landed(lake, NIGHTS[0])
-    remove_folder(lake / "sessions")
-    with pytest.raises(KeyError), mending(lake, "drop"):
+def test_rows_that_an_unfinished_rebuild_has_dropped_cannot_be_kept_by_the_next_one(lake_copy: Path) -> None:
+    lose_landed(lake_copy, NIGHTS[0])
+    remove_folder(lake_copy / "sessions")
+    with pytest.raises(KeyError), mending(lake_copy, "drop"):
         raise KeyError
-    with pytest.raises(LandingError, match="a rebuild that was not finished has dropped them"), mending(lake, "keep"):
+    with pytest.raises(LandingError, match="a rebuild that was not finished has dropped them"), mending(lake_copy, "keep"):
         pass
 
 
@@ -244,14 +237,14 @@ def assert_damaged_until_mended(lake: Path, point: tuple[str, int, str]) -> None
 
 
 @pytest.mark.parametrize("point", QUICK, ids=str)
-def test_a_lake_is_damaged_until_a_mending_that_was_killed_is_done_again(lake: Path, point: tuple[str, int, str]) -> None:
-    assert_damaged_until_mended(lake, point)
+def test_a_lake_is_damaged_until_a_mending_that_was_killed_is_done_again(lake_copy: Path, point: tuple[str, int, str]) -> None:
+    assert_damaged_until_mended(lake_copy, point)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS, ids=str)
-def test_a_lake_is_damaged_until_a_mending_that_was_killed_anywhere_is_done_again(lake: Path, point: tuple[str, int, str]) -> None:
-    assert_damaged_until_mended(lake, point)
+def test_a_lake_is_damaged_until_a_mending_that_was_killed_anywhere_is_done_again(lake_copy: Path, point: tuple[str, int, str]) -> None:
+    assert_damaged_until_mended(lake_copy, point)
 
 
 # On an engine

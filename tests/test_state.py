@@ -7,19 +7,18 @@ import fcntl
 import json
 import os
 import shutil
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import CommandResult, call_millrace
 from deltalake import DeltaTable
 from killed_publication import kill_publication
 from test_maintain import age
 from tiny_lake import NIGHT, RUN, frame, publish
 
-from jobs.commands import program
 from jobs.lake import state_file
 from jobs.lake.lock import LOCK
 from jobs.lake.table_changes import Change
@@ -27,8 +26,10 @@ from jobs.lake.table_files import write_partitioned
 from jobs.lake.tables import Lake, recorded
 from schemas.catalog import TABLES
 
+pytestmark = pytest.mark.usefixtures("without_arguments")
+
 DAY_SECONDS = 86_400
-Call = Callable[..., tuple[int, str, str]]
+Call = Callable[..., CommandResult]
 MOVED = ["sessions", "files"]  # by the publication that is killed, in this order
 
 
@@ -69,20 +70,14 @@ def half_published(killed: Callable[[str, int, str], Path], tmp_path: Path) -> P
 
 
 @pytest.fixture
-def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
-    """Calls the command line on a lake; gives exit code, stdout and stderr."""
-    monkeypatch.setattr(sys, "argv", ["millrace"])
+def call_with_lake(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """Calls the command line on a lake, with an empty landing zone."""
     (tmp_path / "landing").mkdir()
 
-    def run(lake: Path, *arguments: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            program.main([*map(str, arguments), "--lake", str(lake), "--landing", str(tmp_path / "landing")])
-        printed = capfd.readouterr()
-        assert isinstance(left.value.code, int)
-        return left.value.code, printed.out, printed.err
+    def call(lake: Path, *arguments: object) -> CommandResult:
+        return call_millrace(capfd, *arguments, "--lake", lake, "--landing", tmp_path / "landing")
 
-    return run
+    return call
 
 
 def new_row(name: str) -> dict[str, Any]:
@@ -125,74 +120,74 @@ def test_after_a_killed_publication_the_file_opens_the_old_rows_and_the_tables_a
     ids=lambda arguments: arguments[0],
 )
 def test_a_command_that_reads_shows_the_recorded_state_and_names_the_remedy(
-    call: Call, published: Path, half_published: Path, arguments: Any
+    call_with_lake: Call, published: Path, half_published: Path, arguments: Any
 ) -> None:
-    code, out, err = call(half_published, *arguments)
+    code, out, err = call_with_lake(half_published, *arguments)
     warning, *others = err.splitlines()
     assert warning.startswith("warning: a killed run has left tables half-published: sessions. ")
     assert f"millrace restore --lake {half_published}" in warning
     # All else is what the lake says that nobody has harmed.
-    expected = tuple(str(printed).replace(str(published), str(half_published)) for printed in call(published, *arguments))
+    expected = tuple(str(part).replace(str(published), str(half_published)) for part in call_with_lake(published, *arguments))
     assert (str(code), out, "".join(f"{line}\n" for line in others)) == expected
 
 
-def test_a_lake_whose_tables_stand_as_recorded_is_read_without_a_word(call: Call, published: Path) -> None:
-    assert call(published, "sql", "SELECT 1 AS one")[::2] == (0, "")
+def test_a_lake_whose_tables_stand_as_recorded_is_read_without_a_word(call_with_lake: Call, published: Path) -> None:
+    assert call_with_lake(published, "sql", "SELECT 1 AS one")[::2] == (0, "")
 
 
-def test_a_publication_that_is_under_way_is_no_fault(call: Call, half_published: Path) -> None:
+def test_a_publication_that_is_under_way_is_no_fault(call_with_lake: Call, half_published: Path) -> None:
     with (half_published / LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        code, out, err = call(half_published, "state")
+        code, out, err = call_with_lake(half_published, "state")
     assert (code, err) == (0, "")
     assert "a run is writing this lake" in out
 
 
-def test_state_shows_each_table_with_its_version_and_where_it_stands(call: Call, half_published: Path) -> None:
-    code, out, err = call(half_published, "state", "--format", "json")
+def test_state_shows_each_table_with_its_version_and_where_it_stands(call_with_lake: Call, half_published: Path) -> None:
+    code, out, err = call_with_lake(half_published, "state", "--format", "json")
     assert (code, err.count("half-published: sessions")) == (0, 1)
     held = json.loads(out)
     assert held["versions"] == versions(half_published)
     assert held["tables"]["sessions"] == {"version": 1, "stands_at": 2, "status": "ahead"}
     assert {name for name, table in held["tables"].items() if table["status"] == "as recorded"} == set(TABLES) - {"sessions"}
     assert (held["state"], held["is_being_written"], held["state_file"]) == (1, False, "current")
-    lines = [line.split() for line in call(half_published, "state")[1].splitlines()]
+    lines = [line.split() for line in call_with_lake(half_published, "state")[1].splitlines()]
     assert ["sessions", "1", "2", "ahead"] in lines
     assert ["files", "1", "1", "as", "recorded"] in lines
 
 
-def test_restore_brings_the_tables_back_and_says_so_once(call: Call, half_published: Path) -> None:
-    code, out, _ = call(half_published, "restore")
+def test_restore_brings_the_tables_back_and_says_so_once(call_with_lake: Call, half_published: Path) -> None:
+    code, out, _ = call_with_lake(half_published, "restore")
     assert code == 0
     assert out.splitlines()[0] == "sessions: stood at version 2, brought back to version 1 as version 3"
     assert [DeltaTable(str(half_published / name)).count() for name in MOVED] == [1, 1]
     assert versions(half_published)["sessions"] == 3
     assert list((half_published / "_staging").iterdir()) == []
-    code, out, err = call(half_published, "restore")
+    code, out, err = call_with_lake(half_published, "restore")
     assert (code, out, err) == (0, "nothing to restore: every table stands as recorded, in state 2 of the lake\n", "")
-    assert call(half_published, "state")[2] == ""
+    assert call_with_lake(half_published, "state")[2] == ""
 
 
-def test_restore_waits_for_nobody(call: Call, half_published: Path) -> None:
+def test_restore_waits_for_nobody(call_with_lake: Call, half_published: Path) -> None:
     with (half_published / LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        code, out, err = call(half_published, "restore")
+        code, out, err = call_with_lake(half_published, "restore")
     assert (code, out, err.count("\n")) == (75, "", 1)
     assert "is writing the lake" in err
 
 
-def test_restore_where_there_is_no_lake_names_the_remedy(call: Call, tmp_path: Path) -> None:
-    code, _, err = call(tmp_path / "none", "restore")
+def test_restore_where_there_is_no_lake_names_the_remedy(call_with_lake: Call, tmp_path: Path) -> None:
+    code, _, err = call_with_lake(tmp_path / "none", "restore")
     assert (code, err.count("\n")) == (2, 1)
     assert "no lake at" in err
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_run_that_is_killed_between_its_commit_point_and_the_file_counts(
-    call: Call, killed: Callable[[str, int, str], Path], tmp_path: Path, moment: str
+    call_with_lake: Call, killed: Callable[[str, int, str], Path], tmp_path: Path, moment: str
 ) -> None:
     root = Path(shutil.copytree(killed("state", 1, moment), tmp_path / "lake"))
-    code, out, err = call(root, "sql", "--format", "csv", "SELECT count(*) AS sessions FROM sessions")
+    code, out, err = call_with_lake(root, "sql", "--format", "csv", "SELECT count(*) AS sessions FROM sessions")
     assert (code, out, err) == (0, "sessions\n2\n", "")
     # An older state is a state, too.
     assert rows(root, versions(root))["sessions"] == {"before": 1, "after": 2}[moment]
@@ -203,16 +198,16 @@ def test_a_run_that_is_killed_between_its_commit_point_and_the_file_counts(
 
 @pytest.mark.parametrize("content", [None, b"", b'{"state": 1', b'{"state": 0}', b"[]", b"\xff"], ids=str)
 def test_a_file_that_is_missing_damaged_or_of_another_state_is_written_again(
-    call: Call, published: Path, tmp_path: Path, content: bytes | None
+    call_with_lake: Call, published: Path, tmp_path: Path, content: bytes | None
 ) -> None:
     root = Path(shutil.copytree(published, tmp_path / "lake"))
     whole = (root / "_state.json").read_bytes()
     (root / "_state.json").unlink()
     if content is not None:
         (root / "_state.json").write_bytes(content)
-    code, out, _ = call(root, "state")
+    code, out, _ = call_with_lake(root, "state")
     assert (code, out.count("the next run or `millrace restore` writes it again")) == (0, 1)
-    code, out, _ = call(root, "restore")
+    code, out, _ = call_with_lake(root, "restore")
     assert (code, out.count("written again")) == (0, 1)
     assert (root / "_state.json").read_bytes() == whole
 

@@ -26,15 +26,15 @@ PLACES = [
 ]
 
 
-def land(root: Path, folder: str, name: str = "a.json") -> None:
+def write_file(root: Path, folder: str, name: str = "a.json") -> None:
     (root / folder).mkdir(parents=True, exist_ok=True)
     (root / folder / name).write_text("{}\n")
 
 
 @pytest.mark.parametrize(("folder", "reason", "remedy"), PLACES)
 def test_a_folder_that_is_in_no_partition_is_named_with_its_remedy(tmp_path: Path, folder: str, reason: str, remedy: str) -> None:
-    land(tmp_path, folder + "/hour=07")
-    land(tmp_path, folder + "/hour=08/deeper")
+    write_file(tmp_path, folder + "/hour=07")
+    write_file(tmp_path, folder + "/hour=08/deeper")
     (one,) = strays(tmp_path, SOURCES)
     assert one.path == tmp_path / folder
     assert reason in one.reason
@@ -44,26 +44,26 @@ def test_a_folder_that_is_in_no_partition_is_named_with_its_remedy(tmp_path: Pat
 
 
 def test_a_folder_whose_right_name_is_in_use_is_to_be_emptied_into_it(tmp_path: Path) -> None:
-    land(tmp_path, "sunbird/date=2026-11-20/hour=07")
-    land(tmp_path, "sunbird/date=20261120/hour=07")
+    write_file(tmp_path, "sunbird/date=2026-11-20/hour=07")
+    write_file(tmp_path, "sunbird/date=20261120/hour=07")
     assert [one.remedy for one in strays(tmp_path, SOURCES)] == ["move its files to date=2026-11-20"]
 
 
 @pytest.mark.parametrize("folder", [".", "sunbird"])
 def test_files_above_the_dates_are_counted_without_those_of_the_partitions(tmp_path: Path, folder: str) -> None:
-    land(tmp_path, "sunbird/date=2026-11-20/hour=07")
-    land(tmp_path, folder)
-    land(tmp_path, folder, "date=2026-11-21")
+    write_file(tmp_path, "sunbird/date=2026-11-20/hour=07")
+    write_file(tmp_path, folder)
+    write_file(tmp_path, folder, "date=2026-11-21")
     (one,) = strays(tmp_path, SOURCES)
     assert one.shown == folder
     assert below(one) == (2, 6)
 
 
 def test_partitions_and_names_that_are_to_be_ignored_are_no_strays(tmp_path: Path) -> None:
-    land(tmp_path, "sunbird/date=2026-11-20/hour=07")
+    write_file(tmp_path, "sunbird/date=2026-11-20/hour=07")
     for ignored in ("_truth", ".git", "sunbird/_temporary", "sunbird/.staging"):
-        land(tmp_path, ignored)
-    land(tmp_path, ".", "_SUCCESS")
+        write_file(tmp_path, ignored)
+    write_file(tmp_path, ".", "_SUCCESS")
     assert strays(tmp_path, SOURCES) == []
     assert strays(tmp_path / "nowhere", SOURCES) == []
 
@@ -71,7 +71,7 @@ def test_partitions_and_names_that_are_to_be_ignored_are_no_strays(tmp_path: Pat
 def test_links_that_lead_nowhere_or_in_a_circle_and_folders_that_may_not_be_listed_end_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    land(tmp_path, "sunbird/dt=2026-11-20")
+    write_file(tmp_path, "sunbird/dt=2026-11-20")
     (tmp_path / "sunbird/dt=2026-11-20/circle").symlink_to(tmp_path / "sunbird")
     (tmp_path / "sunbird/dt=2026-11-20/itself").symlink_to("itself")
     (tmp_path / "sunbird/itself").symlink_to("itself")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import tiny_lake
 from lakes import contents
+from landing_files import land_file
 
 from jobs import unread_partitions
 from jobs.commands import run_nights, status
@@ -34,17 +35,20 @@ def day(days_before: int) -> dt.date:
     return LAST - dt.timedelta(days=days_before)
 
 
-def land(settings: Settings, date: dt.date, name: str = "a.jsonl", source: str = "sunbird") -> str:
-    path = settings.paths.landing / source / f"date={date}" / "hour=07" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("{}\n")
-    return str(path.relative_to(settings.paths.landing))
+def land_empty_document(settings: Settings, date: dt.date, name: str = "a.jsonl", source: str = "sunbird") -> str:
+    return str(land_file(settings.paths.landing, source, date, name, "{}\n", hour=7).relative_to(settings.paths.landing))
 
 
 def read(settings: Settings, *dates: dt.date, source: str = "sunbird", **run: Any) -> None:
     """Note these nights as run, with one file of each that is read."""
     for date in dates:
-        row = {"source": source, "landing_date": date, "landing_hour": 7, "file": land(settings, date, source=source), "records": 1}
+        row = {
+            "source": source,
+            "landing_date": date,
+            "landing_hour": 7,
+            "file": land_empty_document(settings, date, source=source),
+            "records": 1,
+        }
         tiny_lake.publish(settings.paths.lake, {"files": [row | {"status": "done"}]}, run_id=f"{date}-{source}", night=date, **run)
 
 
@@ -62,25 +66,25 @@ def lake(settings: Settings) -> Settings:
 def test_nights_that_were_never_run_are_found_up_to_the_last_one_that_was(lake: Settings) -> None:
     assert unread_dates(lake) == []
     for date in (day(30), day(5), day(-1)):
-        land(lake, date)
+        land_empty_document(lake, date)
     # The night after the last one has its turn yet.
     assert unread_dates(lake) == [day(30), day(5)]
     assert unread_dates(lake, ["homepagevisit"]) == []
 
 
 def test_a_late_file_is_found_once_no_later_night_looks_at_its_date(lake: Settings) -> None:
-    land(lake, day(3), "late.jsonl")
+    land_empty_document(lake, day(3), "late.jsonl")
     assert unread_dates(lake) == []
-    land(lake, day(20), "late.jsonl")
+    land_empty_document(lake, day(20), "late.jsonl")
     assert unread_dates(lake) == [day(20)]
     # Another source may have landed on a date that was run, too.
-    land(lake, day(20), source="homepagevisit")
+    land_empty_document(lake, day(20), source="homepagevisit")
     assert unread_dates(lake) == [day(20), day(20)]
 
 
 def test_a_lake_that_has_run_no_night_lacks_none(settings: Settings) -> None:
     tiny_lake.publish(settings.paths.lake, {}, night=None)
-    land(settings, LAST)
+    land_empty_document(settings, LAST)
     assert unread_dates(settings) == []
 
 
@@ -88,7 +92,7 @@ def test_a_run_warns_once_with_the_remedy_and_only_warns(
     lake: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for date in (day(30), day(5)):
-        land(lake, date)
+        land_empty_document(lake, date)
     monkeypatch.setattr(run_nights, "run_night", lambda *_, **__: Outcome("r", LAST))
     assert run_nights.run(lake, [day(1), LAST], [], "backfill") == 0
     lines = capsys.readouterr().err.splitlines()
@@ -121,7 +125,7 @@ def test_backfill_missing_runs_these_nights_in_order_and_no_other(
     called: list[dt.date] = []
     monkeypatch.setattr(run_nights, "run_night", run_night)
     for date in (day(5), day(30), day(40)):
-        land(lake, date)
+        land_empty_document(lake, date)
     with pytest.raises(LandingError):
         run_nights.run_missing(lake, [])
     # Called again, it goes on where it was stopped.
@@ -142,7 +146,7 @@ def test_backfill_takes_a_range_or_finds_the_nights_itself(options: list[str]) -
 
 def test_status_tells_files_that_no_run_has_read_from_those_whose_turn_comes(lake: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     for date in (day(30), day(20), day(3), day(-1)):
-        land(lake, date, "b.jsonl")
+        land_empty_document(lake, date, "b.jsonl")
     status.show(lake, shape="json")
     unread_files = {
         night["date"]: night["not_read"] for night in json.loads(capsys.readouterr().out)["nights"] if night["source"] == "sunbird"
