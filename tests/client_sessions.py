@@ -29,6 +29,11 @@ def build_sessions(*landings: pa.RecordBatch) -> LandedTables:
     return tables
 
 
+def tables_of_file(source: str, minutes: float, *documents: Row | list[Row]) -> LandedTables:
+    """The tables of one file, with a line per document, that landed in the hour of this minute."""
+    return build_sessions(landed_records(source, minutes, *documents))
+
+
 def events_without_key(tables: LandedTables) -> int:
     """How many events have no key."""
     return sum(event["session_input"]["key"] is None for event in tables.events)
@@ -45,6 +50,11 @@ def single_session(tables: LandedTables) -> Row:
     """The single session, which holds all events."""
     (session,) = session_by_source(tables).values()
     return session
+
+
+def session_of_file(source: str, minutes: float, *documents: Row | list[Row]) -> Row:
+    """The single session of one file, which holds all its events."""
+    return single_session(tables_of_file(source, minutes, *documents))
 
 
 def doubt_flags(row: Row) -> list[str]:

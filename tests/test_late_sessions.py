@@ -22,7 +22,15 @@ from client_documents import (
     session_ping,
     time_at,
 )
-from client_sessions import build_sessions, doubt_flags, duration_and_timespent, landed_records, session_by_source, single_session
+from client_sessions import (
+    build_sessions,
+    doubt_flags,
+    duration_and_timespent,
+    landed_records,
+    session_by_source,
+    single_session,
+    tables_of_file,
+)
 
 
 def test_a_session_that_lands_days_late_is_dated_by_the_day_it_happened_and_flagged_late() -> None:
@@ -104,9 +112,7 @@ def test_a_session_ping_without_a_time_is_joined_to_its_event_pings_by_session_i
 
 def test_two_session_pings_with_one_session_id_are_two_sessions() -> None:
     """A ping with another time is another ping: both sessions have the same session_key."""
-    tables = build_sessions(
-        landed_records("activity_stream", 0, session_ping(5, 1000, session_id="s"), session_ping(6, 1000, session_id="s"))
-    )
+    tables = tables_of_file("activity_stream", 0, session_ping(5, 1000, session_id="s"), session_ping(6, 1000, session_id="s"))
 
     assert [session["session_key"] for session in tables.sessions] == ["s", "s"]
 

@@ -18,14 +18,14 @@ from client_documents import (
     sunbird_event,
     time_at,
 )
-from client_sessions import build_sessions, duration_and_timespent, landed_records, single_session
+from client_sessions import duration_and_timespent, session_of_file, single_session, tables_of_file
 
 
 def test_a_session_ping_with_an_impossible_duration_is_refused_and_kept_and_makes_no_session() -> None:
     since_1970 = epoch_ms_at(0)
     impossible = [session_ping(1, duration) for duration in (-1, -5, -0.5, 2**31, since_1970, -since_1970, 1e300, "5", True, [5])]
 
-    tables = build_sessions(landed_records("activity_stream", 0, *impossible, session_ping(2, 2000), event_ping(1.99)))
+    tables = tables_of_file("activity_stream", 0, *impossible, session_ping(2, 2000), event_ping(1.99))
 
     session = single_session(tables)
     assert (session["session_duration"], session["events"]) == (2000, 2)
@@ -36,9 +36,7 @@ def test_a_session_ping_with_an_impossible_duration_is_refused_and_kept_and_make
 def test_the_shortest_and_the_longest_allowed_durations_are_sessions() -> None:
     durations = [2**31 - 1, 1, 0, -0.4]
 
-    tables = build_sessions(
-        landed_records("activity_stream", 0, *(session_ping(0, duration, client_id=f"{duration}") for duration in durations))
-    )
+    tables = tables_of_file("activity_stream", 0, *(session_ping(0, duration, client_id=f"{duration}") for duration in durations))
 
     assert {session["end_time"] for session in tables.sessions} == {NOON}
     assert [(session["session_duration"], session["flags"]) for session in tables.sessions] == [
@@ -50,13 +48,13 @@ def test_the_shortest_and_the_longest_allowed_durations_are_sessions() -> None:
 
 
 def test_a_session_ping_without_a_duration_has_neither_duration_nor_time_spent() -> None:
-    session = single_session(build_sessions(landed_records("activity_stream", 0, session_ping(0, None))))
+    session = session_of_file("activity_stream", 0, session_ping(0, None))
 
     assert (session["start_time"], session["session_duration"], session["timespent"]) == (NOON, None, None)
 
 
 def test_a_session_ends_at_most_a_day_after_it_landed() -> None:
-    tables = build_sessions(landed_records("activity_stream", 0, session_ping(DAY, 1000), session_ping(DAY + 0.001, 1000)))
+    tables = tables_of_file("activity_stream", 0, session_ping(DAY, 1000), session_ping(DAY + 0.001, 1000))
 
     assert [session["end_time"] for session in tables.sessions] == [NOON, time_at(DAY)]
 
@@ -65,7 +63,7 @@ def test_a_session_ends_at_most_a_day_after_it_landed() -> None:
 def test_an_event_time_more_than_a_day_after_the_received_time_is_replaced(source: str) -> None:
     latest, later = client_documents(source, 0, clock_error=DAY), client_documents(source, 0.001, clock_error=DAY, received=0, client=2)
 
-    tables = build_sessions(landed_records(source, 0, *latest, *later))
+    tables = tables_of_file(source, 0, *latest, *later)
 
     assert [(event["event_time"], event["time_source"]) for event in tables.events] == [(time_at(DAY), "client"), (NOON, "received")]
     assert [(session["start_time"], "time_replaced" in session["flags"]) for session in tables.sessions] == [
@@ -82,7 +80,7 @@ def test_an_impossible_summary_changes_nothing_of_the_session_but_its_flags() ->
         summary = {"type": "session", "starttime": 0, "endtime": end, "timespent": timespent, "pageviews": 10**18, "interactions": -1}
         lines += [sunbird_event(0, sid=sid), sunbird_event(2, sid=sid), sunbird_event(3, "SUMMARY", sid=sid) | {"edata": summary}]
 
-    tables = build_sessions(landed_records("sunbird", 0, *lines))
+    tables = tables_of_file("sunbird", 0, *lines)
 
     assert len(tables.sessions) == len(impossible)
     for session in tables.sessions:

@@ -12,7 +12,7 @@ from client_documents import (
     sunbird_event,
     time_at,
 )
-from client_sessions import build_sessions, doubt_flags, duration_and_timespent, landed_records, single_session
+from client_sessions import build_sessions, doubt_flags, duration_and_timespent, landed_records, session_of_file, single_session
 
 
 @pytest.mark.parametrize("source", SOURCES_WITH_CLIENT_KEY)
@@ -50,7 +50,7 @@ def test_two_devices_that_share_a_sid_share_a_session_that_counts_no_minute_twic
     one = [sunbird_event(minute, did="one", actor="first") for minute in (0, 2, 4)]
     other = [sunbird_event(minute, did="other", actor="second") for minute in (1, 3, 5)]
 
-    session = single_session(build_sessions(landed_records("sunbird", 0, *one, *other)))
+    session = session_of_file("sunbird", 0, *one, *other)
 
     assert (session["events"], duration_and_timespent(session), session["device_id"], session["user_id"]) == (6, (5, 5), "one", "second")
     assert doubt_flags(session) == []

@@ -25,7 +25,15 @@ from client_documents import (
     sunbird_event,
     sunbird_event_without_sid,
 )
-from client_sessions import build_sessions, doubt_flags, duration_and_timespent, landed_records, session_by_source, single_session
+from client_sessions import (
+    build_sessions,
+    doubt_flags,
+    duration_and_timespent,
+    landed_records,
+    session_by_source,
+    single_session,
+    tables_of_file,
+)
 
 # --- clocks that jump
 
@@ -38,7 +46,7 @@ def test_a_clock_that_jumps_back_within_a_keyed_session_makes_no_second_session(
         client_documents(source, 0, 1, 2, client=jump) + client_documents(source, 3, 4, 5, client=jump, clock_error=-jump) for jump in jumps
     ]
 
-    tables = build_sessions(landed_records(source, 0, *itertools.chain(*lines)))
+    tables = tables_of_file(source, 0, *itertools.chain(*lines))
 
     assert [(session["events"], duration_and_timespent(session)) for session in tables.sessions] == [
         (6, (1379, 4)),
@@ -50,9 +58,7 @@ def test_a_clock_that_jumps_back_within_a_keyed_session_makes_no_second_session(
 
 @pytest.mark.parametrize("source", SOURCES_WITH_CLIENT_KEY)
 def test_a_clock_that_jumps_back_more_than_a_day_makes_a_second_session_and_both_are_flagged(source: str) -> None:
-    tables = build_sessions(
-        landed_records(source, 0, *client_documents(source, 0, 1, 2), *client_documents(source, 3, 4, 5, clock_error=-25 * HOUR))
-    )
+    tables = tables_of_file(source, 0, *client_documents(source, 0, 1, 2), *client_documents(source, 3, 4, 5, clock_error=-25 * HOUR))
 
     assert [(session["events"], duration_and_timespent(session), doubt_flags(session)) for session in tables.sessions] == [
         (3, (2, 2), ["late"]),
@@ -66,7 +72,7 @@ def test_a_phone_that_sends_after_its_clock_jumped_back_is_flagged() -> None:
         [contentsquare_event(minute, clock_error=-3 * HOUR) for minute in (3, 4, 5)],
     )
 
-    tables = build_sessions(landed_records("contentsquare", 0, contentsquare_batch(*before, *after, now=5 - 3 * HOUR)))
+    tables = tables_of_file("contentsquare", 0, contentsquare_batch(*before, *after, now=5 - 3 * HOUR))
 
     session = single_session(tables)
     assert [doubt_flags(event) for event in tables.events] == [["clock_skew"]] * 3 + [[]] * 3
@@ -77,7 +83,7 @@ def test_a_phone_that_sends_no_time_of_sending_is_not_flagged_for_a_jump_within_
     events = [contentsquare_event(0), contentsquare_event(1, clock_error=-3 * HOUR)]
     phones = [contentsquare_batch(*events, now=None, uid=f"{now}") | {"now": now} for now in (None, -1, "12:00")]
 
-    tables = build_sessions(landed_records("contentsquare", 0, *phones))
+    tables = tables_of_file("contentsquare", 0, *phones)
 
     assert [doubt_flags(session) for session in tables.sessions] == [[], [], []]
 
@@ -98,7 +104,7 @@ def test_a_clock_that_jumps_back_by_minutes_makes_no_second_derived_session() ->
 @pytest.mark.parametrize(("source", "document"), [("homepagevisit", homepage_visit), ("sunbird", sunbird_event_without_sid)])
 def test_a_clock_that_jumps_back_by_hours_splits_a_derived_session_and_only_the_received_time_shows_it(source: str, document: Any) -> None:
     """Gaps by the client's clock split these sessions; no rule compares it with the server's clock within a day."""
-    tables = build_sessions(landed_records(source, 0, *(document(minute, clock_error=-3 * HOUR * (minute > 2)) for minute in range(6))))
+    tables = tables_of_file(source, 0, *(document(minute, clock_error=-3 * HOUR * (minute > 2)) for minute in range(6)))
 
     assert [(session["events"], duration_and_timespent(session), doubt_flags(session)) for session in tables.sessions] == [
         (3, (2, 2), [])
@@ -114,7 +120,7 @@ def test_a_jump_of_any_size_adds_at_most_one_gap_that_is_not_idle() -> None:
         sunbird_event(minute, clock_error=jump * (minute > 2), sid=f"{jump}", received=4) for jump in jumps for minute in (0, 2, 2.5, 4)
     ]
 
-    tables = build_sessions(landed_records("sunbird", 0, *lines))
+    tables = tables_of_file("sunbird", 0, *lines)
 
     assert len(tables.sessions) == len(jumps)
     assert max(duration_and_timespent(session)[1] for session in tables.sessions) <= 4 + 10
@@ -127,10 +133,8 @@ def test_a_jump_of_any_size_adds_at_most_one_gap_that_is_not_idle() -> None:
 def test_a_clock_that_is_years_off_is_ignored_and_the_session_is_dated_by_its_arrival(source: str) -> None:
     clocks = enumerate([3 * YEAR, -3 * YEAR, CLOCK_AT_1970, 352 * YEAR])
 
-    tables = build_sessions(
-        landed_records(
-            source, 0, *(line for client, clock in clocks for line in client_documents(source, 1, 3, 5, clock_error=clock, client=client))
-        )
+    tables = tables_of_file(
+        source, 0, *(line for client, clock in clocks for line in client_documents(source, 1, 3, 5, clock_error=clock, client=client))
     )
 
     assert {event["time_source"] for event in tables.events} == {"received"}
@@ -148,19 +152,17 @@ def test_a_clock_that_is_years_off_is_ignored_and_the_session_is_dated_by_its_ar
     ],
 )
 def test_a_phone_whose_clock_is_years_off_is_flagged(clock: int, flags: list[str], session_flags: list[str]) -> None:
-    tables = build_sessions(landed_records("contentsquare", 0, *client_documents("contentsquare", 1, 3, clock_error=clock)))
+    tables = tables_of_file("contentsquare", 0, *client_documents("contentsquare", 1, 3, clock_error=clock))
 
     session = single_session(tables)
     assert ([doubt_flags(event) for event in tables.events], doubt_flags(session)) == ([flags] * 2, session_flags)
 
 
 def test_a_phone_that_sends_no_time_of_sending_is_flagged_for_its_replaced_times() -> None:
-    tables = build_sessions(
-        landed_records(
-            "contentsquare",
-            0,
-            contentsquare_batch(contentsquare_event(1, clock_error=3 * YEAR), contentsquare_event(2, clock_error=3 * YEAR), now=None),
-        )
+    tables = tables_of_file(
+        "contentsquare",
+        0,
+        contentsquare_batch(contentsquare_event(1, clock_error=3 * YEAR), contentsquare_event(2, clock_error=3 * YEAR), now=None),
     )
 
     session = single_session(tables)
@@ -221,7 +223,7 @@ def test_a_phone_whose_clock_is_corrected_and_that_sends_hours_later_has_a_longe
         contentsquare_event(6),
     ]
 
-    tables = build_sessions(landed_records("contentsquare", 5 * HOUR, contentsquare_batch(*events, now=7)))
+    tables = tables_of_file("contentsquare", 5 * HOUR, contentsquare_batch(*events, now=7))
 
     session = single_session(tables)
     assert (duration_and_timespent(session), doubt_flags(session)) == ((5 * HOUR - 4, 2), ["time_replaced"])
@@ -236,7 +238,7 @@ def test_a_phone_whose_clock_is_corrected_and_that_sends_days_later_has_a_second
         contentsquare_event(6),
     ]
 
-    tables = build_sessions(landed_records("contentsquare", 3 * DAY, contentsquare_batch(*events, now=7)))
+    tables = tables_of_file("contentsquare", 3 * DAY, contentsquare_batch(*events, now=7))
 
     assert [(duration_and_timespent(session), doubt_flags(session)) for session in tables.sessions] == [
         ((2, 2), ["late"]),
@@ -247,8 +249,6 @@ def test_a_phone_whose_clock_is_corrected_and_that_sends_days_later_has_a_second
 def test_an_impossible_server_time_is_replaced_by_the_landing_hour() -> None:
     times = [epoch_ms_at(2 * DAY), epoch_ms_at(-30 * YEAR), 0, -1, 2**63, 1e300, "yesterday", None]
 
-    tables = build_sessions(
-        landed_records("activity_stream", 30, *(session_ping(0, 1000, timestamp=time, client_id=f"{time}") for time in times))
-    )
+    tables = tables_of_file("activity_stream", 30, *(session_ping(0, 1000, timestamp=time, client_id=f"{time}") for time in times))
 
     assert [(session["end_time"], session["session_duration"]) for session in tables.sessions] == [(NOON, 1000)] * len(times)
