@@ -208,7 +208,7 @@ def _agree(lake: Path, out: Path) -> None:
 
 
 def _entry(engine: str, runs: Sequence[Entry], ratios: Mapping[str, float]) -> Entry:
-    """The run of median length stands for all, so that its steps add up."""
+    """The run of median length is shown, so that its steps add up to its seconds."""
     middle = sorted(runs, key=lambda run: run["seconds"])[(len(runs) - 1) // 2]
     return {"engine": engine} | middle | dict(ratios) | {"runs": [run["seconds"] for run in runs]}
 

@@ -177,7 +177,7 @@ _DATES = pa.schema([("family", STRING), ("source", STRING), ("date", DATE)])
 
 
 def _dates_within(engine: Engine, files_of: Mapping[str, Sequence[StoredFile]]) -> dict[str, Dates]:
-    """Per family, the dates of the events that stand in its files."""
+    """The dates of the events in the files of each family."""
     changed: dict[str, Dates] = {family: {} for family in files_of}
     of_number = dict(enumerate((family, file) for family, files in files_of.items() for file in files))
     if not of_number:

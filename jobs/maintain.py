@@ -173,7 +173,7 @@ def _bins(files: Sequence[TableFile], target: int) -> list[list[TableFile]]:
 
 
 def _sweep(root: Path, rules: Maintain) -> dict[str, int]:
-    """Delete what has outlived its retention beside the tables; gives how many entries of each folder went."""
+    """Delete files outside the tables that are older than their retention; gives the number of deleted entries per folder."""
     now = dt.datetime.now(dt.UTC).timestamp()
     swept = {}
     for folder, days in (

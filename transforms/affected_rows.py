@@ -16,7 +16,7 @@ from schemas.table import BIGINT, STRING, Table
 from transforms.duckdb_query import query
 
 # A row has the partition of a table, and what is affected there: of `events` the span of a key, of other tables the row with this id.
-# The table USED_KEY stands for a key, of the source in `partition`, that has a session before all affected ones.
+# A row with the table USED_KEY names a key that has a session before all affected ones; its source is in `partition`.
 AFFECTED_ROWS = pa.schema([("table", STRING), ("partition", STRING), ("id", STRING), ("key", STRING), ("first", BIGINT), ("last", BIGINT)])
 USED_KEY = "used_key"
 _SEPARATOR = "/"

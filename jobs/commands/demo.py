@@ -19,7 +19,7 @@ SEED = 1
 
 
 def run(settings: Settings, events: int) -> int:
-    """Generate, run the nights, and print what came out, at last one session of each source; gives the exit code.
+    """Generate data, run the nights, and print the results and one session of each source; gives the exit code.
 
     Raises LandingError when the landing zone holds other data of the demo's nights.
     """

@@ -1,4 +1,4 @@
-"""The command that lands generated data, and tells the truth about it.
+"""Land generated data, or print the expected result of its nights.
 
 millrace generate --landing landing --date 2026-11-20
 """
@@ -19,7 +19,7 @@ from jobs.landing.zone import check_usable, landed
 
 
 def write(landing: Path, date: dt.date, events: int, sources: Sequence[str], seed: int, faults: float) -> int:
-    """Land what arrives on a date and print what it is.
+    """Land the generated files of a date, and print how many records they have.
 
     Raises UsageError for an unknown source, LandingError when the folder cannot be written or holds landed data of that date.
     """

@@ -21,7 +21,7 @@ STEP_HEIGHT = 14
 SHARE_WIDTH = 200
 SHARE_HEIGHT = 12
 
-_LEFT, _TOP, _BOTTOM = 2, 14, 20  # room beside a panel's bars, px
+_LEFT, _TOP, _BOTTOM = 2, 14, 20  # margins of a panel's bars, px
 _NAME_WIDTH = 46
 _TICK_HOURS = (0, 6, 12, 18)
 _TICK_SECONDS = ((1, "1 s"), (10, ""), (60, "1 min"), (600, ""), (3_600, "1 h"), (36_000, "10 h"))
@@ -68,7 +68,7 @@ class Plot:
     label: str
     width: float
     height: float
-    most: str = ""  # what the highest bar stands for
+    highest: str = ""  # the value of the highest bar
     bars: list[Bar] = field(default_factory=list)
     words: list[Text] = field(default_factory=list)
     lines: list[StraightLine] = field(default_factory=list)
@@ -185,8 +185,8 @@ def step_bar(step: StepTimes, seconds: float) -> Plot:
     return plot
 
 
-def _panel(label: str, most: str) -> Plot:
-    plot = Plot(label, PANEL_WIDTH, PANEL_HEIGHT, most)
+def _panel(label: str, highest: str) -> Plot:
+    plot = Plot(label, PANEL_WIDTH, PANEL_HEIGHT, highest)
     plot.lines.append(StraightLine(0, _floor(), PANEL_WIDTH, _floor(), "axis"))
     return plot
 

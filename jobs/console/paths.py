@@ -26,7 +26,7 @@ _LOG_CANNOT = (
 
 
 def check_lake(root: Path) -> None:
-    """Raises LakeError when no lake can be made or read at this path, whatever stands there."""
+    """Raises LakeError when no lake can be made or read at this path."""
     remedy = "name another folder with --lake"
     if why := unusable(root):
         raise LakeError(f"the lake {shown(root)} cannot be opened ({why}): {remedy}")
@@ -43,7 +43,7 @@ def check_lake(root: Path) -> None:
 
 
 def unusable(path: Path) -> str | None:
-    """Why the system cannot say what stands at a path, such as a name that is too long; None where it can, or where nothing does."""
+    """Why the system cannot look a path up, such as a name that is too long; None if it can, or if nothing is there."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -15,7 +15,7 @@ GAP = "  "
 NARROW_GAP = " "
 # A column of sentences is at least so many characters wide.
 NARROWEST_PROSE = 24
-# A value in a block is printed below its name if it would have fewer characters than these beside it.
+# A value in a block is printed below its name if the room next to the name is smaller than so many characters.
 NARROWEST_VALUE = 16
 
 

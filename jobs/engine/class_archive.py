@@ -74,10 +74,10 @@ def _is_whole(made: Path) -> bool:
 
 
 def _path() -> Path:
-    """Where the archive is kept: beside the interpreter, under a name of its own for each Java, Spark and Delta."""
+    """The path of the archive, below the prefix of the interpreter. Each version of Java, Spark and Delta has its own name."""
     java = require_java().resolve()
-    told = f"{java} {java.stat().st_mtime_ns} {version('pyspark')} {version('delta-spark')}"
-    return Path(sys.prefix, "share", "millrace", f"classes-{hashlib.sha256(told.encode()).hexdigest()[:16]}.jsa")
+    versions = f"{java} {java.stat().st_mtime_ns} {version('pyspark')} {version('delta-spark')}"
+    return Path(sys.prefix, "share", "millrace", f"classes-{hashlib.sha256(versions.encode()).hexdigest()[:16]}.jsa")
 
 
 if __name__ == "__main__":

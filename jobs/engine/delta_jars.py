@@ -1,4 +1,4 @@
-"""The two Delta jars that Spark needs beside its own, fetched once at set-up: no session ever goes to the network.
+"""The two Delta jars that Spark needs. They are fetched once at set-up, so that no session needs the network.
 
     python -m jobs.engine.delta_jars
 

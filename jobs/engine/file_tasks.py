@@ -86,7 +86,7 @@ def tasks_for(files: Collection[StoredFile], *, to_write: bool = False) -> int:
 
 
 def spread(engine: Engine, files: Mapping[int, StoredFile], *, few: bool = False, to_write: bool = False) -> DataFrame:
-    """Files by number as rows, dealt out to tasks that read them, or write them again; where they hold few rows, all in one task."""
+    """Files by number as rows, spread over the tasks that read them or write them again. With `few`, all are in one task."""
     return _spread_evenly(_frame(engine, files), 1 if few else tasks_for(files.values(), to_write=to_write))
 
 
@@ -96,7 +96,7 @@ def spread_groups(engine: Engine, groups: Sequence[tuple[Any, ...]], schema: pa.
 
 
 def with_rows(engine: Engine, files: Mapping[int, StoredFile], rows: DataFrame, *, few: bool = False, to_write: bool = False) -> DataFrame:
-    """Files by number, each in one task with the rows that bear its number; where they hold few rows, all in one task."""
+    """Files by number, each in one task with the rows of its number. With `few`, all are in one task."""
     from pyspark.sql import functions as F
 
     names = [name for name in rows.columns if name != "number"]
@@ -109,7 +109,7 @@ def with_rows(engine: Engine, files: Mapping[int, StoredFile], rows: DataFrame, 
 
 
 def per_file(batches: Batches) -> Iterator[tuple[int, StoredFile, pa.Table]]:
-    """Each file of a task with its number and the rows that bear it."""
+    """Each file of a task, with its number and the rows of this number."""
     filled = [batch for batch in batches if batch.num_rows]
     if not filled:
         return

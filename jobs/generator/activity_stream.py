@@ -183,7 +183,7 @@ def _clients(rows: Rows) -> list[Client]:
 
 
 def _ties(rows: Rows) -> list[Document]:
-    """What ties the pings of each visit together, in the spellings that there are."""
+    """The id that the pings of a visit have in common, in its different spellings."""
     ties: list[Document] = []
     columns = zip(linked(rows).tolist(), draws.uuids(rows.visit, "session"), draws.picks(rows.visit, "tab", 80), strict=True)
     for by_session, session, tab in columns:
@@ -195,7 +195,7 @@ def _ties(rows: Rows) -> list[Document]:
 
 
 def _times(rows: Rows) -> list[Document]:
-    """The server's time as the pings bear it."""
+    """The server's time, in the field that the ping has for it."""
     by_timestamp = draws.share(rows.visit, "timestamp") < 0.6
     times: list[Document] = []
     for scenario, time, timestamp in zip(rows.scenario.tolist(), rows.time.tolist(), by_timestamp.tolist(), strict=True):

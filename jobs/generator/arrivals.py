@@ -34,13 +34,13 @@ def seed_bits(source: Format, parameters: Parameters) -> int:
 def arrivals(source: Format, parameters: Parameters, day: int) -> Rows:
     """The records that arrive on a day, in the order in which they land: hour, file, line, index in the line."""
     begun_on = range(day - faults.LONGEST_WAY, day + 1)
-    parts = [part for first_day in begun_on for part in _of_stays_begun(first_day, source, parameters, day)]
+    parts = [part for first_day in begun_on for part in _of_visits_begun(first_day, source, parameters, day)]
     if not parts:
         return planned(source, begun(seed_bits(source, parameters), source.crowd, day, np.arange(1), source.reused)).take(slice(0))
     return _with_bad_records(_in_lines(_in_files(concatenated(parts))), parameters.faults, day + source.weight)
 
 
-def _of_stays_begun(first_day: int, source: Format, parameters: Parameters, day: int) -> list[Rows]:
+def _of_visits_begun(first_day: int, source: Format, parameters: Parameters, day: int) -> list[Rows]:
     """What arrives on `day` of the visits that began on the first day, one part per journey.
 
     Of earlier days only the visits that may have something left are planned, which makes a night cost what lands on it.
@@ -113,7 +113,7 @@ def _with_bad_records(rows: Rows, rate: float, first_form: int) -> Rows:
     template = ((np.arange(len(form)) + 0.5) / max(1, len(form)) * len(rows)).astype(np.int64)
     copies = rows.take(template)
     own_line = damages_line(form) | (copies.style == SINGLE)
-    # On a line of its own, no object is told from an envelope only within an array.
+    # On a line of its own, a bad record without an object could be read as an envelope; in an array it cannot.
     alone = np.where(stands_for_document(form), ARRAY, SINGLE)
     bad = replace(
         copies,

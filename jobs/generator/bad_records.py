@@ -31,7 +31,7 @@ class Form:
 
     reason: str
     damage_line: Callable[[bytes, int], bytes] | None = None
-    items: tuple[Any, ...] = ()  # stand in the place of the document
+    items: tuple[Any, ...] = ()  # that replace the document
     spoiler: int = -1  # which of the source's spoilers the document meets
 
 
@@ -84,6 +84,6 @@ def damaged_line(form: int, line: bytes, draw: int) -> bytes:
 
 
 def damaged_item(form: int, document: Document, draw: int, spoilers: Sequence[Spoiler]) -> Any:
-    """What stands in the place of a document that is to be a bad record."""
+    """The bad record that replaces a document."""
     kind = FORMS[form - 1]
     return kind.items[draw % len(kind.items)] if kind.items else spoilers[kind.spoiler].spoil(document)

@@ -187,7 +187,7 @@ def _session_numbers(rows: Rows) -> list[int]:
 
 
 def _detail(kind: int, screen: Screen, detail: int) -> Document:
-    """What events of the kind have beside the common fields; `detail` is some random bits."""
+    """The fields of events of this kind that are not common to all kinds. `detail` has random bits."""
     if kind == SCREEN:
         return {"st": screen.title, "sl": screen.load_time + detail % 97}
     if kind in (TAP, PRESS, DRAG, SWIPE):

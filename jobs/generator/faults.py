@@ -15,10 +15,10 @@ from jobs.generator.draws import Flags, Whole
 from jobs.generator.rows import DAY, HOUR, Rows
 from jobs.generator.visits import Crowd, Moments, Visits
 
-# A piece of a visit lands at most so many days after the visit began.
+# Each part of a visit lands at most so many days after the visit began.
 LONGEST_WAY = 7
 LATE_DAYS, AGAIN_DAYS = 5, 6
-# Of a visit that a fault meets, how many events it meets, beside one that it always does.
+# A fault changes one event of its visit, and this share of the others.
 _EVENTS_MET = 0.3
 # Irrational numbers for `spread`, and the first visit that each fault meets: a low one, so that a small night has each.
 _LATE, _SAME_FILE, _ELSEWHERE, _AGAIN = (0.7320508075688772, 2), (0.6055512754639891, 4), (0.6457513110645906, 6), (0.3166247903553998, 8)

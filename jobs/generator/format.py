@@ -60,7 +60,7 @@ class Format:
     weight: int  # its part of a night's records, against the other sources'
     crowd: Crowd
     kinds: tuple[Kind, ...]
-    reused: int  # the scenario in which a session id comes back after days; -1 for none
+    reused: int  # the scenario in which a session id is used again after days; -1 for none
     traits: Callable[[Visits], Traits]
     # Which kind each event is, and the time before it, ms.
     script: Callable[[Moments], tuple[Whole, Whole]]

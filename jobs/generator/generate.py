@@ -1,4 +1,4 @@
-"""Write what arrives on a night, and the truth about it beside it."""
+"""Write the files that land on a night, and the expected result of that night."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def generate(
     faults: float = 0.03,
     workers: int | None = None,
 ) -> Truth:
-    """Write about so many records that arrive on a date, over all of these sources, and give the truth about that night.
+    """Write about `events` records that land on a date, of all these sources together; gives the expected result of that night.
 
-    Only `date=` partitions of the date and the sources are written, in the place of what they held, and `_truth/<date>.json`. The
-    same arguments give the same bytes, whatever other nights there are and however many workers (all cores by default) write
-    them. `faults` is the share of records that are late, repeated or bad. Raises ValueError for a source that is not known.
+    This replaces the `date=` partitions of the date and the sources, and writes `_truth/<date>.json`. The same arguments give the same
+    bytes, with any other nights and any number of workers (by default one per core). `faults` is the share of records that are late,
+    repeated or bad. Raises ValueError for a source that is not known.
     """
     unknown = sorted(set(sources) - set(FORMATS))
     if unknown:

@@ -23,7 +23,7 @@ class Scenario(IntEnum):
     CANARY = 1  # test events: accepted, and in no session
     CLOCK_AHEAD = 2
     USER_ZERO = 3
-    WITHOUT_ID = 4  # its records are told apart by their content
+    WITHOUT_ID = 4  # the content of its records is their id
     OLD_ID = 5  # `uuid` in place of `meta.id`
 
 

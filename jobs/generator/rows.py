@@ -16,7 +16,7 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 # A time that is not said.
 NEVER = np.iinfo(np.int64).min
-# How a record travels: on a line of its own, in an array with whatever arrived beside it, in the source's own batch.
+# How a record is sent: on a line of its own, in an array with its neighbours, or in a batch of the source.
 SINGLE, ARRAY, BATCH = range(3)
 
 

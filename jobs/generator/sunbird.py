@@ -107,7 +107,7 @@ def _gaps(moment: Moments, kind: Whole) -> Whole:
     gap = drawn_gaps(moment.bits, 11 * SECOND, moment.of(moment.visits.long))
     after_background = np.append(False, kind[:-1] == Event.BACKGROUND)
     away = 5 * SECOND + draws.below(moment.bits, "away", 90 * MINUTE)
-    # Where sessions are told apart by silence, some silences are exactly at the limit and some beyond it.
+    # Some silences between sessions are exactly at the limit, and some are longer.
     silent = draws.share(moment.bits, "silence") + moment.of(_keyed(moment.visits))
     return np.select(
         [silent < 0.015, silent < 0.04, after_background],

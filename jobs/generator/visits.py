@@ -23,9 +23,9 @@ EPOCH = dt.date(1970, 1, 1)
 Column = TypeVar("Column", bound=np.generic)
 # Irrational, so that `spread` fills [0, 1); different ones, so that traits do not go together.
 _LENGTHS, _STARTS = 0.6180339887498949, 0.4142135623730951
-# How many visits come back to the same special scenarios.
+# The special scenarios repeat after so many visits.
 _ROUND = 160
-# Every so many visits one begins just before midnight. By `_LENGTHS` the first of these are longer than most, and go on after it.
+# One of so many visits begins just before midnight. By `_LENGTHS`, the first of these are longer than most, and end after midnight.
 _EVENING = (34, 12)
 # An ordinary visit is over after so long, a long one after this: by then the next night's hours are known.
 ORDINARY_SPAN, LONG_SPAN = 3 * HOUR, 20 * HOUR
@@ -78,7 +78,7 @@ class Visits:
     index: Whole  # number among the visits of that day
     bits: Bits
     device: Bits
-    person: Whole  # number of the device: the same one comes back after three days
+    person: Whole  # number of the device: it repeats after three days
     session: Bits  # what the client takes its session id from
     scenario: Whole
     start: Whole  # epoch ms

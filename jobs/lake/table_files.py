@@ -31,7 +31,7 @@ WRITTEN = pa.schema(
     ]
 )
 ROW_GROUP_ROWS = 131_072
-# The text that stands for null in the values of partitions, and in paths.
+# The text for null in partition values and in paths.
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 # The bounds of a text keep its first characters: this many.
 TEXT_BOUND = 32

@@ -123,5 +123,5 @@ def _conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _without_zone(kind: pa.DataType) -> pa.DataType:
-    """Times as they stand in UTC: DuckDB takes those of a zone apart only with an extension."""
+    """Times without a zone, in UTC: DuckDB needs an extension for times with a zone."""
     return pa.timestamp("us") if pa.types.is_timestamp(kind) else kind

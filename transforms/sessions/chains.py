@@ -44,7 +44,7 @@ def _keyed(events: pa.Table) -> pa.Table:
     return rows.filter(rows["key"].is_valid())
 
 
-# Events within a silence of each other have one span, and so have pings that bear one session id.
+# Events within a silence of each other have one span, and so have pings with the same session id.
 _SPANS = """
 WITH measured AS (
     SELECT *, kind = 'reported' AS is_ping, kind = 'reported' AND "user" AS is_session_ping, coalesce(length, 0) AS span_ms,

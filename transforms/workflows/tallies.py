@@ -58,7 +58,7 @@ class Page:
 
 
 PageKey = tuple[str, str]  # id and environment
-# These stand for "no page is open": there was no page_view yet, or the last one had no page id.
+# These mean "no page is open": there was no page_view yet, or the last one had no page id.
 _NOT_YET: PageKey = ("", "not yet")
 _CLOSED: PageKey = ("", "closed")
 
