@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -54,6 +56,15 @@ def show(settings: Settings, date: dt.date | None) -> int:
         [[name, *(count[kind] for kind in ("checks", "passed", "critical", "warning"))] for name, count in per_table.items()],
         total=True,
     )
+    _print_failed(rows)
+    _refusals(lake, date)
+    index = pages_of(lake.root, date) / "index.html"
+    if index.exists():
+        print_line(f"pages: {index}")
+    return 0
+
+
+def _print_failed(rows: Sequence[Mapping[str, Any]]) -> None:
     failed = [
         [row["severity"], row["table"], row["source"], with_definition(row["expectation"]), row["observed"], row["threshold"]]
         for row in rows
@@ -63,11 +74,6 @@ def show(settings: Settings, date: dt.date | None) -> int:
         print_table(
             "Checks that did not pass", ["severity", "table", "source", "expectation", "found", "allowed"], failed, prose=("expectation",)
         )
-    _refusals(lake, date)
-    index = pages_of(lake.root, date) / "index.html"
-    if index.exists():
-        print_line(f"pages: {index}")
-    return 0
 
 
 def _why_unchecked(lake: Lake, settings: Settings, date: dt.date) -> str:

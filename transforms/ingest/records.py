@@ -13,14 +13,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from schemas.events import EVENTS, REJECTED_EVENTS, STORED_SESSION_INPUT, WORKFLOW_INPUT
 from schemas.table import STRING, TIMESTAMP
-from transforms.documents.json_documents import InvalidJsonError, canonical, parse, short_hash, text_hash
+from transforms.documents.json_documents import InvalidJsonError, canonical, parse, short_hash
 from transforms.documents.refusal import Refusal
+from transforms.ingest.clean_columns import map_records
 from transforms.ingest.lines import KEPT_OF_TOO_LARGE, Line
-from transforms.ingest.secrets import SHIPPED_NAMES, SecretNames, content_hash
+from transforms.ingest.secrets import SHIPPED_NAMES, SecretNames
 from transforms.ingest.source import Columns, Document, Record, Source
 from transforms.times import DAY_MS, landing_ms
 
@@ -223,28 +223,12 @@ def _read_item(source: Source, line: Line, envelope: _Envelope, position: int, i
 
 
 def _accepted(source: Source, parsed: _LineRecords, location: FileLocation, rules: TimeRules, secrets: SecretNames) -> pa.RecordBatch:
-    mapped = source.columns(parsed.valid)
+    mapped, event_ids, properties, contexts = map_records(source, parsed.valid, secrets)
     arrival = landing_ms(location.landing_date, location.landing_hour)
     times = [_resolve_event_time(*pair, arrival, rules) for pair in zip(mapped["client_ms"], mapped["received_ms"], strict=True)]
     says_time = mapped.get("says_client_time") or [client is not None for client in mapped["client_ms"]]
     received_ms = [received for received, _, _ in times]
     event_ms = [event for _, event, _ in times]
-    properties, contexts, dropped = _documents(mapped, secrets)
-    event_ids = [
-        _content_hash(source, record, text if part is record.document and row not in dropped else None) if own is None else own
-        for row, (own, record, part, text) in enumerate(
-            zip(mapped["event_id"], parsed.valid, mapped["properties"], properties, strict=True)
-        )
-    ]
-    if dropped:
-        # Columns may have dropped values, such as the value of a variable.
-        own_ids = mapped["event_id"]
-        mapped = _mapped_again(source, parsed.valid, mapped, sorted(dropped), secrets)
-        # An id without its secret part may equal the id of another event.
-        event_ids = [
-            event_id if own == cleaned else _content_hash(source, record, None)
-            for event_id, own, cleaned, record in zip(event_ids, own_ids, mapped["event_id"], parsed.valid, strict=True)
-        ]
     values = mapped.get("value") or [None] * len(event_ids)
     flags = [
         _flags(own, arrival - event > rules.late_ms, says and time_source == "received", value)
@@ -339,53 +323,6 @@ def _workflow_input(mapped: Columns | None, size: int) -> pa.Array:
         return _nulls(WORKFLOW_INPUT, size)
     parts = [_array(mapped[part.name], part.type) for part in WORKFLOW_INPUT]
     return pa.StructArray.from_arrays(parts, fields=list(WORKFLOW_INPUT), mask=parts[0].is_null())
-
-
-def _documents(mapped: Columns, secrets: SecretNames) -> tuple[list[bytes], list[bytes], set[int]]:
-    """Properties and contexts as canonical JSON without secrets, and the rows from which more than fields of shipped names was dropped."""
-    parts = [*mapped["properties"], *mapped["context"]]
-    size = len(mapped["properties"])
-    written = [canonical(part) for part in parts]
-    dropped: set[int] = set()
-    # A pattern finds the few texts that may hold a secret; only their fields are searched.
-    for number in pc.indices_nonzero(pc.match_substring_regex(pa.array(written, STRING), secrets.pattern)).to_pylist():
-        cleaned = secrets.without_secrets(parts[number])
-        if cleaned.value is not parts[number]:
-            written[number] = canonical(cleaned.value)
-        if cleaned.beyond_fields:
-            dropped.add(number % size)
-    return written[:size], written[size:], dropped
-
-
-def _mapped_again(source: Source, records: Sequence[Record], mapped: Columns, rows: Sequence[int], secrets: SecretNames) -> Columns:
-    """The columns, with these rows computed again from records without secrets."""
-    cleaned = [
-        record._replace(
-            document=secrets.without_secrets(record.document).value,
-            item=secrets.without_secrets(record.item).value,
-            header=secrets.without_secrets(record.header).value,
-        )
-        for record in map(records.__getitem__, rows)
-    ]
-    return _with_rows(mapped, source.columns(cleaned), rows)
-
-
-def _with_rows(columns: Columns, others: Columns, rows: Sequence[int]) -> Columns:
-    """The columns, nested ones too, with the values of `others` in these rows."""
-    replaced: dict[str, Any] = {}
-    for name, values in columns.items():
-        if isinstance(values, dict):
-            replaced[name] = _with_rows(values, others[name], rows)
-        else:
-            replaced[name] = list(values)
-            for row, value in zip(rows, others[name], strict=True):
-                replaced[name][row] = value
-    return replaced
-
-
-def _content_hash(source: Source, record: Record, text: bytes | None) -> str:
-    """The id of a record that has none of its own. `text`, if known, is its canonical JSON without the fields of shipped names."""
-    return content_hash(source.name, record.document) if text is None else text_hash(source.name, text)
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
