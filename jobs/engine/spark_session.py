@@ -188,6 +188,7 @@ def _start_spark(settings: Settings) -> SparkSession:
         builder = (
             builder.config("spark.driver.memory", settings.spark.driver_memory)
             .config("spark.driver.extraJavaOptions", _java_options(settings))
+            .config("spark.python.daemon.module", "jobs.engine.python_daemon")
             .config("spark.jars", ",".join(str(jar) for jar in delta_jars()))
             .config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
             .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
