@@ -261,8 +261,8 @@ def differs(reported: Row, spent: int, pageviews: int, interactions: int, rules:
         return True
     if reported["timespent"] is None:
         return False
-    output = int((Decimal(repr(reported["timespent"])) * 1000).to_integral_value(ROUND_HALF_UP))
-    return abs(output - spent) > max(rules.mismatch_ms, Decimal(rules.mismatch_percent * spent) / 100)
+    reported_ms = int((Decimal(repr(reported["timespent"])) * 1000).to_integral_value(ROUND_HALF_UP))
+    return abs(reported_ms - spent) > max(rules.mismatch_ms, Decimal(rules.mismatch_percent * spent) / 100)
 
 
 def sums(transactions: Iterable[Row]) -> list[Row]:

@@ -29,8 +29,8 @@ def at(minutes: float) -> dt.datetime:
 def event(
     key: str | None, kind: str | None, minute: float, link: str | None = None, duration_ms: int | None = None, user: bool = True
 ) -> pa.Table:
-    row = {"key": key, "kind": kind, "user": user, "link": link}
-    row = {"source": "s", "event_time": at(minute), "duration_ms": duration_ms, "session_input": row}
+    session_input = {"key": key, "kind": kind, "user": user, "link": link}
+    row = {"source": "s", "event_time": at(minute), "duration_ms": duration_ms, "session_input": session_input}
     return pa.Table.from_pylist([row], schema=EVENT)
 
 

@@ -64,7 +64,7 @@ def read_only(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.mark.parametrize(
-    ("section", "values", "output"),
+    ("section", "values", "changes"),
     [
         ("sessions", {"derived_silence_minutes": 45}, "sessions.derived_silence_minutes is 45 (was 30)"),
         ("sessions", {"idle_seconds": 0.5}, "sessions.idle_seconds is 0.5 (was 600)"),
@@ -76,18 +76,18 @@ def read_only(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     ],
 )
 def test_a_run_with_a_changed_rule_names_it_and_the_remedy_and_reads_nothing(
-    read_only: Settings, section: str, values: Mapping[str, Any], output: str
+    read_only: Settings, section: str, values: Mapping[str, Any], changes: str
 ) -> None:
     given = changed(read_only, section, **values)
     before = contents(given.paths.lake)
     with pytest.raises(RulesChangedError) as raised:
         run_quietly(given, NIGHT)
-    assert f"built by other rules: {output}: call `millrace rebuild --lake " in str(raised.value)
+    assert f"built by other rules: {changes}: call `millrace rebuild --lake " in str(raised.value)
     assert "\n" not in str(raised.value)
     assert raised.value.exit_code == 2
     assert contents(given.paths.lake) == before
     assert recorded_rules.notes(Lake.open(given.paths.lake), given) == [
-        f"the lake was built by other rules: {output}: call `{rebuild_command(given.paths.lake)}`"
+        f"the lake was built by other rules: {changes}: call `{rebuild_command(given.paths.lake)}`"
     ]
 
 

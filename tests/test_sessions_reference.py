@@ -84,8 +84,8 @@ def events_at(draw: st.DrawFn, source: str, kind: str, key: str, time: dt.dateti
         "variable_value": draw(TEXTS),
     }
     if draw(st.integers(0, 5)) == 0:
-        output = {"timespent": draw(seconds), "pageviews": draw(numbers), "interactions": draw(numbers)}
-        facts |= {"reported": output | summary, "reported_rank": draw(st.integers(0, 2))}
+        totals = {"timespent": draw(seconds), "pageviews": draw(numbers), "interactions": draw(numbers)}
+        facts |= {"reported": totals | summary, "reported_rank": draw(st.integers(0, 2))}
     return {
         "source": source,
         "event_id": draw(st.sampled_from(["a", "b", "c", "é", "\U0001d538", "\uffff", '"'])) + draw(st.sampled_from(["", "1", "2"])),
