@@ -26,7 +26,7 @@ class RunOutput:
 
     @property
     def working_folder(self) -> Path:
-        """What the run needs for itself. It exists from the start of the run to its end, so it shows that a run was killed."""
+        """The folder for intermediate files. It exists from the start of a run to its end, so it also shows that a run was killed."""
         return self.lake / STAGING / self.run_id
 
     def begin(self) -> None:

@@ -1,4 +1,4 @@
-"""Count in the staged tables what the rules look for: the rows that break each rule, and the events with replaced times.
+"""Count in the new files of all tables the rows that break each rule, and the events with replaced times.
 
 A part of the step checks: millrace run --date 2026-11-20
 """
@@ -35,7 +35,7 @@ class TableFiles:
 
 @dataclass(frozen=True)
 class Counts:
-    """What was counted: per table and rule the rows that break it, and rows of time_shares.SHARES."""
+    """The counts: per table and rule the rows that break it, and rows of time_shares.SHARES."""
 
     violations: Mapping[tuple[str, str], int] = field(default_factory=dict)
     shares: Sequence[Mapping[str, Any]] = ()

@@ -1,4 +1,4 @@
-"""What is usual for a source on a night, told from the nights before it."""
+"""Compute what is usual for a source on a night, from the nights before it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Hours = Mapping[int, int]
 
 @dataclass(frozen=True)
 class PastRules:
-    """Which nights a night is compared with, and what is too little to compare."""
+    """Which nights a night is compared with, and the minimum numbers for a comparison."""
 
     weeks: int  # as many weeks back, the same weekday
     weekdays_minimum: int  # with fewer of these, the last nights in their place
@@ -25,7 +25,7 @@ class PastRules:
 
     @property
     def days(self) -> int:
-        """How far back a night can lie that counts."""
+        """How many days back a compared night can be."""
         return max(7 * self.weeks, self.nights)
 
 
@@ -39,12 +39,12 @@ class Landed:
 
 
 def landed_before(night: dt.date, dates: Iterable[dt.date]) -> bool:
-    """Whether any of the dates on which a source landed lies before the night."""
+    """Whether a source landed on any date before the night."""
     return any(date < night for date in dates)
 
 
 def compared(night: dt.date, landed: Iterable[dt.date], held: Iterable[dt.date], rules: PastRules) -> list[dt.date]:
-    """The nights that this one is compared with, in order; none where the past is too short to tell what is usual.
+    """The nights that this one is compared with, in order; none if there are too few of them.
 
     In: the dates on which the source landed files, and those of which anything is known, so that a night without a file of
     this source says that it sent nothing. Nights of the same weekday come first: a quiet weekend is no alarm. Later nights are
@@ -60,7 +60,7 @@ def compared(night: dt.date, landed: Iterable[dt.date], held: Iterable[dt.date],
 
 
 def usual(past: Sequence[float]) -> float:
-    """What is usual where these were the numbers of the past nights: their discrete median, the lower of two."""
+    """The usual number, from those of the past nights: their median, the lower one of two."""
     return statistics.median_low(past)
 
 
@@ -80,7 +80,7 @@ def missing_hours(hours: Collection[int], expected: Iterable[int]) -> list[int]:
 
 
 def unusual_hours(hours: Hours, expected: Mapping[int, float], least: float | None, most: float | None) -> list[int]:
-    """The expected hours whose records are below `least` or above `most` times what is expected; a missing one has 0."""
+    """The expected hours with less than `least` or more than `most` times the expected records. A missing hour has 0 records."""
     shares = {hour: hours.get(hour, 0) / number for hour, number in expected.items()}
     return [hour for hour, share in shares.items() if (least is not None and share < least) or (most is not None and share > most)]
 

@@ -1,4 +1,4 @@
-"""Find the files whose events say implausible times: a task counts in the files that it reads, and the engine adds the counts up."""
+"""Find the files with most implausible client times: a task counts in the files that it reads, and the engine adds the counts up."""
 
 from __future__ import annotations
 
