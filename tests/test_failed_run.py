@@ -41,6 +41,7 @@ def settings(tmp_path: Path) -> Settings:
 def fail(root: Path, name: str) -> None:
     with Lake.writing(root, "a test") as lake:
         output = lake.begin(FAILED)
+        (output.working_folder / "_records").mkdir()
         added = write_partitioned(EVENTS, frame(EVENTS, [event(name)], FAILED), output)
         failed_run.record(output, lake.versions, {"events": Change(added, lake.files("events"))})
         row = {"run_id": FAILED, "command": "run", "step": "publish", "started": tiny_lake.STARTED, "status": "failed"}
@@ -56,6 +57,10 @@ def query(settings: Settings, capsys: pytest.CaptureFixture[str], run_id: str | 
 def test_its_tables_are_queried_beside_the_published_ones(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert query(settings, capsys, None) == "event_id\nold\n"
     assert query(settings, capsys, FAILED) == "event_id\nnew\n"
+
+
+def test_of_its_working_folder_the_list_of_its_files_is_left(settings: Settings) -> None:
+    assert [path.name for path in (settings.paths.lake / "_staging" / FAILED).iterdir()] == ["changes.json"]
 
 
 def test_later_nights_change_nothing_of_what_it_would_have_published(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -29,7 +30,9 @@ class FailedRun:
 
 
 def record(output: RunOutput, versions: Mapping[str, int], changes: Mapping[str, Change]) -> None:
-    """Write the changes into the working folder of the run, which stays."""
+    """Write the changes into the working folder of the run, which stays, in place of its intermediate files."""
+    for intermediate in output.working_folder.iterdir():
+        shutil.rmtree(intermediate)
     tables = {
         name: {"added": [asdict(file) for file in change.added], "removed": [file.path for file in change.removed]}
         for name, change in changes.items()
