@@ -22,7 +22,7 @@ from jobs.lake.table_files import write_partitioned
 from jobs.landing.zone import Partition
 from jobs.quality import baseline, replaced_times, violation_counts
 from jobs.quality.gate import Finding, of_rows
-from jobs.quality.violation_counts import Counts, TableFiles
+from jobs.quality.violation_counts import TableFiles, ViolationCounts
 from jobs.settings import Bound, Quality, SourceQuality
 from schemas.bookkeeping import DAILY_METRICS, FILES, QUALITY_RESULTS, RUNS
 from schemas.catalog import TABLES
@@ -60,7 +60,7 @@ def observe(
     return [*findings, *baseline.findings(state, sources, quality, night)]
 
 
-def _count(engine: Engine, state: NewState, landed: Collection[Partition], quality: Quality) -> Counts:
+def _count(engine: Engine, state: NewState, landed: Collection[Partition], quality: Quality) -> ViolationCounts:
     """Count in the files that the run adds; the key also in the lake's other files of the same partitions."""
     checked = []
     for table in CHECKED:

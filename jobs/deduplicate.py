@@ -103,12 +103,9 @@ def find_repeats(engine: Engine, records: Records) -> Repeats | None:
     hashes = file_tasks.spread(engine, files, few=few).mapInArrow(_read_hashes(records.unreadable), spark_schema(_HASHES))
     of_staged, of_lake = F.col("number") < len(staged), F.col("number") >= len(staged)
     is_removed = of_lake & (F.col("number") < len(staged) + len(removed))
-    # They are counted, and then looked up by what was counted.
-    hashes = engine.hold(hashes, records.output.working_folder / "_hashes")
     repeated = repeated_hashes(hashes.select("number", "event_hash", of_staged.alias("is_new"), is_removed.alias("is_removed")))
     repeated = engine.hold(repeated.select("number", "event_hash"), records.output.working_folder / "_repeated_hashes")
     holding = [row["number"] for row in repeated.select("number").distinct().collect()]
-    engine.release(hashes)
     if not holding:
         engine.release(repeated)
         return None

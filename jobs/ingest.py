@@ -29,7 +29,7 @@ from jobs.landing import zone
 from jobs.landing.zone import LandedFile, Partition, UnreadableError
 from schemas.table import BIGINT, INTEGER, STRING, spark_schema
 from transforms.ingest.lines import Line, split_lines
-from transforms.ingest.records import Counts, FileLocation, TimeRules, record_batches
+from transforms.ingest.records import FileLocation, RecordCounts, TimeRules, record_batches
 from transforms.ingest.secrets import SHIPPED_NAMES, SecretNames
 from transforms.sources.registry import SOURCES
 
@@ -193,7 +193,7 @@ def _read_file(
     source = SOURCES[file.partition.source]
     location = FileLocation(source.name, file.partition.landing_date, file.landing_hour, file.file)
     digest = hashlib.sha256()
-    total = Counts()
+    total = RecordCounts()
     staged: list[dict[str, Any]] = []
     try:
         lines = split_lines(zone.chunks(root, file, digest), rules.max_document_bytes)

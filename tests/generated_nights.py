@@ -20,7 +20,7 @@ from jobs.generator.session_counts import SessionCounts
 from jobs.generator.truth import SourceTruth
 from schemas.events import REASONS
 from transforms.ingest.lines import split_lines
-from transforms.ingest.records import Counts, FileLocation, TimeRules
+from transforms.ingest.records import FileLocation, RecordCounts, TimeRules
 from transforms.sessions import sessions
 from transforms.sources.registry import SOURCES
 
@@ -50,9 +50,9 @@ def fingerprints(folder: Path) -> dict[str, str]:
     return {file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-def read_records(landing: Path, source: str) -> tuple[pa.Table, Counts]:
+def read_records(landing: Path, source: str) -> tuple[pa.Table, RecordCounts]:
     """All records of a source as the transforms read them, in the order in which they landed, and their counts."""
-    batches, counts = [], Counts()
+    batches, counts = [], RecordCounts()
     for file in landed_files(landing, source):
         landed, hour = (part.split("=")[1] for part in file.parts[-3:-1])
         location = FileLocation(source, dt.date.fromisoformat(landed), int(hour), file.relative_to(landing).as_posix())

@@ -41,7 +41,7 @@ from jobs.landing.zone import LandedFile
 from schemas.events import EVENTS, REJECTED_EVENTS
 from schemas.table import Table
 from transforms.ingest.lines import split_lines
-from transforms.ingest.records import Counts, FileLocation, TimeRules, record_batches
+from transforms.ingest.records import FileLocation, RecordCounts, TimeRules, record_batches
 from transforms.sources.registry import SOURCES
 
 DATE = dt.date(2026, 11, 20)
@@ -95,7 +95,7 @@ def first_event(document: Any) -> Any:
 # --- lines to rows
 
 
-def read_batches(source: str, content: bytes, max_document_bytes: int = MAX_DOCUMENT_BYTES) -> list[tuple[pa.RecordBatch, Counts]]:
+def read_batches(source: str, content: bytes, max_document_bytes: int = MAX_DOCUMENT_BYTES) -> list[tuple[pa.RecordBatch, RecordCounts]]:
     """The record batches of these lines, with the counts of each."""
     location = FileLocation(source, DATE, HOUR, "alone.jsonl")
     return list(record_batches(SOURCES[source], list(split_lines([content], max_document_bytes)), location, TimeRules()))

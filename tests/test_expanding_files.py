@@ -33,7 +33,7 @@ from ingested_files import (
 from jobs import ingest
 from jobs.generator.formats import FORMATS
 from jobs.ingest import FileCounts
-from transforms.ingest.records import Counts
+from transforms.ingest.records import RecordCounts
 
 MIB = 1 << 20
 needs_peak_memory = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system reports no peak memory of a process")
@@ -45,7 +45,7 @@ def test_a_line_of_very_many_records_is_read_in_small_batches() -> None:
     sizes = [batch.num_rows for batch, _ in batches]
     assert sum(sizes) == 50_001
     assert max(sizes) <= 20_000
-    assert sum((counts for _, counts in batches), Counts()) == Counts(records=50_001, rejected=50_001)
+    assert sum((counts for _, counts in batches), RecordCounts()) == RecordCounts(records=50_001, rejected=50_001)
     places = [(row["record"], row["position"]) for batch, _ in batches for row in batch.select(["record", "position"]).to_pylist()]
     assert places == [(1, position) for position in range(50_000)] + [(2, 0)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pyarrow as pa
 from chispa import assert_df_equality
 from pyspark.sql import SparkSession
@@ -107,20 +108,24 @@ def test_a_row_for_which_a_rule_cannot_be_evaluated_breaks_it_and_hides_no_other
     assert observe(spark, [rows], [], table)["size is a time"] == 2
 
 
-PARTIAL = "table string, rule string, key_high bigint, key_low bigint, amount bigint"
+PARTIAL = "table string, rule string, amount bigint, bucket int, hashes binary"
 VIOLATIONS = "table string, rule string, observed bigint"
+
+
+def packed(*hashes: tuple[int, int]) -> bytes:
+    """Hashes of 128 bits, as the two halves of each."""
+    return np.array(hashes, np.uint64).tobytes()
 
 
 def test_violations_are_sums_over_all_files_and_of_a_key_the_rows_beyond_the_first(spark: SparkSession) -> None:
     of_files = [
-        ("events", "id is unique", 1, 1, 1),
-        ("events", "id is unique", 1, 1, 2),
-        ("events", "id is unique", 1, 2, 1),
-        ("events", "id is unique", 2, 1, 1),
-        ("events", "size is at least 0", None, None, 3),
-        ("events", "size is at least 0", None, None, 4),
-        ("sessions", "id is unique", 1, 1, 1),
-        ("sessions", "size is at least 0", None, None, 0),
+        ("events", "id is unique", 0, 0, packed((1, 1), (1, 2))),
+        ("events", "id is unique", 1, 0, packed((2, 1), (1, 1))),
+        ("events", "id is unique", 0, 1, packed((2**64 - 1, 2**64 - 1))),
+        ("events", "size is at least 0", 3, None, None),
+        ("events", "size is at least 0", 4, None, None),
+        ("sessions", "id is unique", 0, 0, packed((1, 1))),
+        ("sessions", "size is at least 0", 0, None, None),
     ]
     expected = [
         ("events", "id is unique", 2),

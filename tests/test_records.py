@@ -17,7 +17,7 @@ from one_batch import to_records
 from schemas.events import EVENTS, REJECTED_EVENTS
 from transforms.documents.json_documents import canonical, short_hash
 from transforms.ingest.lines import split_lines
-from transforms.ingest.records import RECORDS, Counts, FileLocation, TimeRules
+from transforms.ingest.records import RECORDS, FileLocation, RecordCounts, TimeRules
 from transforms.ingest.secrets import content_hash
 from transforms.ingest.source import Source
 from transforms.sources import sunbird
@@ -47,7 +47,7 @@ def event(**fields: Any) -> dict[str, Any]:
 
 def read(
     content: bytes, source: Source = sunbird.SOURCE, location: FileLocation = LOCATION, rules: TimeRules | None = None, limit: int = 10_000
-) -> tuple[list[dict[str, Any]], Counts]:
+) -> tuple[list[dict[str, Any]], RecordCounts]:
     batch, counts = to_records(source, list(split_lines([content], limit)), location, rules or TimeRules())
     batch.validate(full=True)
     assert batch.schema == RECORDS
@@ -94,17 +94,17 @@ def test_an_accepted_record_tells_where_it_landed() -> None:
 def test_blank_lines_count_as_lines_and_hold_no_record() -> None:
     records, counts = read(b"\n \t\n" + orjson.dumps(event()) + b"\r\n\r\n")
     assert [record["record"] for record in records] == [3]
-    assert counts == Counts(records=1, blank=3)
+    assert counts == RecordCounts(records=1, blank=3)
 
 
 def test_empty_batches_and_arrays_are_counted() -> None:
     records, counts = read(b'[]\n{"events":[]}\n')
     assert records == []
-    assert counts == Counts(empty=2)
+    assert counts == RecordCounts(empty=2)
 
 
 def test_counts_of_several_chunks_add_up() -> None:
-    assert Counts(1, 2, 3, 4) + Counts(10, 20, 30, 40) == Counts(11, 22, 33, 44)
+    assert RecordCounts(1, 2, 3, 4) + RecordCounts(10, 20, 30, 40) == RecordCounts(11, 22, 33, 44)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_line_that_cannot_be_read_is_one_record_byte_for_byte(raw: bytes, reas
     assert rejected["raw"] == raw
     assert (rejected["raw_length"], rejected["raw_sha256"]) == (len(raw), hashlib.sha256(raw).hexdigest())
     assert (rejected["reason"], rejected["record"], rejected["position"]) == (reason, 2, 0)
-    assert counts == Counts(records=2, rejected=1, blank=1)
+    assert counts == RecordCounts(records=2, rejected=1, blank=1)
 
 
 def test_a_line_over_the_limit_is_cut_and_told_whole() -> None:
@@ -277,7 +277,7 @@ def test_a_document_of_any_legal_depth_is_accepted(levels: int) -> None:
 
 
 def test_no_lines_are_no_rows() -> None:
-    assert read(b"") == ([], Counts())
+    assert read(b"") == ([], RecordCounts())
 
 
 json_values = st.recursive(

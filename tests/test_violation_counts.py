@@ -21,7 +21,7 @@ from jobs.engine.spark_session import Engine
 from jobs.lake.run_output import RunOutput
 from jobs.lake.table_files import write_partitioned
 from jobs.quality import violation_counts
-from jobs.quality.violation_counts import Counts, TableFiles
+from jobs.quality.violation_counts import ViolationCounts, TableFiles
 from jobs.settings import Settings
 from schemas.catalog import TABLES
 from schemas.events import EVENTS, REJECTED_EVENTS
@@ -110,7 +110,7 @@ def stored(random: Random, table: Table, make: Any, folder: Path, most_files: in
     return made
 
 
-def expected(tables: Sequence[tuple[Table, Any, Stored, Stored]], timed: Sequence[Row]) -> Counts:
+def expected(tables: Sequence[tuple[Table, Any, Stored, Stored]], timed: Sequence[Row]) -> ViolationCounts:
     violations: Counter[tuple[str, str]] = Counter()
     for table, broken, added, unchanged in tables:
         if rows := added.rows + unchanged.rows:
@@ -118,7 +118,7 @@ def expected(tables: Sequence[tuple[Table, Any, Stored, Stored]], timed: Sequenc
             violations.update((table.name, rule) for row in added.rows for rule in broken(row))
             keys = {tuple(row[name] for name in table.key) for row in rows}
             violations[table.name, f"{', '.join(table.key)} is unique"] = len(rows) - len(keys)
-    return Counts(violations, worst_files(timed))
+    return ViolationCounts(violations, worst_files(timed))
 
 
 def worst_files(events: Sequence[Row]) -> list[Row]:
@@ -160,11 +160,11 @@ def test_counts_are_those_of_plain_python(
     assert [{name: row[name] for name in ("source", "file", "share")} for row in shares] == expected_counts.shares
 
 
-def without_others(counts: Counts) -> dict[tuple[str, str], int]:
+def without_others(counts: ViolationCounts) -> dict[tuple[str, str], int]:
     return {name: count for name, count in counts.violations.items() if name[1] not in OTHERS}
 
 
 def test_without_files_nothing_is_counted(spark: SparkSession, settings: Settings) -> None:
     assert spark is not None
     checked = [TableFiles([]) for _ in TABLES]
-    assert violation_counts.count(Engine(settings, Progress(quiet=True)), checked, [], {}) == Counts()
+    assert violation_counts.count(Engine(settings, Progress(quiet=True)), checked, [], {}) == ViolationCounts()

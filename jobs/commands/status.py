@@ -55,7 +55,7 @@ PROBLEMS = ("did_not_land", "no_file_left", "unreadable", "changed", "not_read",
 
 
 @dataclass
-class _PartitionFiles:
+class _PartitionCounts:
     """The landed files of one source and date, and what the lake has of them."""
 
     landed: int = 0
@@ -190,7 +190,7 @@ def _recorded_files(lake: Lake) -> dict[str, dict[str, Any]]:
 
 def _nights(
     lake: Lake,
-    partitions: Mapping[Partition, _PartitionFiles],
+    partitions: Mapping[Partition, _PartitionCounts],
     nights_run: Collection[dt.date],
     not_looked_for: Mapping[str, set[dt.date]],
     settings: Settings,
@@ -203,7 +203,7 @@ def _nights(
     failed = _failed_checks(lake)
     nights: list[dict[str, Any]] = []
     for partition in partitions.keys() | missing.keys() | absent:
-        counted = partitions.get(partition, _PartitionFiles())
+        counted = partitions.get(partition, _PartitionCounts())
         nights.append(
             {"date": partition.landing_date, "source": partition.source}
             | {name: getattr(counted, name) for name in ("landed", "done", "unreadable", "changed", *COUNTS)}
@@ -242,7 +242,7 @@ def _unchecked_nights(lake: Lake, files: Iterable[Mapping[str, Any]]) -> dict[st
 
 
 def _absent(
-    partitions: Mapping[Partition, _PartitionFiles],
+    partitions: Mapping[Partition, _PartitionCounts],
     nights_run: Collection[dt.date],
     not_looked_for: Mapping[str, set[dt.date]],
     settings: Settings,
@@ -272,11 +272,11 @@ def _landed(settings: Settings) -> list[LandedFile]:
 
 def _partitions(
     files: Mapping[str, dict[str, Any]], landed: Sequence[LandedFile], rulesets: Mapping[str, str]
-) -> dict[Partition, _PartitionFiles]:
-    partitions: dict[Partition, _PartitionFiles] = {}
+) -> dict[Partition, _PartitionCounts]:
+    partitions: dict[Partition, _PartitionCounts] = {}
     landed_files = {file.file: file for file in landed}
     for file in landed:
-        counted = partitions.setdefault(file.partition, _PartitionFiles())
+        counted = partitions.setdefault(file.partition, _PartitionCounts())
         counted.landed += 1
         if file.landing_hour is not None:
             counted.hours.setdefault(file.landing_hour, 0)
@@ -288,7 +288,7 @@ def _partitions(
             rulesets[file.partition.source],
         )
     for name, row in files.items():
-        counted = partitions.setdefault(Partition(row["landing_date"], row["source"]), _PartitionFiles())
+        counted = partitions.setdefault(Partition(row["landing_date"], row["source"]), _PartitionCounts())
         counted.done += row["status"] == "done"
         counted.unreadable += row["status"] == "unreadable"
         counted.changed += name not in landed_files
@@ -300,7 +300,7 @@ def _partitions(
 
 
 def _missing_hours(
-    partitions: Mapping[Partition, _PartitionFiles],
+    partitions: Mapping[Partition, _PartitionCounts],
     nights_run: Collection[dt.date],
     not_looked_for: Mapping[str, set[dt.date]],
     settings: Settings,

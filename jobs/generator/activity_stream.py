@@ -11,9 +11,9 @@ import numpy as np
 from jobs.generator import draws
 from jobs.generator.clock import spaced
 from jobs.generator.draws import Flags, Whole
-from jobs.generator.format import Document, Format, Kind, Pings, Spoiler, Traits, styles
+from jobs.generator.format import Document, EventKind, Format, Pings, Spoiler, Traits, styles
 from jobs.generator.idle import drawn_gaps
-from jobs.generator.rows import ARRAY, BATCH, NEVER, SECOND, SINGLE, Rows, distinct
+from jobs.generator.rows import ARRAY, BATCH, NEVER, SECOND, SINGLE, GeneratedRows, distinct
 from jobs.generator.visits import Crowd, Moments, Visits
 
 
@@ -31,14 +31,14 @@ class Scenario(IntEnum):
 
 
 KINDS = (
-    Kind("activity_stream_session", "session"),
-    Kind("CLICK", "interaction"),
-    Kind("SEARCH", "search"),
-    Kind("share", "share"),
-    Kind("previewCacheHit", "performance"),
-    Kind("DELETE", "interaction"),
-    Kind("domain_affinity", "performance"),
-    Kind("activity_stream_impression_stats", "other"),
+    EventKind("activity_stream_session", "session"),
+    EventKind("CLICK", "interaction"),
+    EventKind("SEARCH", "search"),
+    EventKind("share", "share"),
+    EventKind("previewCacheHit", "performance"),
+    EventKind("DELETE", "interaction"),
+    EventKind("domain_affinity", "performance"),
+    EventKind("activity_stream_impression_stats", "other"),
 )
 SESSION, CLICK, SEARCH, SHARE, PERFORMANCE, USER_EVENT, USER_PERFORMANCE, OTHER = range(len(KINDS))
 _MIDDLE = np.repeat([CLICK, SEARCH, SHARE, PERFORMANCE, USER_EVENT, USER_PERFORMANCE], [45, 12, 4, 20, 15, 4])
@@ -98,11 +98,11 @@ def _client_times(_moment: Moments, time: Whole) -> Whole:
     return np.full(len(time), NEVER)
 
 
-def _received_times(rows: Rows) -> Whole:
+def _received_times(rows: GeneratedRows) -> Whole:
     return np.where(rows.scenario == Scenario.WITHOUT_TIME, NEVER, rows.time)
 
 
-def durations(rows: Rows) -> Whole:
+def durations(rows: GeneratedRows) -> Whole:
     """What the session pings say of their length, ms; NEVER where they say nothing, and for all other pings."""
     # The tab had the focus for a while before the first ping: for long when that is the only one.
     lead = draws.share(rows.visit, "lead")
@@ -111,13 +111,13 @@ def durations(rows: Rows) -> Whole:
     return np.where(says, rows.elapsed + before, NEVER)
 
 
-def linked(rows: Rows) -> Flags:
+def linked(rows: GeneratedRows) -> Flags:
     """Whether pings name their session (Firefox 57 and later), not only their tab."""
     by_session: Flags = (draws.share(rows.device, "firefox") < 0.65) | (rows.scenario == Scenario.WITHOUT_TIME)
     return by_session
 
 
-def untied(rows: Rows) -> Flags:
+def untied(rows: GeneratedRows) -> Flags:
     """Whether pings name neither session nor tab."""
     loose: Flags = (rows.scenario == Scenario.UNTIED) & (rows.kind == USER_EVENT)
     return loose
@@ -146,7 +146,7 @@ class Ping(NamedTuple):
     address: int
 
 
-def _documents(rows: Rows) -> list[Document]:
+def _documents(rows: GeneratedRows) -> list[Document]:
     first, client_of = distinct(rows.visit)
     clients = _clients(rows.take(first))
     columns = zip(
@@ -166,7 +166,7 @@ def _documents(rows: Rows) -> list[Document]:
     return [_document(Ping(*values)) for values in columns]
 
 
-def _clients(rows: Rows) -> list[Client]:
+def _clients(rows: GeneratedRows) -> list[Client]:
     columns = zip(
         draws.uuids(rows.device, "client"),
         draws.chosen(rows.device, "version", _VERSIONS),
@@ -182,7 +182,7 @@ def _clients(rows: Rows) -> list[Client]:
     ]
 
 
-def _ties(rows: Rows) -> list[Document]:
+def _ties(rows: GeneratedRows) -> list[Document]:
     """The id that the pings of a visit have in common, in its different spellings."""
     ties: list[Document] = []
     columns = zip(linked(rows).tolist(), draws.uuids(rows.visit, "session"), draws.picks(rows.visit, "tab", 80), strict=True)
@@ -194,7 +194,7 @@ def _ties(rows: Rows) -> list[Document]:
     return ties
 
 
-def _times(rows: Rows) -> list[Document]:
+def _times(rows: GeneratedRows) -> list[Document]:
     """The server's time, in the field that the ping has for it."""
     by_timestamp = draws.share(rows.visit, "timestamp") < 0.6
     times: list[Document] = []
@@ -251,7 +251,7 @@ def _event(ping: Ping) -> Document:
     }
 
 
-def _batches(_rows: Rows, groups: Sequence[Sequence[Any]]) -> list[Document]:
+def _batches(_rows: GeneratedRows, groups: Sequence[Sequence[Any]]) -> list[Document]:
     return [{"batch-mode": True, "ver": "3", "payloads": group} for group in groups]
 
 

@@ -10,7 +10,7 @@ from jobs.generator import draws, faults
 from jobs.generator.bad_records import damages_line, forms_of, stands_for_document
 from jobs.generator.draws import Flags, Whole
 from jobs.generator.format import Format, planned
-from jobs.generator.rows import ARRAY, BATCH, DAY, HOUR, SINGLE, Rows, begins, concatenated, within
+from jobs.generator.rows import ARRAY, BATCH, DAY, HOUR, SINGLE, GeneratedRows, begins, concatenated, within
 from jobs.generator.visits import begun, moments
 
 RECORDS_PER_FILE = 12_000
@@ -31,7 +31,7 @@ def seed_bits(source: Format, parameters: Parameters) -> int:
     return draws.root("millrace", parameters.seed, source.name)
 
 
-def arrivals(source: Format, parameters: Parameters, day: int) -> Rows:
+def arrivals(source: Format, parameters: Parameters, day: int) -> GeneratedRows:
     """The records that arrive on a day, in the order in which they land: hour, file, line, index in the line."""
     begun_on = range(day - faults.LONGEST_WAY, day + 1)
     parts = [part for first_day in begun_on for part in _of_visits_begun(first_day, source, parameters, day)]
@@ -40,7 +40,7 @@ def arrivals(source: Format, parameters: Parameters, day: int) -> Rows:
     return _with_bad_records(_in_lines(_in_files(concatenated(parts))), parameters.faults, day + source.weight)
 
 
-def _of_visits_begun(first_day: int, source: Format, parameters: Parameters, day: int) -> list[Rows]:
+def _of_visits_begun(first_day: int, source: Format, parameters: Parameters, day: int) -> list[GeneratedRows]:
     """What arrives on `day` of the visits that began on the first day, one part per journey.
 
     Of earlier days only the visits that may have something left are planned, which makes a night cost what lands on it.
@@ -71,7 +71,7 @@ def _visit_count(source: Format, parameters: Parameters) -> int:
     return max(1, round(parameters.events / per_visit))
 
 
-def _in_files(rows: Rows) -> Rows:
+def _in_files(rows: GeneratedRows) -> GeneratedRows:
     """The rows with the number of their file, ordered by hour, file and arrival; what is sent at once stands together."""
     per_hour = np.bincount(rows.hour, minlength=24)
     files = np.maximum(1, -(-per_hour // RECORDS_PER_FILE))
@@ -81,7 +81,7 @@ def _in_files(rows: Rows) -> Rows:
     return replace(rows, file=file).take(order)
 
 
-def _in_lines(rows: Rows) -> Rows:
+def _in_lines(rows: GeneratedRows) -> GeneratedRows:
     """The rows with the number of their line, in the order of the lines.
 
     A single record is a line, an upload in a batch is one, and of records in arrays several that arrive one after the other.
@@ -107,7 +107,7 @@ def _first_of_run(first: Flags, rows: Whole) -> Whole:
     return begins_run.take(np.cumsum(first) - 1)
 
 
-def _with_bad_records(rows: Rows, rate: float, first_form: int) -> Rows:
+def _with_bad_records(rows: GeneratedRows, rate: float, first_form: int) -> GeneratedRows:
     """The rows and among them, evenly, bad copies of some, in the line of the original or in one behind it."""
     form = forms_of(len(rows), rate, first_form)
     template = ((np.arange(len(form)) + 0.5) / max(1, len(form)) * len(rows)).astype(np.int64)

@@ -13,9 +13,9 @@ import numpy as np
 
 from jobs.generator import draws
 from jobs.generator.draws import Whole
-from jobs.generator.format import Document, Format, Kind, Spoiler, Traits, uniform
+from jobs.generator.format import Document, EventKind, Format, Spoiler, Traits, uniform
 from jobs.generator.idle import drawn_gaps
-from jobs.generator.rows import BATCH, DAY, MINUTE, NEVER, SECOND, Rows
+from jobs.generator.rows import BATCH, DAY, MINUTE, NEVER, SECOND, GeneratedRows
 from jobs.generator.visits import Crowd, Moments, Visits
 
 
@@ -32,18 +32,18 @@ class Scenario(IntEnum):
 
 
 KINDS = (
-    Kind("app_start", "start"),
-    Kind("app_show", "foreground"),
-    Kind("app_hide", "background", pauses=True),
-    Kind("screenview", "page_view"),
-    Kind("tap", "interaction"),
-    Kind("long_press", "interaction"),
-    Kind("drag", "interaction"),
-    Kind("swipe", "interaction"),
-    Kind("transaction", "transaction"),
-    Kind("string_variable", "variable"),
-    Kind("integer_variable", "variable"),
-    Kind("ea_21", "other"),
+    EventKind("app_start", "start"),
+    EventKind("app_show", "foreground"),
+    EventKind("app_hide", "background", pauses=True),
+    EventKind("screenview", "page_view"),
+    EventKind("tap", "interaction"),
+    EventKind("long_press", "interaction"),
+    EventKind("drag", "interaction"),
+    EventKind("swipe", "interaction"),
+    EventKind("transaction", "transaction"),
+    EventKind("string_variable", "variable"),
+    EventKind("integer_variable", "variable"),
+    EventKind("ea_21", "other"),
 )
 START, SHOW, HIDE, SCREEN, TAP, PRESS, DRAG, SWIPE, TRANSACTION, TEXT, NUMBER, OTHER = range(len(KINDS))
 _ACTIONS = (0, 1, 2, 4, 6, 8, 9, 10, 16, 18, 19, 21)
@@ -141,12 +141,12 @@ def _client_times(moment: Moments, time: Whole) -> Whole:
     )
 
 
-def _received_times(rows: Rows) -> Whole:
+def _received_times(rows: GeneratedRows) -> Whole:
     # `now` is the phone's clock: a batch has no server time.
     return np.full(len(rows), NEVER)
 
 
-def _documents(rows: Rows) -> list[Document]:
+def _documents(rows: GeneratedRows) -> list[Document]:
     bits = rows.bits
     screen_of = draws.draw(rows.visit, "screens") ^ rows.pageviews.astype(np.uint64)
     columns = zip(
@@ -181,7 +181,7 @@ def _documents(rows: Rows) -> list[Document]:
     ]
 
 
-def _session_numbers(rows: Rows) -> list[int]:
+def _session_numbers(rows: GeneratedRows) -> list[int]:
     numbers: list[int] = (1 + (rows.key >> np.uint64(56)).astype(np.int64)).tolist()
     return numbers
 
@@ -215,7 +215,7 @@ def _gesture(kind: int, detail: int) -> Document:
     return {**gesture, "fd": 1 + detail % 5, "tvd": detail % 900, "tvv": detail % 99 + (101 if kind == SWIPE else 0)}
 
 
-def _batches(rows: Rows, groups: Sequence[Sequence[Any]]) -> list[Document]:
+def _batches(rows: GeneratedRows, groups: Sequence[Sequence[Any]]) -> list[Document]:
     now = np.select(
         [rows.scenario == Scenario.SENT_AHEAD, rows.scenario == Scenario.SENT_BEHIND, rows.scenario == Scenario.CLOCK_BEHIND],
         [rows.arrival + 400 * DAY, rows.arrival - 3 * DAY, rows.arrival % (100 * DAY)],

@@ -12,7 +12,7 @@ import numpy as np
 
 from jobs.generator import draws
 from jobs.generator.draws import Flags, Whole
-from jobs.generator.rows import DAY, HOUR, Rows
+from jobs.generator.rows import DAY, HOUR, GeneratedRows
 from jobs.generator.visits import Crowd, Moments, Visits
 
 # Each part of a visit lands at most so many days after the visit began.
@@ -71,7 +71,7 @@ class Journey:
     arrival: Whole  # of all events, epoch ms
 
 
-def journeys(moment: Moments, rows: Rows, faults: Faults) -> tuple[Journey, ...]:
+def journeys(moment: Moments, rows: GeneratedRows, faults: Faults) -> tuple[Journey, ...]:
     """All the ways in which the planned events of the visits arrive: on time or late, and those of them that come again."""
 
     def some(name: str, always: Whole | int) -> Flags:

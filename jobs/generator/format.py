@@ -11,14 +11,14 @@ import numpy as np
 from jobs.generator import draws
 from jobs.generator.draws import Bits, Flags, Whole
 from jobs.generator.idle import counted_gaps
-from jobs.generator.rows import BATCH, MINUTE, SECOND, Rows, begins, within
+from jobs.generator.rows import BATCH, MINUTE, SECOND, GeneratedRows, begins, within
 from jobs.generator.visits import LONG_SPAN, ORDINARY_SPAN, Crowd, Moments, Visits, moments
 from schemas.events import EVENT_TYPES
 
 Document = dict[str, Any]
 
 
-class Kind(NamedTuple):
+class EventKind(NamedTuple):
     """A kind of event: what `events` and the session rules make of it."""
 
     name: str
@@ -47,9 +47,9 @@ class Spoiler(NamedTuple):
 class Pings(NamedTuple):
     """How a source's session pings and the others belong together."""
 
-    durations: Callable[[Rows], Whole]  # of session pings, ms; NEVER where they say none
-    linked: Callable[[Rows], Flags]  # belongs by session id, else by tab and time
-    untied: Callable[[Rows], Flags]  # belongs to nothing
+    durations: Callable[[GeneratedRows], Whole]  # of session pings, ms; NEVER where they say none
+    linked: Callable[[GeneratedRows], Flags]  # belongs by session id, else by tab and time
+    untied: Callable[[GeneratedRows], Flags]  # belongs to nothing
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Format:
     name: str
     weight: int  # its part of a night's records, against the other sources'
     crowd: Crowd
-    kinds: tuple[Kind, ...]
+    kinds: tuple[EventKind, ...]
     reused: int  # the scenario in which a session id is used again after days; -1 for none
     traits: Callable[[Visits], Traits]
     # Which kind each event is, and the time before it, ms.
@@ -67,11 +67,11 @@ class Format:
     # What the client's clock says at these times; NEVER where the client does not say.
     client_times: Callable[[Moments, Whole], Whole]
     # The records' own server times, NEVER where they have none.
-    received_times: Callable[[Rows], Whole]
+    received_times: Callable[[GeneratedRows], Whole]
     # The document of each row.
-    documents: Callable[[Rows], list[Document]]
+    documents: Callable[[GeneratedRows], list[Document]]
     # The source's own batches: a row of each, and the items that travel together in each.
-    batches: Callable[[Rows, Sequence[Sequence[Any]]], list[Document]]
+    batches: Callable[[GeneratedRows, Sequence[Sequence[Any]]], list[Document]]
     # Envelopes that hold nothing.
     empty: tuple[Any, ...]
     spoilers: tuple[Spoiler, ...]
@@ -94,7 +94,7 @@ class Format:
         return np.array([kind.pauses for kind in self.kinds])
 
 
-def planned(source: Format, visits: Visits) -> Rows:
+def planned(source: Format, visits: Visits) -> GeneratedRows:
     """All events of the visits, in order, not landed yet."""
     traits = source.traits(visits)
     moment = moments(visits)
@@ -106,7 +106,7 @@ def planned(source: Format, visits: Visits) -> Rows:
     upload_number = moment.number // moment.of(np.where(traits.style == BATCH, traits.batch_size, 1))
     upload = draws.child(draws.draw(moment.of(visits.bits), "upload"), upload_number)
     nothing = np.zeros(len(time), dtype=np.int64)
-    return Rows(
+    return GeneratedRows(
         bits=moment.bits,
         visit=moment.of(visits.bits),
         device=moment.of(visits.device),

@@ -18,8 +18,8 @@ import orjson
 from jobs.generator.arrivals import Parameters, arrivals, seed_bits
 from jobs.generator.format import Format
 from jobs.generator.formats import FORMATS
-from jobs.generator.landing_files import LandedFile, landed_files, write
-from jobs.generator.rows import Rows
+from jobs.generator.landing_files import GeneratedFile, landed_files, write
+from jobs.generator.rows import GeneratedRows
 from jobs.generator.truth import SourceTruth, Truth, replayed, source_truth, source_truth_from_json, total_truth
 from jobs.generator.visits import day_number
 
@@ -101,7 +101,7 @@ def _generate_source(landing: Path, date: dt.date, source: Format, parameters: P
     return source_truth(source, [rows], files)
 
 
-def _write_hour(partition: Path, name: str, rows: Rows, files: Sequence[LandedFile]) -> None:
+def _write_hour(partition: Path, name: str, rows: GeneratedRows, files: Sequence[GeneratedFile]) -> None:
     # By name: a Format holds functions, and those do not travel to other processes.
     write(partition, FORMATS[name], rows, files)
 

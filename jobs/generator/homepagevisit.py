@@ -11,8 +11,8 @@ import numpy as np
 from jobs.generator import draws
 from jobs.generator.clock import iso, iso_second
 from jobs.generator.draws import Flags, Whole
-from jobs.generator.format import Document, Format, Kind, Spoiler, Traits, styles, uniform
-from jobs.generator.rows import ARRAY, DAY, HOUR, MINUTE, NEVER, SECOND, SINGLE, Rows
+from jobs.generator.format import Document, EventKind, Format, Spoiler, Traits, styles, uniform
+from jobs.generator.rows import ARRAY, DAY, HOUR, MINUTE, NEVER, SECOND, SINGLE, GeneratedRows
 from jobs.generator.visits import Crowd, Moments, Visits
 
 
@@ -27,7 +27,7 @@ class Scenario(IntEnum):
     OLD_ID = 5  # `uuid` in place of `meta.id`
 
 
-KINDS = (Kind("HomepageVisit", "page_view"), Kind("HomepageVisit", "other"))
+KINDS = (EventKind("HomepageVisit", "page_view"), EventKind("HomepageVisit", "other"))
 VISIT, CANARY_VISIT = range(len(KINDS))
 
 _WIKIS = (
@@ -81,7 +81,7 @@ class HomepageView(NamedTuple):
     address: int
 
 
-def _users(of: Visits | Rows) -> Whole:
+def _users(of: Visits | GeneratedRows) -> Whole:
     # Ids are numbers per wiki; some are negative.
     signed = np.where(of.person % 50 == 21, -1, 1) * (90_000 + of.person)
     return np.where(of.scenario == Scenario.USER_ZERO, 0, signed)
@@ -123,16 +123,16 @@ def _client_times(moment: Moments, time: Whole) -> Whole:
     return np.select([ahead, says], [time + 900 * DAY, time], np.full(len(time), NEVER))
 
 
-def _to_the_second(rows: Rows) -> Flags:
+def _to_the_second(rows: GeneratedRows) -> Flags:
     return draws.share(rows.visit, "precision") < 0.2
 
 
-def _received_times(rows: Rows) -> Whole:
+def _received_times(rows: GeneratedRows) -> Whole:
     received = rows.time + 40
     return np.where(_to_the_second(rows), received // SECOND * SECOND, received)
 
 
-def _documents(rows: Rows) -> list[Document]:
+def _documents(rows: GeneratedRows) -> list[Document]:
     bits = rows.bits
     columns = zip(
         rows.scenario.tolist(),
@@ -193,7 +193,7 @@ def _document(view: HomepageView) -> Document:
     }
 
 
-def _no_batches(_rows: Rows, _groups: Sequence[Sequence[Any]]) -> list[Document]:
+def _no_batches(_rows: GeneratedRows, _groups: Sequence[Sequence[Any]]) -> list[Document]:
     raise NotImplementedError("homepagevisit has no batch of its own")
 
 

@@ -16,7 +16,7 @@ import orjson
 from jobs.generator import draws
 from jobs.generator.bad_records import damaged_item, damaged_line, damages_line
 from jobs.generator.format import Format
-from jobs.generator.rows import ARRAY, BATCH, Rows, begins
+from jobs.generator.rows import ARRAY, BATCH, GeneratedRows, begins
 
 # In turn, so that each is there in a small night too: most are compressed with gzip, as loggers do.
 _ENDINGS = (
@@ -43,7 +43,7 @@ _PACKED: dict[str, Callable[[bytes], bytes]] = {
 
 
 @dataclass(frozen=True)
-class LandedFile:
+class GeneratedFile:
     """How a file is written, apart from its records."""
 
     hour: int
@@ -81,16 +81,16 @@ class LandedFile:
         return (self.bits >> 40) % 7 != 0
 
 
-def landed_files(rows: Rows, seed_bits: int, day: int) -> list[LandedFile]:
+def landed_files(rows: GeneratedRows, seed_bits: int, day: int) -> list[GeneratedFile]:
     """The files of a source's night, in order."""
     first = begins(rows.hour, rows.file)
     of_day = draws.root(seed_bits, "files", day)
     hours, numbers = rows.hour[first], rows.file[first]
     bits = draws.children(of_day, hours * 100_000 + numbers)
-    return [LandedFile(*values) for values in zip(hours.tolist(), numbers.tolist(), bits.tolist(), strict=True)]
+    return [GeneratedFile(*values) for values in zip(hours.tolist(), numbers.tolist(), bits.tolist(), strict=True)]
 
 
-def write(partition: Path, source: Format, rows: Rows, files: Sequence[LandedFile]) -> None:
+def write(partition: Path, source: Format, rows: GeneratedRows, files: Sequence[GeneratedFile]) -> None:
     """Write the files of one hour, which hold these rows."""
     partition.mkdir(parents=True)
     for file in files:
@@ -101,7 +101,7 @@ def write(partition: Path, source: Format, rows: Rows, files: Sequence[LandedFil
         (partition / file.name).write_bytes(pack(content) if pack else content)
 
 
-def _with_nothing(lines: list[bytes], file: LandedFile, empty: tuple[Any, ...]) -> list[bytes]:
+def _with_nothing(lines: list[bytes], file: GeneratedFile, empty: tuple[Any, ...]) -> list[bytes]:
     """The lines, and before some of them blank ones and envelopes without records."""
     nothing = [_BLANK_LINES[(file.bits >> index) % len(_BLANK_LINES)] for index in range(file.blank)]
     nothing += [orjson.dumps(empty[(file.bits >> index) % len(empty)]) for index in range(file.empty)]
@@ -110,7 +110,7 @@ def _with_nothing(lines: list[bytes], file: LandedFile, empty: tuple[Any, ...]) 
     return lines
 
 
-def _lines(source: Format, rows: Rows) -> list[bytes]:
+def _lines(source: Format, rows: GeneratedRows) -> list[bytes]:
     """The lines that hold the rows of one file, in order."""
     chance = draws.picks(rows.bits, "damage", 1 << 30)
     items: list[Any] = list(source.documents(rows))
@@ -125,7 +125,7 @@ def _lines(source: Format, rows: Rows) -> list[bytes]:
     return lines
 
 
-def _envelopes(source: Format, rows: Rows, groups: Sequence[list[Any]]) -> list[Any]:
+def _envelopes(source: Format, rows: GeneratedRows, groups: Sequence[list[Any]]) -> list[Any]:
     """Each group of items as it travels; a row of each."""
     in_batch = np.flatnonzero(rows.style == BATCH).tolist()
     batches = dict(zip(in_batch, source.batches(rows.take(in_batch), [groups[line] for line in in_batch]), strict=True)) if in_batch else {}

@@ -21,7 +21,7 @@ SINGLE, ARRAY, BATCH = range(3)
 
 
 @dataclass(frozen=True)
-class Rows:
+class GeneratedRows:
     """One row per planned or landed event. Times are epoch milliseconds."""
 
     # what it is
@@ -56,14 +56,16 @@ class Rows:
     def __len__(self) -> int:
         return len(self.bits)
 
-    def take(self, which: Any) -> Rows:
+    def take(self, which: Any) -> GeneratedRows:
         """These rows only, in this order: a slice, a mask or indices."""
-        return Rows(**{column.name: getattr(self, column.name)[which] for column in fields(self)})
+        return GeneratedRows(**{column.name: getattr(self, column.name)[which] for column in fields(self)})
 
 
-def concatenated(parts: Sequence[Rows]) -> Rows:
+def concatenated(parts: Sequence[GeneratedRows]) -> GeneratedRows:
     """The rows of all parts, one after the other."""
-    return Rows(**{column.name: np.concatenate([getattr(part, column.name) for part in parts]) for column in fields(Rows)})
+    return GeneratedRows(
+        **{column.name: np.concatenate([getattr(part, column.name) for part in parts]) for column in fields(GeneratedRows)}
+    )
 
 
 def begins(*columns: Whole | Bits) -> Flags:

@@ -9,7 +9,7 @@ import numpy as np
 from jobs.generator.draws import Flags, Whole
 from jobs.generator.format import Format, Pings
 from jobs.generator.idle import counted_gaps
-from jobs.generator.rows import DAY, HOUR, MINUTE, NEVER, SECOND, Rows, begins
+from jobs.generator.rows import DAY, HOUR, MINUTE, NEVER, SECOND, GeneratedRows, begins
 
 # 2000-01-01: an earlier time of a server does not count. Rule: docs/rules/sources.md, "Times".
 _YEAR_2000 = 946_684_800_000
@@ -34,7 +34,7 @@ class SessionCounts:
     keyless_events: int = 0  # events without a session key
 
 
-def event_times(source: Format, rows: Rows) -> Whole:
+def event_times(source: Format, rows: GeneratedRows) -> Whole:
     """The `event_time` of each event, epoch ms. Rules: docs/rules/sources.md, "Times"."""
     landed = rows.arrival // HOUR * HOUR
     recorded = source.received_times(rows)
@@ -44,14 +44,14 @@ def event_times(source: Format, rows: Rows) -> Whole:
     return np.where(is_plausible, rows.client, received)
 
 
-def session_counts(source: Format, accepted: Rows) -> SessionCounts:
+def session_counts(source: Format, accepted: GeneratedRows) -> SessionCounts:
     """The sums over the sessions of these events."""
     if source.pings is None:
         return _from_events(source, accepted)
     return _from_pings(source, source.pings, accepted)
 
 
-def _from_events(source: Format, accepted: Rows) -> SessionCounts:
+def _from_events(source: Format, accepted: GeneratedRows) -> SessionCounts:
     rows = accepted.take(accepted.key != 0)
     counts = SessionCounts(keyless_events=len(accepted) - len(rows))
     if not len(rows):
@@ -78,12 +78,12 @@ def _from_events(source: Format, accepted: Rows) -> SessionCounts:
     return counts
 
 
-def _rank(source: Format, rows: Rows) -> Whole:
+def _rank(source: Format, rows: GeneratedRows) -> Whole:
     """Where an event stands among those of the same time."""
     return np.select([source.is_type("start"), source.is_type("page_view"), source.is_type("end")], [0, 1, 3], 2)[rows.kind]
 
 
-def _from_pings(source: Format, pings: Pings, accepted: Rows) -> SessionCounts:
+def _from_pings(source: Format, pings: Pings, accepted: GeneratedRows) -> SessionCounts:
     rows = accepted.take(~source.is_type("other")[accepted.kind])
     is_session = source.is_type("session")[rows.kind]
     time = event_times(source, rows)
@@ -107,7 +107,7 @@ def _from_pings(source: Format, pings: Pings, accepted: Rows) -> SessionCounts:
     )
 
 
-def _joined(pings: Pings, others: Rows, time: Whole, visits: np.ndarray, span: tuple[Whole, Whole]) -> Flags:
+def _joined(pings: Pings, others: GeneratedRows, time: Whole, visits: np.ndarray, span: tuple[Whole, Whole]) -> Flags:
     """Which of the other pings a session ping of their visit takes; session pings by visit, with the spans that they tell."""
     first, last = np.searchsorted(visits, others.visit, "left"), np.searchsorted(visits, others.visit, "right")
     linked, joined = pings.linked(others), np.zeros(len(others), dtype=np.bool_)

@@ -10,40 +10,40 @@ from jobs.generator.format import Document, Format, Spoiler, Traits, styles
 from jobs.generator.idle import drawn_gaps
 from jobs.generator.rows import ARRAY, BATCH, DAY, HOUR, MINUTE, SECOND, SINGLE
 from jobs.generator.sunbird_documents import batches, documents, received_times
-from jobs.generator.sunbird_kinds import KINDS, Event, Scenario
+from jobs.generator.sunbird_kinds import KINDS, KindNumber, Scenario
 from jobs.generator.visits import Crowd, Moments, Visits
 
 # How often each kind comes in the middle of a session, in thousandths.
 _MIDDLE = {
-    Event.IMPRESSION: 200,
-    Event.INTERACT: 520,
-    Event.ASSESS: 40,
-    Event.RESPONSE: 25,
-    Event.BACKGROUND: 20,
-    Event.FEEDBACK: 8,
-    Event.SHARE: 12,
-    Event.SHARE_ITEM: 6,
-    Event.ERROR: 12,
-    Event.HEARTBEAT: 25,
-    Event.LOG: 50,
-    Event.SEARCH: 50,
-    Event.EXDATA: 12,
-    Event.AUDIT: 10,
-    Event.METRICS: 10,
+    KindNumber.IMPRESSION: 200,
+    KindNumber.INTERACT: 520,
+    KindNumber.ASSESS: 40,
+    KindNumber.RESPONSE: 25,
+    KindNumber.BACKGROUND: 20,
+    KindNumber.FEEDBACK: 8,
+    KindNumber.SHARE: 12,
+    KindNumber.SHARE_ITEM: 6,
+    KindNumber.ERROR: 12,
+    KindNumber.HEARTBEAT: 25,
+    KindNumber.LOG: 50,
+    KindNumber.SEARCH: 50,
+    KindNumber.EXDATA: 12,
+    KindNumber.AUDIT: 10,
+    KindNumber.METRICS: 10,
 }
 _SERVICE = {
-    Event.LOG: 400,
-    Event.SEARCH: 250,
-    Event.AUDIT: 150,
-    Event.METRICS: 60,
-    Event.JOB_START: 50,
-    Event.METRIC: 30,
-    Event.EXDATA: 20,
-    Event.SERVICE_START: 40,
+    KindNumber.LOG: 400,
+    KindNumber.SEARCH: 250,
+    KindNumber.AUDIT: 150,
+    KindNumber.METRICS: 60,
+    KindNumber.JOB_START: 50,
+    KindNumber.METRIC: 30,
+    KindNumber.EXDATA: 20,
+    KindNumber.SERVICE_START: 40,
 }
 
 
-def _of_a_thousand(weights: dict[Event, int]) -> Whole:
+def _of_a_thousand(weights: dict[KindNumber, int]) -> Whole:
     return np.repeat([int(kind) for kind in weights], list(weights.values()))
 
 
@@ -68,8 +68,8 @@ def _script(moment: Moments) -> tuple[Whole, Whole]:
     visits = moment.visits
     place = draws.below(moment.bits, "kind", 1000)
     kind = _of_a_thousand(_MIDDLE)[place]
-    resumes = np.append(False, kind[:-1] == Event.BACKGROUND)
-    kind = np.where(resumes, Event.RESUME, kind)
+    resumes = np.append(False, kind[:-1] == KindNumber.BACKGROUND)
+    kind = np.where(resumes, KindNumber.RESUME, kind)
     kind = _nested(moment, kind)
     long_enough = visits.length >= 4
     starts = moment.of(draws.share(visits.bits, "starts") < 0.85)
@@ -77,7 +77,7 @@ def _script(moment: Moments) -> tuple[Whole, Whole]:
     summarised = moment.of((draws.share(visits.bits, "summarised") < 0.5) & long_enough)
     kind = np.select(
         [(moment.number == 0) & starts, moment.number == 0, summarised & (moment.left == 0), ends & (moment.left == summarised)],
-        [Event.START, Event.IMPRESSION, Event.SUMMARY, Event.END],
+        [KindNumber.START, KindNumber.IMPRESSION, KindNumber.SUMMARY, KindNumber.END],
         kind,
     )
     kind = np.where(moment.of(visits.scenario == Scenario.SERVICE), _of_a_thousand(_SERVICE)[place], kind)
@@ -98,14 +98,14 @@ def _nested(moment: Moments, kind: Whole) -> Whole:
             edited & (number == 2 + length // 3),
             edited & (left == 3 + length // 3),
         ],
-        [Event.PLAYER_START, Event.PLAYER_END, Event.EDITOR_START, Event.EDITOR_END],
+        [KindNumber.PLAYER_START, KindNumber.PLAYER_END, KindNumber.EDITOR_START, KindNumber.EDITOR_END],
         kind,
     )
 
 
 def _gaps(moment: Moments, kind: Whole) -> Whole:
     gap = drawn_gaps(moment.bits, 11 * SECOND, moment.of(moment.visits.long))
-    after_background = np.append(False, kind[:-1] == Event.BACKGROUND)
+    after_background = np.append(False, kind[:-1] == KindNumber.BACKGROUND)
     away = 5 * SECOND + draws.below(moment.bits, "away", 90 * MINUTE)
     # Some silences between sessions are exactly at the limit, and some are longer.
     silent = draws.share(moment.bits, "silence") + moment.of(_keyed(moment.visits))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from jobs.generator.format import Document
-from jobs.generator.sunbird_kinds import Event
+from jobs.generator.sunbird_kinds import KindNumber
 
 _PAGE_TYPES = ("view", "list", "detail", "workflow")
 _TAPS = ("TOUCH", "CLICK", "SCROLL", "DRAG", "OTHER", "LISTEN", "touch", "SHOW")
@@ -141,36 +141,36 @@ def _player_end(values: EventValues) -> Document:
 
 
 _DATA: dict[int, Callable[[EventValues], Document]] = {
-    Event.START: _start,
-    Event.IMPRESSION: _impression,
-    Event.INTERACT: _interact,
-    Event.ASSESS: _assess,
-    Event.RESPONSE: _response,
-    Event.BACKGROUND: lambda values: {"type": ("background", "m:background", "BACKGROUND")[values.detail % 3]},
-    Event.RESUME: lambda values: {"type": ("resume", "m:resume")[values.detail % 2], "pageid": values.page},
-    Event.FEEDBACK: lambda values: {"rating": (1, 3, 4.5, 5)[values.detail & 3], "comments": "बहुत अच्छा 👍"},
-    Event.SHARE: _share,
-    Event.SHARE_ITEM: _share,
-    Event.ERROR: _error,
-    Event.END: _end,
-    Event.HEARTBEAT: lambda _: {},
-    Event.LOG: _log,
-    Event.SEARCH: _search,
-    Event.SUMMARY: _summary,
-    Event.EXDATA: lambda values: {"type": "xapi", "data": f"{values.detail:x}"},
-    Event.AUDIT: lambda values: {
+    KindNumber.START: _start,
+    KindNumber.IMPRESSION: _impression,
+    KindNumber.INTERACT: _interact,
+    KindNumber.ASSESS: _assess,
+    KindNumber.RESPONSE: _response,
+    KindNumber.BACKGROUND: lambda values: {"type": ("background", "m:background", "BACKGROUND")[values.detail % 3]},
+    KindNumber.RESUME: lambda values: {"type": ("resume", "m:resume")[values.detail % 2], "pageid": values.page},
+    KindNumber.FEEDBACK: lambda values: {"rating": (1, 3, 4.5, 5)[values.detail & 3], "comments": "बहुत अच्छा 👍"},
+    KindNumber.SHARE: _share,
+    KindNumber.SHARE_ITEM: _share,
+    KindNumber.ERROR: _error,
+    KindNumber.END: _end,
+    KindNumber.HEARTBEAT: lambda _: {},
+    KindNumber.LOG: _log,
+    KindNumber.SEARCH: _search,
+    KindNumber.SUMMARY: _summary,
+    KindNumber.EXDATA: lambda values: {"type": "xapi", "data": f"{values.detail:x}"},
+    KindNumber.AUDIT: lambda values: {
         "type": "Content",
         "props": ["status"],
         "state": "Live",
         "prevstate": "Review",
         "duration": values.detail % 400,
     },
-    Event.METRICS: lambda values: {"consumed": values.detail % 90, "failed": 0, "lag": values.detail % 7 + 0.5},
-    Event.JOB_START: lambda _: {"type": "publish-pipeline"},
-    Event.METRIC: lambda _: {"system": "druid", "metrics": [{"metric": "rows", "value": 1}]},
-    Event.PLAYER_START: lambda values: {"type": "player", "mode": "play", "duration": 0.8, "pageid": values.page},
-    Event.PLAYER_END: _player_end,
-    Event.EDITOR_START: lambda _: {"type": "editor", "mode": "content"},
-    Event.EDITOR_END: lambda values: {"type": "editor", "mode": "content", "duration": values.detail % 900},
-    Event.SERVICE_START: lambda _: {"type": "workflow", "mode": "publish"},
+    KindNumber.METRICS: lambda values: {"consumed": values.detail % 90, "failed": 0, "lag": values.detail % 7 + 0.5},
+    KindNumber.JOB_START: lambda _: {"type": "publish-pipeline"},
+    KindNumber.METRIC: lambda _: {"system": "druid", "metrics": [{"metric": "rows", "value": 1}]},
+    KindNumber.PLAYER_START: lambda values: {"type": "player", "mode": "play", "duration": 0.8, "pageid": values.page},
+    KindNumber.PLAYER_END: _player_end,
+    KindNumber.EDITOR_START: lambda _: {"type": "editor", "mode": "content"},
+    KindNumber.EDITOR_END: lambda values: {"type": "editor", "mode": "content", "duration": values.detail % 900},
+    KindNumber.SERVICE_START: lambda _: {"type": "workflow", "mode": "publish"},
 }

@@ -12,9 +12,9 @@ from jobs.generator import draws
 from jobs.generator.clock import iso
 from jobs.generator.draws import Flags, Whole
 from jobs.generator.format import Document
-from jobs.generator.rows import BATCH, NEVER, Rows, distinct
+from jobs.generator.rows import BATCH, NEVER, GeneratedRows, distinct
 from jobs.generator.sunbird_data import EventValues, event_data
-from jobs.generator.sunbird_kinds import KINDS, Event, Scenario
+from jobs.generator.sunbird_kinds import KINDS, KindNumber, Scenario
 
 _CHANNELS = ("505c7c48ac6dc1edc9b08f21db5a571d", "0123221758376673287017", "01250894314817126443", "sunbird-staging")
 _APPS: tuple[Document, ...] = (
@@ -61,16 +61,16 @@ class Person(NamedTuple):
     target: Document  # the field `object`, where there is one
 
 
-def received_times(rows: Rows) -> Whole:
+def received_times(rows: GeneratedRows) -> Whole:
     """The server's own time of each record, epoch ms: of its batch, else of the event; NEVER where neither has one."""
     return np.select([~_stamped(rows), rows.style == BATCH], [np.full(len(rows), NEVER), rows.arrival], rows.sent)
 
 
-def _stamped(rows: Rows) -> Flags:
+def _stamped(rows: GeneratedRows) -> Flags:
     return draws.share(rows.visit, "stamped") < 0.9
 
 
-def documents(rows: Rows) -> list[Document]:
+def documents(rows: GeneratedRows) -> list[Document]:
     """The events."""
     first, person_of = distinct(rows.visit)
     people = _people(rows.take(first))
@@ -90,7 +90,7 @@ def documents(rows: Rows) -> list[Document]:
             "ets": time,
             "ver": person.version,
             "mid": message,
-            "actor": person.system if kind == Event.LOG else person.actor,
+            "actor": person.system if kind == KindNumber.LOG else person.actor,
             "context": {**person.context, "env": values.environment},
             **person.target,
             "edata": event_data(kind, values),
@@ -101,7 +101,7 @@ def documents(rows: Rows) -> list[Document]:
     ]
 
 
-def _event_values(rows: Rows, environments: list[str], pages: list[str]) -> list[EventValues]:
+def _event_values(rows: GeneratedRows, environments: list[str], pages: list[str]) -> list[EventValues]:
     columns = zip(
         environments,
         pages,
@@ -117,7 +117,7 @@ def _event_values(rows: Rows, environments: list[str], pages: list[str]) -> list
     return [EventValues(*values) for values in columns]
 
 
-def _people(rows: Rows) -> list[Person]:
+def _people(rows: GeneratedRows) -> list[Person]:
     columns = zip(
         rows.scenario.tolist(),
         rows.keyed.tolist(),
@@ -161,7 +161,7 @@ def _actor_id(user: str, device: str, trait: float) -> str:
     return "anonymous" if trait < 0.96 else ""
 
 
-def _times(rows: Rows) -> list[Any]:
+def _times(rows: GeneratedRows) -> list[Any]:
     """`ets` as the device spells it: whole, with an exponent, with a fraction, or in seconds."""
     in_seconds = (rows.scenario == Scenario.SECONDS).tolist()
     times: list[Any] = []
@@ -178,7 +178,7 @@ def _times(rows: Rows) -> list[Any]:
     return times
 
 
-def _stamps(rows: Rows) -> list[Document]:
+def _stamps(rows: GeneratedRows) -> list[Document]:
     """The server's stamp on each event that travels outside a batch."""
     by_name = draws.share(rows.visit, "stamp") < 0.5
     alone = _stamped(rows) & (rows.style != BATCH)
@@ -188,7 +188,7 @@ def _stamps(rows: Rows) -> list[Document]:
     ]
 
 
-def batches(rows: Rows, groups: Sequence[Sequence[Any]]) -> list[Document]:
+def batches(rows: GeneratedRows, groups: Sequence[Sequence[Any]]) -> list[Document]:
     """The events of each group in a batch."""
     columns = zip(draws.uuids(rows.upload, "msgid"), rows.arrival.tolist(), _stamped(rows).tolist(), groups, strict=True)
     return [

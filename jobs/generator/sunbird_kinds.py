@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from jobs.generator.format import Kind
+from jobs.generator.format import EventKind
 
 
 class Scenario(IntEnum):
@@ -19,7 +19,7 @@ class Scenario(IntEnum):
     REUSED = 6  # the session id of three days before
 
 
-class Event(IntEnum):
+class KindNumber(IntEnum):
     """Index into KINDS."""
 
     START = 0
@@ -52,30 +52,30 @@ class Event(IntEnum):
 
 # Which kinds carry session time: docs/rules/sessions.md, "User events".
 KINDS = (
-    Kind("START", "start"),
-    Kind("IMPRESSION", "page_view"),
-    Kind("INTERACT", "interaction"),
-    Kind("ASSESS", "assessment"),
-    Kind("RESPONSE", "response"),
-    Kind("INTERRUPT", "interrupt", pauses=True),
-    Kind("INTERRUPT", "interrupt"),
-    Kind("FEEDBACK", "feedback"),
-    Kind("SHARE", "share"),
-    Kind("SHARE_ITEM", "other"),
-    Kind("ERROR", "error"),
-    Kind("END", "end"),
-    Kind("HEARTBEAT", "heartbeat", user=False),
-    Kind("LOG", "log", user=False),
-    Kind("SEARCH", "search", user=False),
-    Kind("SUMMARY", "session", user=False),
-    Kind("EXDATA", "external_data", user=False),
-    Kind("AUDIT", "audit", user=False),
-    Kind("METRICS", "metrics", user=False),
-    Kind("JOB_START", "other", user=False),
-    Kind("METRIC", "other", user=False),
-    Kind("START", "start"),
-    Kind("END", "end"),
-    Kind("START", "start"),
-    Kind("END", "end"),
-    Kind("START", "start", user=False),
+    EventKind("START", "start"),
+    EventKind("IMPRESSION", "page_view"),
+    EventKind("INTERACT", "interaction"),
+    EventKind("ASSESS", "assessment"),
+    EventKind("RESPONSE", "response"),
+    EventKind("INTERRUPT", "interrupt", pauses=True),
+    EventKind("INTERRUPT", "interrupt"),
+    EventKind("FEEDBACK", "feedback"),
+    EventKind("SHARE", "share"),
+    EventKind("SHARE_ITEM", "other"),
+    EventKind("ERROR", "error"),
+    EventKind("END", "end"),
+    EventKind("HEARTBEAT", "heartbeat", user=False),
+    EventKind("LOG", "log", user=False),
+    EventKind("SEARCH", "search", user=False),
+    EventKind("SUMMARY", "session", user=False),
+    EventKind("EXDATA", "external_data", user=False),
+    EventKind("AUDIT", "audit", user=False),
+    EventKind("METRICS", "metrics", user=False),
+    EventKind("JOB_START", "other", user=False),
+    EventKind("METRIC", "other", user=False),
+    EventKind("START", "start"),
+    EventKind("END", "end"),
+    EventKind("START", "start"),
+    EventKind("END", "end"),
+    EventKind("START", "start", user=False),
 )

@@ -13,8 +13,8 @@ import numpy as np
 from jobs.generator.arrivals import Parameters, arrivals, seed_bits
 from jobs.generator.bad_records import reasons
 from jobs.generator.format import Format
-from jobs.generator.landing_files import LandedFile, landed_files
-from jobs.generator.rows import Rows, concatenated
+from jobs.generator.landing_files import GeneratedFile, landed_files
+from jobs.generator.rows import GeneratedRows, concatenated
 from jobs.generator.session_counts import SessionCounts, session_counts
 from jobs.generator.visits import day_number
 from schemas.events import EVENT_TYPES, REASONS
@@ -85,7 +85,7 @@ def _add(total: Any, part: Any) -> None:
             _add(getattr(total, column.name), value)
 
 
-def source_truth(source: Format, nights: Sequence[Rows], files: Sequence[LandedFile]) -> SourceTruth:
+def source_truth(source: Format, nights: Sequence[GeneratedRows], files: Sequence[GeneratedFile]) -> SourceTruth:
     """The truth about what landed of a source on some nights, in the nights' order."""
     truth = SourceTruth(
         files=len(files),
@@ -112,8 +112,8 @@ def source_truth(source: Format, nights: Sequence[Rows], files: Sequence[LandedF
 
 def replayed(source: Format, nights: Mapping[dt.date, Parameters]) -> SourceTruth:
     """The truth about what landed of a source on these nights, each with the parameters that it was generated with."""
-    landed: list[Rows] = []
-    files: list[LandedFile] = []
+    landed: list[GeneratedRows] = []
+    files: list[GeneratedFile] = []
     for date, parameters in sorted(nights.items()):
         rows = arrivals(source, parameters, day_number(date))
         landed.append(rows)

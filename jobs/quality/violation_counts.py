@@ -5,7 +5,7 @@ A part of the step checks: millrace run --date 2026-11-20
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from jobs.engine import file_tasks
 from jobs.engine.file_tasks import ArrowFunction, Batches, StoredFile
 from jobs.quality import replaced_times
 from schemas.catalog import TABLES
-from schemas.table import STRING, array_of, spark_schema
+from schemas.table import INTEGER, STRING, array_of, spark_schema
 from transforms.quality import rule_violations, time_shares
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class TableFiles:
 
 
 @dataclass(frozen=True)
-class Counts:
+class ViolationCounts:
     """The counts: per table and rule the rows that break it, and rows of time_shares.SHARES."""
 
     violations: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -42,51 +42,68 @@ class Counts:
 
 
 # Files of one table that a task reads together, so that it asks DuckDB once for all of them.
-_CHECKED_FILES = pa.schema([("added", array_of(STRING)), ("unchanged", array_of(STRING))])
+_CHECKED_FILES = pa.schema([("added", array_of(STRING)), ("unchanged", array_of(STRING)), ("buckets", INTEGER)])
 _EVENT_FILES = pa.schema([("stored_files", array_of(STRING))])
+# So many keys are compared in one bucket.
+_KEYS_OF_A_BUCKET = 500_000
 _COUNTS = pa.unify_schemas([rule_violations.VIOLATIONS, time_shares.SHARES])
 
 
-def count(engine: Engine, checked: Sequence[TableFiles], events: Sequence[StoredFile], events_minimum: Mapping[str, int]) -> Counts:
+def count(
+    engine: Engine, checked: Sequence[TableFiles], events: Sequence[StoredFile], events_minimum: Mapping[str, int]
+) -> ViolationCounts:
     """Count in the files of each checked table, and in the files of `events` whose times are looked at, by one plan of the engine.
 
     `events_minimum` has, per source, how many events a landed file must have for its share of replaced times to count.
     """
-    few = file_tasks.are_few([*events, *(file for files in checked for file in (*files.added, *files.unchanged))])
+    checked_files = [file for files in checked for file in (*files.added, *files.unchanged)]
+    few = file_tasks.are_few([*events, *checked_files])
     frames = []
-    if groups := [group for files in checked for group in _groups(files, few=few)]:
-        counts = _map_groups(engine, groups, _CHECKED_FILES, _count_rules, rule_violations.PARTIAL_COUNTS, few=few)
+    if groups := [(*group, _buckets(files)) for files in checked for group in _groups(files, few=few)]:
+        counts = _map_groups(
+            engine, groups, _CHECKED_FILES, _count_rules, rule_violations.PARTIAL_COUNTS, _tasks(checked_files, groups, few=few)
+        )
         frames.append(_padded(rule_violations.rule_violations(counts)))
-    if groups := [(added,) for added, _ in _groups(TableFiles(events), few=few)]:
-        counts = _map_groups(engine, groups, _EVENT_FILES, replaced_times.count_events, time_shares.EVENT_COUNTS, few=few)
+    if event_groups := [(added,) for added, _ in _groups(TableFiles(events), few=few)]:
+        counts = _map_groups(
+            engine, event_groups, _EVENT_FILES, replaced_times.count_events, time_shares.EVENT_COUNTS, _tasks(events, event_groups, few=few)
+        )
         frames.append(_padded(time_shares.worst_files(counts, events_minimum)))
     if not frames:
-        return Counts()
+        return ViolationCounts()
     rows = reduce(lambda one, other: one.unionAll(other), frames).toArrow().to_pylist()
-    return Counts(
+    return ViolationCounts(
         {(row["table"], row["rule"]): row["observed"] for row in rows if row["table"] is not None},
         [row for row in rows if row["table"] is None],
     )
 
 
-def _groups(files: TableFiles, *, few: bool) -> list[tuple[Any, ...]]:
-    """The files of a table, divided into as many groups as their rows are worth: rows of _CHECKED_FILES."""
+def _groups(files: TableFiles, *, few: bool) -> list[tuple[list[str], list[str]]]:
+    """The files of a table, added and unchanged, divided into as many groups as their rows are worth."""
     largest_first = sorted([*files.added, *files.unchanged], key=lambda file: (-file.rows, file.path))
     number = min(1, len(largest_first)) if few else file_tasks.tasks_for(largest_first)
     added = {file.location for file in files.added}
     groups = []
     for start in range(number):
         group = largest_first[start::number]
-        groups.append(tuple([file.as_json() for file in group if (file.location in added) is is_added] for is_added in (True, False)))
+        added_files, unchanged = ([file.as_json() for file in group if (file.location in added) is is_added] for is_added in (True, False))
+        groups.append((added_files, unchanged))
     return groups
 
 
+def _buckets(files: TableFiles) -> int:
+    return 1 + sum(file.rows for file in (*files.added, *files.unchanged)) // _KEYS_OF_A_BUCKET
+
+
+def _tasks(files: Collection[StoredFile], groups: Sequence[tuple[Any, ...]], *, few: bool) -> int:
+    """The number of tasks for these groups of files. Groups of small tables share a task."""
+    return 1 if few else min(len(groups), file_tasks.tasks_for(files))
+
+
 def _map_groups(
-    engine: Engine, groups: Sequence[tuple[Any, ...]], schema: pa.Schema, function: ArrowFunction, counts: pa.Schema, *, few: bool
+    engine: Engine, groups: Sequence[tuple[Any, ...]], schema: pa.Schema, function: ArrowFunction, counts: pa.Schema, tasks: int
 ) -> DataFrame:
-    """The counts of groups of files. Groups of small tables share a task."""
-    files = [StoredFile.of_json(text) for group in groups for texts in group for text in texts]
-    tasks = 1 if few else min(len(groups), file_tasks.tasks_for(files))
+    """The counts of groups of files."""
     spread = file_tasks.spread_groups(engine, groups, schema, tasks)
     return spread.mapInArrow(engine.in_processes(function), spark_schema(counts))
 
@@ -95,10 +112,10 @@ def _count_rules(batches: Batches) -> Iterator[pa.RecordBatch]:
     """Count in groups of files. In: _CHECKED_FILES. Out: rule_violations.PARTIAL_COUNTS."""
     for batch in batches:
         for row in batch.to_pylist():
-            added, unchanged = ([StoredFile.of_json(text) for text in row[name]] for name in _CHECKED_FILES.names)
+            added, unchanged = ([StoredFile.of_json(text) for text in row[name]] for name in ("added", "unchanged"))
             table = TABLES[(added or unchanged)[0].table]
             rows = _parts(added, rule_violations.columns_needed(table)), _parts(unchanged, table.key)
-            yield from rule_violations.count_rows(*rows, table).to_batches()
+            yield from rule_violations.count_rows(*rows, table, row["buckets"]).to_batches()
 
 
 def _parts(files: Sequence[StoredFile], columns: Sequence[str]) -> Iterator[pa.Table]:

@@ -43,7 +43,7 @@ _EARLIER_ROWS = "earlier_rows"
 
 
 @dataclass(frozen=True)
-class Difference:
+class ChangedRule:
     """A rule whose value has changed. `before` is None if the rule was not recorded, `now` if this version does not have it."""
 
     rule: str
@@ -141,7 +141,7 @@ def notes(lake: Lake, settings: Settings) -> list[str]:
     return warnings
 
 
-def differences(before: Rules, now: Rules, sources: Collection[str]) -> list[Difference]:
+def differences(before: Rules, now: Rules, sources: Collection[str]) -> list[ChangedRule]:
     """The changed ones among the rules that decide rows of these sources, sorted by name."""
 
     def decides(rule: str) -> bool:
@@ -149,13 +149,13 @@ def differences(before: Rules, now: Rules, sources: Collection[str]) -> list[Dif
         return rule != _EARLIER_ROWS and (source is None or source in sources)
 
     names = sorted(filter(decides, before.keys() | now.keys()))
-    return [Difference(name, before.get(name), now.get(name)) for name in names if before.get(name) != now.get(name)]
+    return [ChangedRule(name, before.get(name), now.get(name)) for name in names if before.get(name) != now.get(name)]
 
 
-def lines(changed: Sequence[Difference], sources: Collection[str]) -> str:
+def lines(changed: Sequence[ChangedRule], sources: Collection[str]) -> str:
     """The changes in words, for a message. A setting of time that has changed equally for all sources is named once."""
 
-    def named(difference: Difference) -> Difference:
+    def named(difference: ChangedRule) -> ChangedRule:
         section, *_, bound = difference.rule.split(".")
         same_change = [replace(difference, rule=f"time.sources.{source}.{bound}") for source in sources]
         is_common = section == "time" and len(same_change) > 1 and all(one in changed for one in same_change)

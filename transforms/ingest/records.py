@@ -70,17 +70,17 @@ class FileLocation(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Counts:
-    """The numbers of records, blank lines and empty batches of some lines. Counts of several chunks can be added."""
+class RecordCounts:
+    """The numbers of records, blank lines and empty batches of some lines. The counts of several chunks can be added."""
 
     records: int = 0
     rejected: int = 0
     blank: int = 0
     empty: int = 0  # batches and arrays without an item
 
-    def __add__(self, other: Counts) -> Counts:
+    def __add__(self, other: RecordCounts) -> RecordCounts:
         """The sum of both counts."""
-        return Counts(
+        return RecordCounts(
             self.records + other.records,
             self.rejected + other.rejected,
             self.blank + other.blank,
@@ -145,7 +145,7 @@ class _Envelope(NamedTuple):
 
 def record_batches(
     source: Source, lines: Sequence[Line], location: FileLocation, rules: TimeRules, secrets: SecretNames = SHIPPED_NAMES
-) -> Iterator[tuple[pa.RecordBatch, Counts]]:
+) -> Iterator[tuple[pa.RecordBatch, RecordCounts]]:
     """The records of these lines of one file, and their counts.
 
     In: a few hundred lines.
@@ -154,7 +154,7 @@ def record_batches(
     in landed order. A record that cannot be read becomes a rejected row. No content of a line raises an error.
     """
     for parsed in _read(source, lines, landing_ms(location.landing_date, location.landing_hour)):
-        counts = Counts(len(parsed.valid) + len(parsed.rejected), len(parsed.rejected), parsed.blank, parsed.empty)
+        counts = RecordCounts(len(parsed.valid) + len(parsed.rejected), len(parsed.rejected), parsed.blank, parsed.empty)
         if not counts.records:
             yield _NO_RECORDS, counts
         elif not parsed.rejected:

@@ -1,27 +1,30 @@
 """Count the rows of a table that break its rules: a task counts in the files that it reads, and the engine adds the counts up.
 
-`count_rows` takes rows of a table, a part at a time, and gives PARTIAL_COUNTS. `rule_violations` is DataFrame → DataFrame: it adds up
-the partial counts of all tasks.
+`count_rows` takes rows of a table, a part at a time, and gives PARTIAL_COUNTS. `rule_violations` is DataFrame → DataFrame: it compares
+the keys of all tasks, and adds up their partial counts.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from schemas.suite import Rule, suite
-from schemas.table import BIGINT, STRING, Table
+from schemas.table import BIGINT, BINARY, INTEGER, STRING, Table, spark_schema
 from transforms import duckdb_query
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-# What is counted in some files of a table: of a condition, the rows that break it; of a unique key, the rows of one value of the
-# key, whose hash of 128 bits is in two columns. The hash of a condition is null.
-PARTIAL_COUNTS = pa.schema([("table", STRING), ("rule", STRING), ("key_high", BIGINT), ("key_low", BIGINT), ("amount", BIGINT)])
+# What is counted in some files of a table: of a condition, the rows that break it; of a unique key, the rows beyond the first of each
+# value. Rows of other files may have the same value. So a key comes with the hashes of its different values, divided by hash into
+# buckets, one row each. A row per hash would cost Spark as much as everything else that the checks do.
+PARTIAL_COUNTS = pa.schema([("table", STRING), ("rule", STRING), ("amount", BIGINT), ("bucket", INTEGER), ("hashes", BINARY)])
 VIOLATIONS = pa.schema([("table", STRING), ("rule", STRING), ("observed", BIGINT)])
 
 
@@ -32,10 +35,11 @@ def columns_needed(table: Table) -> tuple[str, ...]:
     return tuple(name for name in table.names if name in named or name in table.key)
 
 
-def count_rows(added: Iterable[pa.Table], unchanged: Iterable[pa.Table], table: Table) -> pa.Table:
+def count_rows(added: Iterable[pa.Table], unchanged: Iterable[pa.Table], table: Table, buckets: int) -> pa.Table:
     """Count what `rule_violations` adds up.
 
     In: rows that the run adds, with the columns needed, and unchanged rows with the columns of the key, which must be unique among all.
+    All calls for one table must have the same number of `buckets`, which is into how many parts `rule_violations` divides the keys.
     Out: PARTIAL_COUNTS. A rule of kind `filled` is not among them: nulls are counted when a file is written. Every row is read once;
     the key of the added rows is kept until their conditions are counted.
     """
@@ -47,7 +51,7 @@ def count_rows(added: Iterable[pa.Table], unchanged: Iterable[pa.Table], table: 
             yield part
 
     conditions = _count_conditions(keeping_keys(), table)
-    return pa.concat_tables([conditions, _count_keys(chain(keys, unchanged), table)])
+    return pa.concat_tables([conditions, _count_keys(chain(keys, unchanged), table, buckets)])
 
 
 def _count_conditions(rows: Iterable[pa.Table], table: Table) -> pa.Table:
@@ -69,10 +73,11 @@ def _count_conditions(rows: Iterable[pa.Table], table: Table) -> pa.Table:
     )
 
 
-def _count_keys(rows: Iterable[pa.Table], table: Table) -> pa.Table:
-    """Count the rows of each value of the table's key.
+def _count_keys(rows: Iterable[pa.Table], table: Table, buckets: int) -> pa.Table:
+    """Count the rows beyond the first of each value of the table's key.
 
-    In: rows with the columns of the key. Out: PARTIAL_COUNTS, one row per value. No two values have the same hash by chance.
+    In: rows with the columns of the key. Out: PARTIAL_COUNTS, one row per bucket with hashes of 128 bits, which no two values share by
+    chance.
     """
     unique = [rule for rule in suite(table) if rule.kind == "unique"]
     if not unique:
@@ -80,15 +85,22 @@ def _count_keys(rows: Iterable[pa.Table], table: Table) -> pa.Table:
     key = ", ".join(f"coalesce(CAST(\"{name}\" AS VARCHAR), '')" for name in table.key)
     counted = duckdb_query.query(
         f"""
-        SELECT CAST(hash >> 64 AS UBIGINT) AS key_high, CAST(hash & 18446744073709551615 AS UBIGINT) AS key_low, amount
+        SELECT CAST(hash >> 64 AS UBIGINT) AS high, CAST(hash & 18446744073709551615 AS UBIGINT) AS low, amount
         FROM (SELECT md5_number(concat_ws(chr(31), {key})) AS hash, count(*) AS amount FROM parts GROUP BY ALL)
+        ORDER BY low % {buckets}
         """,
         parts=_reader(rows, table, table.key),
     )
-    names = [pa.repeat(pa.scalar(name, STRING), counted.num_rows) for name in (table.name, unique[0].name)]
-    # The engines have no unsigned integers: the same bits as signed ones.
-    hashes = [counted[name].combine_chunks().view(BIGINT) for name in ("key_high", "key_low")]
-    return pa.table([*names, *hashes, counted["amount"].cast(BIGINT)], schema=PARTIAL_COUNTS)
+    hashes = np.column_stack([counted["high"].to_numpy(), counted["low"].to_numpy()])
+    repeats = counted["amount"].to_numpy() - 1
+    ends = np.cumsum(np.bincount((hashes[:, 1] % np.uint64(buckets)).astype(np.int64), minlength=buckets)).tolist()
+    rows_of_buckets = [
+        {"amount": int(repeats[start:end].sum()), "bucket": bucket, "hashes": hashes[start:end].tobytes()}
+        for bucket, (start, end) in enumerate(zip([0, *ends], ends, strict=False))
+        if end > start
+    ]
+    named = [{"table": table.name, "rule": unique[0].name, **row} for row in rows_of_buckets]
+    return pa.Table.from_pylist(named, schema=PARTIAL_COUNTS)
 
 
 def rule_violations(partial_counts: DataFrame) -> DataFrame:
@@ -98,10 +110,29 @@ def rule_violations(partial_counts: DataFrame) -> DataFrame:
     """
     from pyspark.sql import functions as F
 
-    per_key = partial_counts.groupBy("table", "rule", "key_high", "key_low").agg(F.sum("amount").alias("amount"))
-    is_condition = F.col("key_high").isNull()
-    breaking = F.when(is_condition, F.col("amount")).otherwise(F.col("amount") - F.lit(1).cast("bigint"))
-    return per_key.groupBy("table", "rule").agg(F.sum(breaking).alias("observed"))
+    compared = partial_counts.repartition("table", "rule", "bucket").mapInArrow(_compare_buckets, spark_schema(VIOLATIONS))
+    return compared.groupBy("table", "rule").agg(F.sum("observed").alias("observed"))
+
+
+def _compare_buckets(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Add to the amounts the values of keys that several files have.
+
+    In: PARTIAL_COUNTS, all rows of each bucket. Out: VIOLATIONS, which are still to be added up.
+    """
+    amounts: Counter[tuple[str, str]] = Counter()
+    hashes: dict[tuple[str, str, int], list[bytes]] = {}
+    for batch in batches:
+        for row in batch.to_pylist():
+            amounts[row["table"], row["rule"]] += row["amount"]
+            if row["hashes"] is not None:
+                hashes.setdefault((row["table"], row["rule"], row["bucket"]), []).append(row["hashes"])
+    for (table, rule, _), of_bucket in hashes.items():
+        high, low = np.frombuffer(b"".join(of_bucket), np.uint64).reshape(-1, 2).T
+        order = np.lexsort((low, high))
+        high, low = high[order], low[order]
+        amounts[table, rule] += int(np.count_nonzero((high[1:] == high[:-1]) & (low[1:] == low[:-1])))
+    observed = [{"table": table, "rule": rule, "observed": amount} for (table, rule), amount in amounts.items()]
+    yield pa.RecordBatch.from_pylist(observed, schema=VIOLATIONS)
 
 
 def _conditions(table: Table) -> list[Rule]:

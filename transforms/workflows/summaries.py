@@ -22,13 +22,13 @@ from schemas.sessions import WORKFLOW_CHAINS, WORKFLOW_SUMMARIES
 from schemas.table import BIGINT, DATE, STRING, Table
 from transforms.documents.json_documents import short_hash
 from transforms.times import DAY_MS, MINUTE_MS, representable
-from transforms.workflows.tallies import Event, Tally
+from transforms.workflows.tallies import Tally, WorkflowEvent
 
 # Raised with every change that makes other summaries from the same events. `millrace rebuild` then builds the summaries again.
 WORKFLOWS_VERSION = 1
 _KINDS = {"ets": BIGINT, "landing_date": DATE}
 # The columns of an event that the rules read.
-INPUT = pa.schema([pa.field(name, _KINDS.get(name, STRING)) for name in Event._fields])
+INPUT = pa.schema([pa.field(name, _KINDS.get(name, STRING)) for name in WorkflowEvent._fields])
 
 
 def _row_type(table: Table) -> pa.DataType:
@@ -62,7 +62,7 @@ def summarise(batches: Iterable[pa.RecordBatch], rules: WorkflowRules) -> Iterat
     rows = _Rows()
     chain: _Chain | None = None
     for batch in batches:
-        for event in starmap(Event, zip(*(column.to_pylist() for column in batch.columns), strict=True)):
+        for event in starmap(WorkflowEvent, zip(*(column.to_pylist() for column in batch.columns), strict=True)):
             if chain is None or not chain.continues_with(event):
                 if chain is not None:
                     chain.end()
@@ -80,7 +80,7 @@ class _Workflow:
 
     __slots__ = ("first_item", "mode", "opened_by", "tally", "type")
 
-    def __init__(self, opened_by: Event, kind: str, mode: str, first_item: int) -> None:
+    def __init__(self, opened_by: WorkflowEvent, kind: str, mode: str, first_item: int) -> None:
         self.opened_by = opened_by
         self.type = kind
         self.mode = mode
@@ -91,7 +91,7 @@ class _Workflow:
 class _Chain:
     """The events of one group between two cuts, and the open workflows."""
 
-    def __init__(self, first: Event, rules: WorkflowRules, rows: _Rows) -> None:
+    def __init__(self, first: WorkflowEvent, rules: WorkflowRules, rows: _Rows) -> None:
         self._first = first
         self._rules = rules
         self._rows = rows
@@ -104,11 +104,11 @@ class _Chain:
         self._landing_dates: set[date] = set()
         self._summaries: list[dict[str, Any]] = []
 
-    def continues_with(self, event: Event) -> bool:
+    def continues_with(self, event: WorkflowEvent) -> bool:
         """Whether the next event belongs to this chain."""
         return event.key == self._first.key and event.ets - self._previous_ms <= self._rules.cut_ms
 
-    def add(self, event: Event) -> None:
+    def add(self, event: WorkflowEvent) -> None:
         """Add the next event."""
         self._landing_dates.add(event.landing_date)
         if event.ets - self._previous_ms > self._rules.break_ms and _lowered(event) != "app":
@@ -139,7 +139,7 @@ class _Chain:
             }
         )
 
-    def _start(self, event: Event) -> None:
+    def _start(self, event: WorkflowEvent) -> None:
         kind, mode = _lowered(event) or "app", event.mode or ""
         level = self._levels.get((kind, mode))
         if level is not None:
@@ -148,14 +148,14 @@ class _Chain:
             self._enter(event, "app", "")
         self._enter(event, kind, mode)
 
-    def _finish(self, event: Event) -> None:
+    def _finish(self, event: WorkflowEvent) -> None:
         level = self._levels.get((_lowered(event) or "app", event.mode or ""))
         if level is not None:
             self._close(level + 1)
             self._add_to_innermost(event)
             self._close(level)
 
-    def _enter(self, event: Event, kind: str, mode: str) -> None:
+    def _enter(self, event: WorkflowEvent, kind: str, mode: str) -> None:
         """Open a workflow. Its first event counts in the enclosing workflows too."""
         if self._open:
             self._spend(event)
@@ -163,18 +163,18 @@ class _Chain:
         self._open.append(_Workflow(event, kind, mode, len(self._items)))
         self._count(event)
 
-    def _add_to_innermost(self, event: Event) -> None:
+    def _add_to_innermost(self, event: WorkflowEvent) -> None:
         self._spend(event)
         self._count(event)
 
-    def _spend(self, event: Event) -> None:
+    def _spend(self, event: WorkflowEvent) -> None:
         """Count the time since the last counted event, if it is not idle."""
         if self._counted_ms is not None:
             gap = event.ets - self._counted_ms
             if gap <= self._rules.idle_ms:
                 self._open[-1].tally.spend((gap + 5) // 10)
 
-    def _count(self, event: Event) -> None:
+    def _count(self, event: WorkflowEvent) -> None:
         self._open[-1].tally.add(event)
         self._counted_ms = event.ets
         if event.item is not None:
@@ -254,7 +254,7 @@ def _per_minute(count: int, spent: int) -> float:
     return float(count) if spent < 6_000 else (2 * 600_000 * count + spent) // (2 * spent) / 100
 
 
-def _lowered(event: Event) -> str:
+def _lowered(event: WorkflowEvent) -> str:
     return (event.type or "").lower()
 
 

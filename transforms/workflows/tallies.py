@@ -20,7 +20,7 @@ _COUNTED = (
 _INTERACTIONS = frozenset(_COUNTED.split())
 
 
-class Event(NamedTuple):
+class WorkflowEvent(NamedTuple):
     """One event of a group, with the columns of transforms.workflows.summaries.INPUT."""
 
     key: str
@@ -81,7 +81,7 @@ class Tally:
     )
 
     def __init__(self) -> None:
-        self.first: Event | None = None
+        self.first: WorkflowEvent | None = None
         self.last_ms = 0
         self.spent = 0
         self.interactions = 0
@@ -99,7 +99,7 @@ class Tally:
         self.environments[self._last_env].spent += hundredths
         self._spend_on_page(hundredths)
 
-    def add(self, event: Event) -> None:
+    def add(self, event: WorkflowEvent) -> None:
         """Add the next event."""
         env = event.environment or ""
         if self.first is None:
