@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # All tables except those about the runs.
 CHECKED = tuple(table for table in TABLES.values() if table not in (RUNS, QUALITY_RESULTS))
 # The column of `files` that counts the rows of each table.
-_ACCOUNT = {EVENTS.name: "accepted", DUPLICATE_EVENTS.name: "duplicates", REJECTED_EVENTS.name: "rejected"}
+_AUDIT_COLUMNS = {EVENTS.name: "accepted", DUPLICATE_EVENTS.name: "duplicates", REJECTED_EVENTS.name: "rejected"}
 
 
 def observe(
@@ -55,7 +55,7 @@ def observe(
             else:
                 observed = counts.violations[table.name, rule.name] if rows else 0
             findings.append(of_rows(table.name, rule, observed, rows, nulls))
-    findings += [*_account(state, landed), _membership(state)]
+    findings += [*_audit(state, landed), _membership(state)]
     findings += [*_rates(state, quality, night), *replaced_times.findings(counts.shares, quality)]
     return [*findings, *baseline.findings(state, sources, quality, night)]
 
@@ -64,7 +64,7 @@ def _count(engine: Engine, state: NewState, landed: Collection[Partition], quali
     """Count in the files that the run adds; the key also in the lake's other files of the same partitions."""
     checked = []
     for table in CHECKED:
-        unchanged = state_files.kept(state, table.name, _touched_files(state, table.name))
+        unchanged = state_files.kept(state, table.name, _files_of_written_partitions(state, table.name))
         checked.append(TableFiles(state_files.added(state, table.name), unchanged))
     events_minimum = {partition.source: quality.of(partition.source).time_replaced.events_minimum for partition in landed}
     return violation_counts.count(engine, checked, replaced_times.files(state, landed, quality), events_minimum)
@@ -92,7 +92,7 @@ def results(findings: Iterable[Finding], output: RunOutput, night: dt.date) -> C
     )
 
 
-def _touched_files(state: NewState, name: str) -> list[TableFile]:
+def _files_of_written_partitions(state: NewState, name: str) -> list[TableFile]:
     """The lake's files in the partitions into which the run writes."""
     change = state.changes.get(name, Change())
     partitions = {tuple(sorted(file.partition_values.items())) for file in change.added}
@@ -111,28 +111,28 @@ def _nulls(state: NewState, name: str) -> dict[str, int]:
 def _rows_per_partition(state: NewState, name: str) -> dict[Partition, int]:
     """Rows of a table per landing partition in its new state."""
     change = state.changes.get(name, Change())
-    gone = {file.path for file in change.removed}
+    removed = {file.path for file in change.removed}
     counted: dict[Partition, int] = {}
-    kept = [(file.partition, file.rows) for file in state.lake.files(name) if file.path not in gone]
+    kept = [(file.partition, file.rows) for file in state.lake.files(name) if file.path not in removed]
     for values, rows in [*kept, *((file.partition_values, file.rows) for file in change.added)]:
         partition = _partition(values)
         counted[partition] = counted.get(partition, 0) + rows
     return counted
 
 
-def _account(state: NewState, landed: frozenset[Partition]) -> Iterable[Finding]:
+def _audit(state: NewState, landed: frozenset[Partition]) -> Iterable[Finding]:
     """Per source: what the files account for is what the tables hold."""
-    accounted: dict[tuple[Partition, str], int] = {}
+    audited: dict[tuple[Partition, str], int] = {}
     for file in state.changes.get(FILES.name, Change()).added:
-        rows = pq.ParquetFile(state.lake.root / FILES.name / file.path).read(columns=list(_ACCOUNT.values()))
-        for kind in _ACCOUNT.values():
+        rows = pq.ParquetFile(state.lake.root / FILES.name / file.path).read(columns=list(_AUDIT_COLUMNS.values()))
+        for kind in _AUDIT_COLUMNS.values():
             key = (_partition(file.partition_values), kind)
-            accounted[key] = accounted.get(key, 0) + (pc.sum(rows[kind]).as_py() or 0)
-    for name, kind in _ACCOUNT.items():
+            audited[key] = audited.get(key, 0) + (pc.sum(rows[kind]).as_py() or 0)
+    for name, kind in _AUDIT_COLUMNS.items():
         in_table = _rows_per_partition(state, name)
         for source in sorted({partition.source for partition in landed}):
-            off = sum(abs(accounted.get((p, kind), 0) - in_table.get(p, 0)) for p in landed if p.source == source)
-            yield Finding(name, f"the files account for every row ({kind})", "critical", off, 0, 0, source=source)
+            difference = sum(abs(audited.get((p, kind), 0) - in_table.get(p, 0)) for p in landed if p.source == source)
+            yield Finding(name, f"the files account for every row ({kind})", "critical", difference, 0, 0, source=source)
 
 
 def _membership(state: NewState) -> Finding:
@@ -141,13 +141,13 @@ def _membership(state: NewState) -> Finding:
     for file in state.changes.get(SESSIONS.name, Change()).added:
         counted += pc.sum(pq.ParquetFile(state.lake.root / SESSIONS.name / file.path).read(columns=["events"])["events"]).as_py() or 0
     members = sum(file.rows for file in state.changes.get(SESSION_EVENTS.name, Change()).added)
-    gone_sessions = sum(
+    removed_sessions = sum(
         pc.sum(pq.ParquetFile(state.lake.root / SESSIONS.name / file.path).read(columns=["events"])["events"]).as_py() or 0
         for file in state.changes.get(SESSIONS.name, Change()).removed
     )
-    gone_members = sum(file.rows for file in state.changes.get(SESSION_EVENTS.name, Change()).removed)
-    off = abs((counted - gone_sessions) - (members - gone_members))
-    return Finding(SESSION_EVENTS.name, "sessions have as many events as they count", "critical", off, 0, 0)
+    removed_members = sum(file.rows for file in state.changes.get(SESSION_EVENTS.name, Change()).removed)
+    difference = abs((counted - removed_sessions) - (members - removed_members))
+    return Finding(SESSION_EVENTS.name, "sessions have as many events as they count", "critical", difference, 0, 0)
 
 
 def _rates(state: NewState, quality: Quality, night: dt.date) -> Iterable[Finding]:

@@ -82,7 +82,7 @@ def compute(engine: Engine, state: NewState, landed: Iterable[Partition], output
     rows = rows.append_column("run_id", pa.repeat(pa.scalar(output.run_id), rows.num_rows))
     if from_nothing:
         return Change(write_partitioned(DAILY_METRICS, rows, output), state.lake.files(DAILY_METRICS.name))
-    return _in_place(state, rows, changed, output)
+    return _replace_dates(state, rows, changed, output)
 
 
 def _totals(engine: Engine, measured: Sequence[_Measurement], durations: Sequence[_Measurement]) -> pa.Table:
@@ -113,12 +113,12 @@ def _measure(of_file: Mapping[int, _Measurement]) -> ArrowFunction:
         for name, of_measurement in files.items():
             measure, table, columns, dates = measurements[name]
             parts = (rows for file in of_measurement for rows in file_tasks.parts(file, table.arrow, columns))
-            yield from _of_dates(measure(parts, table, columns), dates).to_batches()
+            yield from _of_changed_dates(measure(parts, table, columns), dates).to_batches()
 
     return measure
 
 
-def _of_dates(rows: pa.Table, dates: Dates) -> pa.Table:
+def _of_changed_dates(rows: pa.Table, dates: Dates) -> pa.Table:
     """The measures of these dates of each source."""
     of_source = [
         rows.filter(pc.and_(pc.equal(rows["source"], source), pc.is_in(rows["metric_date"], value_set=pa.array(sorted(of_source), DATE))))
@@ -136,8 +136,8 @@ _FILES = ("source", "landing_date", "status", "records", "accepted", "duplicates
 _REJECTED = ("source", "landing_date", "reason")
 
 
-def _in_place(state: NewState, rows: pa.Table, changed: Mapping[str, Dates], output: RunOutput) -> Change:
-    """The new rows with those of the same dates that are not worked out anew, in place of the files that hold them."""
+def _replace_dates(state: NewState, rows: pa.Table, changed: Mapping[str, Dates], output: RunOutput) -> Change:
+    """The new rows with those of the same dates that are not computed again, in place of the files that hold them."""
     dates = {date.isoformat() for by_source in changed.values() for of_source in by_source.values() for date in of_source}
     change = Change(removed=[file for file in state.lake.files(DAILY_METRICS.name) if file.partition["metric_date"] in dates])
     if change.removed:

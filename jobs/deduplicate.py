@@ -31,7 +31,7 @@ from jobs.landing.zone import Partition
 from schemas.catalog import TABLES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
 from schemas.table import INTEGER, Table, spark_schema
-from transforms.deduplication import EARLIER, LANDING_ORDER, WAS_EARLIER, changed_copies, repeated_hashes, with_earlier_copy
+from transforms.deduplication import EARLIER, LANDING_ORDER, RECORDED_EARLIER, changed_copies, repeated_hashes, with_earlier_copy
 from transforms.ingest.records import RECORDS
 from transforms.times import shifted
 
@@ -51,7 +51,7 @@ _COPIES = pa.schema(
         FILES.field("number"),
         _ROW,
         *(pa.field(name, EVENTS[name].type) for name in _IDENTITY),
-        *(pa.field(was, DUPLICATE_EVENTS[name].type) for was, name in zip(WAS_EARLIER, EARLIER, strict=True)),
+        *(pa.field(recorded, DUPLICATE_EVENTS[name].type) for recorded, name in zip(RECORDED_EARLIER, EARLIER, strict=True)),
     ]
 )
 
@@ -95,7 +95,7 @@ def find_repeats(engine: Engine, records: Records) -> Repeats | None:
     # A rebuild of what is made of events alone reads no partition again.
     if not records.replaced:
         return None
-    staged, removed, unreplaced = _staged(records), *_near(records)
+    staged, removed, unreplaced = _staged(records), *_lake_files(records)
     files = dict(enumerate([*staged, *removed, *unreplaced]))
     if not staged and not removed:
         return None
@@ -162,7 +162,7 @@ def _staged(records: Records) -> list[StoredFile]:
     return [StoredFile(_STAGED, file.stage, str(records.output.working_folder / _STAGED), file.rows, {}) for file in records.staged]
 
 
-def _near(records: Records) -> tuple[list[StoredFile], list[StoredFile]]:
+def _lake_files(records: Records) -> tuple[list[StoredFile], list[StoredFile]]:
     """The lake's files of the partitions that are replaced, and those of other partitions that may hold a copy."""
     dates = [partition.landing_date for partition in records.replaced]
     nearest, farthest = shifted(min(dates), -records.window_days), shifted(max(dates), records.window_days)
@@ -208,11 +208,11 @@ def _valid(staged: pa.Table, unreadable: pa.Array) -> pa.Table:
 
 def _read_hashes(unreadable: frozenset[str]) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     """The function that gives the hashes of the valid records of files."""
-    left_out = pa.array(sorted(unreadable), pa.string())
+    unreadable_files = pa.array(sorted(unreadable), pa.string())
 
     def read_hashes(batches: Batches) -> Iterator[pa.RecordBatch]:
         for number, file, _ in file_tasks.per_file(batches):
-            for rows in _valid_parts(file, ["event_hash"], left_out):
+            for rows in _valid_parts(file, ["event_hash"], unreadable_files):
                 yield from file_tasks.numbered(number, rows, _HASHES)
 
     return read_hashes
@@ -220,23 +220,23 @@ def _read_hashes(unreadable: frozenset[str]) -> Callable[[Batches], Iterator[pa.
 
 def _read_copies(unreadable: frozenset[str]) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     """The function that gives what tells copies apart, of the valid records of files that have one of the hashes addressed to them."""
-    left_out = pa.array(sorted(unreadable), pa.string())
+    unreadable_files = pa.array(sorted(unreadable), pa.string())
 
     def read_copies(batches: Batches) -> Iterator[pa.RecordBatch]:
         for number, file, addressed in file_tasks.per_file(batches):
             hashes = pc.unique(addressed["event_hash"])
             earlier = EARLIER if file.table == DUPLICATE_EVENTS.name else ()
-            for rows in _valid_parts(file, [*_IDENTITY, *earlier], left_out):
+            for rows in _valid_parts(file, [*_IDENTITY, *earlier], unreadable_files):
                 copies = rows.filter(pc.is_in(rows["event_hash"], value_set=hashes))
-                yield from file_tasks.numbered(number, _as_it_was(copies), _COPIES)
+                yield from file_tasks.numbered(number, _with_recorded_copy(copies), _COPIES)
 
     return read_copies
 
 
-def _as_it_was(copies: pa.Table) -> pa.Table:
+def _with_recorded_copy(copies: pa.Table) -> pa.Table:
     """Rows with the copy directly before each as the lake has it: none, but for duplicates."""
     earlier = [copies[name] if name in copies.column_names else pa.nulls(copies.num_rows, DUPLICATE_EVENTS[name].type) for name in EARLIER]
-    return pa.table(dict(zip(copies.column_names, copies.columns, strict=True)) | dict(zip(WAS_EARLIER, earlier, strict=True)))
+    return pa.table(dict(zip(copies.column_names, copies.columns, strict=True)) | dict(zip(RECORDED_EARLIER, earlier, strict=True)))
 
 
 # Writing: what a task does with one file
@@ -244,20 +244,20 @@ def _as_it_was(copies: pa.Table) -> pa.Table:
 
 def _writer(records: Records) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     """The function that turns staged files into files of the three tables, and writes files of the lake again without what moves."""
-    output, left_out = records.output, pa.array(sorted(records.unreadable), pa.string())
+    output, unreadable_files = records.output, pa.array(sorted(records.unreadable), pa.string())
 
     def write_files(batches: Batches) -> Iterator[pa.RecordBatch]:
         for _, file, repeats in file_tasks.per_file(batches):
-            write_file = _write_staged if file.table == _STAGED else _write_again
-            yield from write_file(file, repeats, output, left_out)
+            write_file = _write_staged if file.table == _STAGED else _rewrite
+            yield from write_file(file, repeats, output, unreadable_files)
 
     return write_files
 
 
-def _write_staged(file: StoredFile, repeats: pa.Table, output: RunOutput, left_out: pa.Array) -> Iterator[pa.RecordBatch]:
+def _write_staged(file: StoredFile, repeats: pa.Table, output: RunOutput, unreadable_files: pa.Array) -> Iterator[pa.RecordBatch]:
     rows = _with_earlier(pq.read_table(file.location), repeats, output.run_id)
-    if len(left_out):
-        rows = rows.filter(pc.invert(pc.is_in(rows["file"], value_set=left_out)))
+    if len(unreadable_files):
+        rows = rows.filter(pc.invert(pc.is_in(rows["file"], value_set=unreadable_files)))
     accepted = pc.equal(rows["status"], "accepted")
     repeated = pc.is_valid(rows["earlier_file"])
     kinds = {
@@ -269,7 +269,7 @@ def _write_staged(file: StoredFile, repeats: pa.Table, output: RunOutput, left_o
     yield from task_reports.report(written, {kind: _per_landed_file(chosen) for kind, (_, chosen) in kinds.items()})
 
 
-def _write_again(file: StoredFile, repeats: pa.Table, output: RunOutput, _: pa.Array) -> Iterator[pa.RecordBatch]:
+def _rewrite(file: StoredFile, repeats: pa.Table, output: RunOutput, _: pa.Array) -> Iterator[pa.RecordBatch]:
     """Write a file of the lake without the rows that change, and these where they belong."""
     rows = table_rows.read_whole(TABLES[file.table], file.location, file.partition)
     changing = pc.is_in(pa.array(range(rows.num_rows), INTEGER), value_set=repeats["row"].combine_chunks())

@@ -65,8 +65,8 @@ def run(settings: Settings, today: dt.date | None = None) -> int:
         with journal.step("vacuum"):
             freed = lake.vacuum(rules.history_days)
         with journal.step("compact") as counts:
-            changes = compact(engine, lake, due(before, rules, today or dt.datetime.now(dt.UTC).date()), journal.run_id)
-            described = describe_again(lake, changes)
+            changes = compact(engine, lake, rewrites_due(before, rules, today or dt.datetime.now(dt.UTC).date()), journal.run_id)
+            described = redescribe(lake, changes)
             counts.rows_in = sum(file.rows for change in changes.values() for file in change.removed)
             counts.wrote(changes.values())
         with journal.step("sweep"):
@@ -84,7 +84,7 @@ def run(settings: Settings, today: dt.date | None = None) -> int:
     return 0
 
 
-def describe_again(lake: Lake, changes: dict[str, Change]) -> int:
+def redescribe(lake: Lake, changes: dict[str, Change]) -> int:
     """Add to the changes the files whose recorded bounds readers decode wrongly; gives how many these are."""
     described = 0
     for name in TABLES:
@@ -96,7 +96,7 @@ def describe_again(lake: Lake, changes: dict[str, Change]) -> int:
     return described
 
 
-def due(files: Mapping[str, Sequence[TableFile]], rules: Maintain, today: dt.date) -> list[Rewrite]:
+def rewrites_due(files: Mapping[str, Sequence[TableFile]], rules: Maintain, today: dt.date) -> list[Rewrite]:
     """What is to be rewritten: several small files of one partition, and refused records that still have bytes past their time."""
     rewrites = []
     expired = (today - dt.timedelta(days=rules.raw_days)).isoformat()
@@ -105,13 +105,13 @@ def due(files: Mapping[str, Sequence[TableFile]], rules: Maintain, today: dt.dat
         for file in all_files:
             partitions.setdefault(tuple(sorted(file.partition.items())), []).append(file)
         for partition, inside in sorted(partitions.items()):
-            bare = name == REJECTED_EVENTS.name and dict(partition)["landing_date"] < expired
-            for together in _bins(inside, rules.target_bytes):
+            past_retention = name == REJECTED_EVENTS.name and dict(partition)["landing_date"] < expired
+            for group in _bins(inside, rules.target_bytes):
                 # The journal has one file more after every publication, and so after this one.
                 several = 1 + (name == RUNS.name)
-                still_raw = bare and any(file.nulls.get("raw") != file.rows for file in together)
-                if len(together) > several or still_raw:
-                    rewrites.append(Rewrite(name, together, without_raw=bare))
+                has_raw = past_retention and any(file.nulls.get("raw") != file.rows for file in group)
+                if len(group) > several or has_raw:
+                    rewrites.append(Rewrite(name, group, without_raw=past_retention))
     return rewrites
 
 
@@ -156,9 +156,9 @@ def _writer(output: RunOutput) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
 
 
 def _bins(files: Sequence[TableFile], target: int) -> list[list[TableFile]]:
-    """The files that belong together: small ones up to the target's size, large ones alone.
+    """The files that become one: small ones up to the target's size, large ones alone.
 
-    First fit, the largest first: no two of the results would fit together, so nothing is left for another call to do.
+    First fit, the largest first: no two of the results would fit into one, so nothing is left for another call to do.
     """
     bins: list[list[TableFile]] = []
     for file in sorted(files, key=lambda file: (-file.size, file.path)):

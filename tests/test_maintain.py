@@ -109,7 +109,7 @@ RULES = configuration.load().maintain.model_copy(update={"target_bytes": 100, "r
 
 
 def due(name: str, *files: TableFile, today: dt.date = TODAY) -> list[tuple[list[str], bool]]:
-    return [([one.path for one in rewrite.files], rewrite.without_raw) for rewrite in maintain.due({name: files}, RULES, today)]
+    return [([one.path for one in rewrite.files], rewrite.without_raw) for rewrite in maintain.rewrites_due({name: files}, RULES, today)]
 
 
 def test_small_files_are_gathered_up_to_the_target_and_large_ones_stay_alone() -> None:

@@ -21,7 +21,7 @@ from jobs.engine.spark_session import Engine
 from jobs.lake.run_output import RunOutput
 from jobs.lake.table_files import write_partitioned
 from jobs.quality import violation_counts
-from jobs.quality.violation_counts import ViolationCounts, TableFiles
+from jobs.quality.violation_counts import TableFiles, ViolationCounts
 from jobs.settings import Settings
 from schemas.catalog import TABLES
 from schemas.events import EVENTS, REJECTED_EVENTS

@@ -17,7 +17,7 @@ DEDUPLICATION_VERSION = 1
 # The columns by which landed records are ordered, earliest first: a null hour before any hour, text by its bytes.
 LANDING_ORDER = ("landing_date", "landing_hour", "file", "record", "position")
 EARLIER = tuple(f"earlier_{name}" for name in LANDING_ORDER)
-WAS_EARLIER = tuple(f"was_{name}" for name in EARLIER)
+RECORDED_EARLIER = tuple(f"recorded_{name}" for name in EARLIER)
 
 
 def repeated_hashes(hashes: DataFrame) -> DataFrame:
@@ -61,11 +61,11 @@ def with_earlier_copy(copies: DataFrame, window_days: int) -> DataFrame:
 def changed_copies(with_earlier: DataFrame) -> DataFrame:
     """The rows whose copy directly before has changed.
 
-    In: rows with the columns of EARLIER (the copy now) and WAS_EARLIER (the copy before this run; null for a new record).
+    In: rows with the columns of EARLIER (the copy now) and RECORDED_EARLIER (the copy before this run; null for a new record).
     """
     from pyspark.sql import functions as F
 
     same = F.lit(True)
-    for now, before in zip(EARLIER, WAS_EARLIER, strict=True):
+    for now, before in zip(EARLIER, RECORDED_EARLIER, strict=True):
         same &= F.col(now).eqNullSafe(F.col(before))
     return with_earlier.where(~same)

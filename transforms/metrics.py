@@ -62,7 +62,7 @@ def measure_chains(chains: Iterable[pa.Table], table: Table, columns: Iterable[s
         WITH loose AS (
             SELECT source, if(kind = 'reported', 'orphan_events', 'sessionless_events') AS measure, unnest(unassigned) AS event FROM parts
         )
-        SELECT event.event_date AS metric_date, source, measure, {_NOTHING_APART}, CAST(sum(event.count) AS BIGINT) AS amount
+        SELECT event.event_date AS metric_date, source, measure, {_NO_LABEL}, CAST(sum(event.count) AS BIGINT) AS amount
         FROM loose GROUP BY ALL
         """,
         parts=_reader(chains, table, columns),
@@ -218,7 +218,7 @@ _SUMMED = (
 )
 # A metric that is split is called as its measure is, but for refused records, whose total `files` counts too.
 _METRIC_OF_SPLIT = {"refused": "rejected"}
-_NOTHING_APART = "CAST(NULL AS VARCHAR) AS label, CAST(NULL AS VARCHAR) AS identity, CAST(NULL AS BIGINT) AS value"
+_NO_LABEL = "CAST(NULL AS VARCHAR) AS label, CAST(NULL AS VARCHAR) AS identity, CAST(NULL AS BIGINT) AS value"
 
 
 def _measured(sql: str, **inputs: pa.RecordBatchReader) -> pa.Table:
@@ -226,14 +226,14 @@ def _measured(sql: str, **inputs: pa.RecordBatchReader) -> pa.Table:
 
 
 def _measure(date: str, measure: str, amount: str, *, label: str | None = None) -> str:
-    apart = f"{label} AS label, CAST(NULL AS VARCHAR) AS identity, CAST(NULL AS BIGINT) AS value" if label else _NOTHING_APART
-    return f"SELECT {date} AS metric_date, source, '{measure}' AS measure, {apart}, CAST({amount} AS BIGINT) AS amount"
+    identifiers = f"{label} AS label, CAST(NULL AS VARCHAR) AS identity, CAST(NULL AS BIGINT) AS value" if label else _NO_LABEL
+    return f"SELECT {date} AS metric_date, source, '{measure}' AS measure, {identifiers}, CAST({amount} AS BIGINT) AS amount"
 
 
 def _different(date: str, measure: str, identity: str) -> str:
     """A SELECT of the different ids of each date."""
-    apart = f"CAST(NULL AS VARCHAR) AS label, {identity} AS identity, CAST(NULL AS BIGINT) AS value"
-    return f"SELECT DISTINCT {date} AS metric_date, source, '{measure}' AS measure, {apart}, CAST(1 AS BIGINT) AS amount"
+    identifiers = f"CAST(NULL AS VARCHAR) AS label, {identity} AS identity, CAST(NULL AS BIGINT) AS value"
+    return f"SELECT DISTINCT {date} AS metric_date, source, '{measure}' AS measure, {identifiers}, CAST(1 AS BIGINT) AS amount"
 
 
 def _reader(parts: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.RecordBatchReader:

@@ -2,9 +2,8 @@
 
     python -m jobs.engine.class_archive
 
-Two thirds of a small night's time, and of its processor time, go into loading and checking some twenty thousand classes.
-The JVM can keep them ready in a file (class data sharing). The file is made once, at set-up, by rehearsing a small
-generated night; without it everything works as well, only slower.
+Without it, two thirds of the time of a small night go into loading and verifying some twenty thousand classes. The JVM can keep them
+in a file (class data sharing). The set-up makes this file once, by running a small generated night.
 """
 
 from __future__ import annotations
@@ -21,34 +20,34 @@ from jobs.engine.java import require_java
 from jobs.errors import MillraceError
 
 REHEARSED_EVENTS = 300
-PATIENCE_SECONDS = 180
+_TIMEOUT_SECONDS = 180
 _QUIET = "-Xlog:disable -Xlog:all=error:stderr"
 
 
 def options() -> str:
-    """What tells the JVM to use the archive; nothing where there is none for this Java and this Spark."""
+    """The JVM options that use the archive; empty if there is none for this Java and this Spark."""
     path = _path()
     return f"-XX:SharedArchiveFile={path} {_QUIET}" if path.is_file() else ""
 
 
 def make() -> None:
-    """Make the archive, where there is none yet.
+    """Make the archive, unless there is one.
 
-    Raises MillraceError when the rehearsal fails; an archive that does not come is no error, since nothing needs it.
+    Raises MillraceError when the rehearsal fails. If the JVM writes no archive, that is no error: everything works without it.
     """
     path = _path()
     if path.is_file():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=path.parent) as scratch:
-        made = Path(scratch, "classes.jsa")
-        _rehearse(Path(scratch), f"-XX:ArchiveClassesAtExit={made} {_QUIET}")
-        # The JVM outlives the program that started it for as long as it writes.
-        until = time.monotonic() + PATIENCE_SECONDS
-        while not _is_whole(made) and time.monotonic() < until:
+        archive = Path(scratch, "classes.jsa")
+        _rehearse(Path(scratch), f"-XX:ArchiveClassesAtExit={archive} {_QUIET}")
+        # The JVM still writes the file after the program that started it has ended.
+        until = time.monotonic() + _TIMEOUT_SECONDS
+        while not _is_whole(archive) and time.monotonic() < until:
             time.sleep(0.5)
-        if made.is_file():
-            made.replace(path)
+        if archive.is_file():
+            archive.replace(path)
 
 
 def _rehearse(folder: Path, java_options: str) -> None:
@@ -68,9 +67,9 @@ def _rehearse(folder: Path, java_options: str) -> None:
         raise MillraceError(f"a rehearsed night failed: {said[-1] if said else 'it said nothing'}") from None
 
 
-def _is_whole(made: Path) -> bool:
+def _is_whole(archive: Path) -> bool:
     """Whether the JVM has written the file to its end: it makes it read-only then."""
-    return made.is_file() and not made.stat().st_mode & 0o200
+    return archive.is_file() and not archive.stat().st_mode & 0o200
 
 
 def _path() -> Path:

@@ -35,7 +35,7 @@ FILES = pa.schema([("number", INTEGER), ("stored_file", STRING)])
 _FEW_ROWS = 100_000
 # To open a file costs less than a task of its own, and to read some columns of a row a tenth of what it costs to write one.
 _FILES_OF_A_TASK = 64
-_ROWS_READ_BY_A_TASK = 100_000
+_ROWS_READ_BY_A_TASK = 200_000
 _ROWS_WRITTEN_BY_A_TASK = 10_000
 
 

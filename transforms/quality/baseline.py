@@ -43,7 +43,7 @@ def landed_before(night: dt.date, dates: Iterable[dt.date]) -> bool:
     return any(date < night for date in dates)
 
 
-def compared(night: dt.date, landed: Iterable[dt.date], held: Iterable[dt.date], rules: PastRules) -> list[dt.date]:
+def compared(night: dt.date, landed: Iterable[dt.date], in_lake: Iterable[dt.date], rules: PastRules) -> list[dt.date]:
     """The nights that this one is compared with, in order; none if there are too few of them.
 
     In: the dates on which the source landed files, and those of which anything is known, so that a night without a file of
@@ -52,7 +52,7 @@ def compared(night: dt.date, landed: Iterable[dt.date], held: Iterable[dt.date],
     """
     reach = shifted(night, -rules.days)
     landed = {date for date in landed if reach <= date < night}
-    past = sorted(date for date in landed.union(held) if min(landed, default=night) <= date < night)
+    past = sorted(date for date in landed.union(in_lake) if min(landed, default=night) <= date < night)
     if len(past) < rules.nights_minimum:
         return []
     weekdays = [date for date in past if date.weekday() == night.weekday() and (night - date).days <= 7 * rules.weeks]

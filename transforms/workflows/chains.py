@@ -19,12 +19,12 @@ from transforms.times import DAY_MS
 from transforms.workflows.summaries import INPUT, WorkflowRules
 
 # Where a record landed, which orders events of the same time.
-PLACE = ("landing_date", "landing_hour", "file", "record", "position")
+LANDING_ORDER = ("landing_date", "landing_hour", "file", "record", "position")
 _IN_STRUCT = ("key", "ets", "uid", "object_id", "object_type", "type", "mode", "item")
 # The columns of `events` that are read.
-EVENT_COLUMNS = (*(name for name in INPUT.names if name not in _IN_STRUCT), "workflow_input", *PLACE[1:])
+EVENT_COLUMNS = (*(name for name in INPUT.names if name not in _IN_STRUCT), "workflow_input", *LANDING_ORDER[1:])
 # An event that is part of workflows: what the rules read of it, and where it landed.
-STEPS = pa.schema([*INPUT, *(pa.field(name, EVENTS[name].type) for name in PLACE[1:])])
+STEPS = pa.schema([*INPUT, *(pa.field(name, EVENTS[name].type) for name in LANDING_ORDER[1:])])
 # A span of time, in epoch ms as sent, in which events of a group changed. It affects the chains that overlap it.
 SPANS = pa.schema([("key", STRING), ("lo", BIGINT), ("hi", BIGINT)])
 
@@ -42,7 +42,7 @@ def in_order(steps: pa.Table) -> pa.Table:
     """The same rows, groups together, each in the order of its rules: by `ets`, ties in landing order, a date without an hour first."""
     hours = pc.fill_null(steps["landing_hour"], -1)
     rows = steps.append_column("hour", hours)
-    order = ["hour" if name == "landing_hour" else name for name in PLACE]
+    order = ["hour" if name == "landing_hour" else name for name in LANDING_ORDER]
     return rows.sort_by([(name, "ascending") for name in ("key", "ets", *order)]).select(INPUT.names)
 
 
