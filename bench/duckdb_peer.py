@@ -39,13 +39,13 @@ from transforms.sessions.rules import SessionRules
 from transforms.workflows.summaries import INPUT as WORKFLOW_STEPS
 from transforms.workflows.summaries import WorkflowRules, summarise
 
-# Columns of `events` that a record itself gives; those about when and where it landed are worked out alike for all sources.
+# Columns of `events` that a record itself gives; those about when and where it landed are made in the same way for all sources.
 _GIVEN = (
     *("event_id", "event_type", "event_name", "format_version", "client_ms", "received_ms", "user_id", "device_id", "session_key"),
     *("app_id", "app_version", "environment", "page", "page_title", "target_id", "target_type", "locale", "os", "device_model"),
     *("value", "duration_ms", "properties", "context", "flags"),
 )
-# What the rules of sessions and of workflows read beside them.
+# What the rules of sessions and of workflows read in addition.
 _SESSION_INPUT = (
     *("key", "kind", "user", "pauses", "expects_end", "page_type", "tab", "link", "load_latency", "load_reason", "unload_reason"),
     *("max_scroll_depth", "currency", "variable_key", "variable_value", "reported", "reported_rank"),

@@ -45,7 +45,7 @@ FROM (
 CREATE VIEW accepted AS FROM mapped ANTI JOIN duplicates USING (source, file, record, position);
 """
 
-# DuckDB takes NaN, Infinity and commas at the end: what may hold one is looked at without its strings. A line that is no UTF-8
+# DuckDB takes NaN, Infinity and commas at the end: a line that may hold one is checked without its strings. A line that is no UTF-8
 # is left out by the reader, and counted by its number where the numbers of the other lines are made.
 READ_LINES = r"""
 CREATE OR REPLACE MACRO is_json(line) AS CASE

@@ -4,7 +4,7 @@ Memory is sampled, up to five times a second, as the sum of PSS: a page that sev
 sampled: the command runs below a process of its own, which takes in whatever the command leaves behind, and to which the kernel adds
 the account of each process that has ended. They are what system calls ask for (rchar and wchar of /proc/self/io): pipes and sockets
 between the processes too, and whether it comes from the disk or from memory. Spark's Python workers are the exception: their daemon
-ignores their end, and so the kernel forgets their account. What they had when they were last looked at is added.
+ignores their end, and so the kernel forgets their account. What they had when they were last measured is added.
 """
 
 from __future__ import annotations

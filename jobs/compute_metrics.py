@@ -1,4 +1,4 @@
-"""Work out the daily metrics of every date that the night touches.
+"""Compute the daily metrics of every date that the night changes.
 
 A step of the night: millrace run --date 2026-11-20
 """

@@ -2,7 +2,7 @@
 
     A step of the night: millrace run --date 2026-11-20
 
-Copies are told apart on narrow rows, which the engine joins, sorts and sends to the task of their file. A partition that is
+Copies are found on narrow rows, which the engine joins, sorts and sends to the task of their file. A partition that is
 replaced may also change what records of other partitions are: those are moved between `events` and `duplicate_events`, and only
 the files that hold them are written again.
 """
@@ -219,7 +219,7 @@ def _read_hashes(unreadable: frozenset[str]) -> Callable[[Batches], Iterator[pa.
 
 
 def _read_copies(unreadable: frozenset[str]) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
-    """The function that gives what tells copies apart, of the valid records of files that have one of the hashes addressed to them."""
+    """The function that gives the columns that identify and order copies, of the valid records of files that have one of the hashes addressed to them."""
     unreadable_files = pa.array(sorted(unreadable), pa.string())
 
     def read_copies(batches: Batches) -> Iterator[pa.RecordBatch]:

@@ -111,7 +111,7 @@ def test_only_rows_whose_earlier_copy_is_now_another_one_have_changed(spark: Spa
     rows = with_earlier_copy(spark.createDataFrame([copy("e", 0), copy("e", 1), copy("e", 2)], COPY), WINDOW)
     # All three were duplicates of the first copy before: now the first is an event, and the third repeats the second.
     was = {"earlier_landing_date": day(0), "earlier_landing_hour": 0, "earlier_file": "a", "earlier_record": 1, "earlier_position": 0}
-    known = rows.select("*", *(F.lit(value).alias(f"was_{name}") for name, value in was.items()))
+    known = rows.select("*", *(F.lit(value).alias(f"recorded_{name}") for name, value in was.items()))
 
     changed = changed_copies(known)
 

@@ -113,7 +113,7 @@ def test_what_is_no_file_bears_its_fault(tmp_path: Path) -> None:
     assert faults["a.json"] is None
     assert faults["folder.json"] == "a folder, not a file"
     assert faults["hour=99"] == "a folder, not a file: hours are hour=00 to hour=23"
-    assert faults["dangling.json"] == "cannot be looked at: No such file or directory"
+    assert faults["dangling.json"] == "cannot be opened: No such file or directory"
 
 
 def test_a_name_that_is_no_text_is_shown_escaped(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 METRICS_VERSION = 1
 DAILY = pa.schema([pa.field(column.name, column.type) for column in DAILY_METRICS.columns if column.name != "run_id"])
 # What is counted of a date and a source: an amount, of a label where the measure is split by one. A measure that counts different
-# ids has a row per `identity`; one that is looked at in its order has a row per `value`.
+# ids has a row per `identity`; a percentile needs a row per `value`.
 MEASURES = pa.schema(
     [
         ("metric_date", DATE),

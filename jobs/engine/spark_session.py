@@ -82,9 +82,9 @@ class Engine:
         """
         from pyspark.sql import functions as F
 
-        result, apart = spark_schema(schema), self.in_processes(function)
+        result, in_processes = spark_schema(schema), self.in_processes(function)
         if tasks == 1:
-            return frame.coalesce(1).mapInArrow(apart, result)
+            return frame.coalesce(1).mapInArrow(in_processes, result)
         if not self.processes:
             return frame.repartition(tasks, *key).mapInArrow(function, result)
         part = F.pmod(F.xxhash64(*key), F.lit(tasks))

@@ -1,6 +1,6 @@
 """Random numbers without a state: every number is a function of whom it is for and what it is called.
 
-So any event of any night can be worked out alone, in any order and by any number of workers.
+So any event of any night can be made alone, in any order and by any number of workers.
 """
 
 from __future__ import annotations

@@ -285,7 +285,7 @@ def _described(landing: Path, path: Path, partition: Partition, hour: int | None
     try:
         status = path.stat()
     except OSError as error:
-        return LandedFile(partition, hour, shown, 0, 0, fault or f"cannot be looked at: {os.strerror(error.errno or 0)}")
+        return LandedFile(partition, hour, shown, 0, 0, fault or f"cannot be opened: {os.strerror(error.errno or 0)}")
     if fault is None:
         if shown != relative:
             fault = "name is not UTF-8"

@@ -21,7 +21,7 @@ from transforms.quality import time_shares
 
 
 def files(state: NewState, landed: Collection[Partition], quality: Quality) -> list[StoredFile]:
-    """The files of `events` in the partitions that a run touches, of the sources that landed something and whose check is on."""
+    """The files of `events` in the partitions that a run changes, of the sources that landed something and whose check is on."""
     dates: Dates = {}
     for partition in landed:
         if quality.of(partition.source).time_replaced.is_set:

@@ -52,7 +52,7 @@ _COUNTS = pa.unify_schemas([rule_violations.VIOLATIONS, time_shares.SHARES])
 def count(
     engine: Engine, checked: Sequence[TableFiles], events: Sequence[StoredFile], events_minimum: Mapping[str, int]
 ) -> ViolationCounts:
-    """Count in the files of each checked table, and in the files of `events` whose times are looked at, by one plan of the engine.
+    """Count in the files of each checked table, and in the files of `events` whose times are checked, by one plan of the engine.
 
     `events_minimum` has, per source, how many events a landed file must have for its share of replaced times to count.
     """
