@@ -219,7 +219,7 @@ def _read_hashes(unreadable: frozenset[str]) -> Callable[[Batches], Iterator[pa.
 
 
 def _read_copies(unreadable: frozenset[str]) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
-    """The function that gives the columns that identify and order copies, of the valid records of files that have one of the hashes addressed to them."""
+    """The function that gives what identifies and orders copies: of valid records whose hash is addressed to their file."""
     unreadable_files = pa.array(sorted(unreadable), pa.string())
 
     def read_copies(batches: Batches) -> Iterator[pa.RecordBatch]:
