@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from jobs.engine import file_tasks, task_reports
 from jobs.engine.file_tasks import FILES, Batches, StoredFile
+from jobs.engine.packed_rows import PACKED, Packing
 from jobs.lake import table_rows
 from jobs.lake.run_output import RunOutput
 from jobs.lake.table_changes import Change, TableFile, logged_values
@@ -153,9 +154,10 @@ def find(engine: Engine, inputs: ChangedEvents, rules: ChainRules, sources: Coll
     changed_hashes = F.broadcast(changed_hashes) if few_changes else changed_hashes
     same_hash = hashes.join(changed_hashes, on="key_hash", how="leftsemi")
     addressed = file_tasks.with_rows(engine, numbered, same_hash.select("number", "key_hash"), few=few)
-    candidates = spans.unionByName(addressed.mapInArrow(_read_chains(rules), spark_schema(rules.candidates)))
     tasks = 1 if few else 1 + sum(file.rows for file in changed.values()) // _CHANGES_OF_A_TASK
-    rows = engine.map_by_key(candidates, _decide(rules), AFFECTED_ROWS, tasks, ("key_hash",), folder / "candidates")
+    packing = Packing(rules.candidates, ("key_hash",), tasks)
+    chains = addressed.mapInArrow(packing.packed(_read_chains(rules)), spark_schema(PACKED))
+    rows = engine.map_by_key(packing.pack(spans).unionByName(chains), packing, _decide(rules), AFFECTED_ROWS, folder / "candidates")
     rows = engine.hold(rows, folder / "affected")
     partitions = {(row["table"], row["partition"]) for row in rows.select("table", "partition").distinct().collect()}
     engine.release(spans)
@@ -170,12 +172,12 @@ def narrow_events(
     affected: Affected,
     columns: Sequence[str],
     narrow: Callable[[pa.Table, pa.Table | None], pa.Table],
-    schema: pa.Schema,
+    packing: Packing,
 ) -> DataFrame:
     """The added events and those of affected chains, of which only the columns travel that the rules read.
 
-    `narrow` turns rows of `events` with `columns` into rows of `schema`. With the affected spans of their partition, it leaves out the
-    events beyond them.
+    `narrow` turns rows of `events` with `columns` into rows to be packed. With the affected spans of their partition, it leaves out
+    the events beyond them.
     """
     files, first_of_lake, selects = dict(enumerate([*added, *affected.events])), len(added), affected.rows is not None
 
@@ -183,7 +185,7 @@ def narrow_events(
         for number, file, addressed in file_tasks.per_file(batches):
             spans = addressed if selects and number >= first_of_lake else None
             for rows in file_tasks.parts(file, EVENTS.arrow, columns):
-                yield from narrow(rows, spans).select(schema.names).cast(schema).to_batches()
+                yield from narrow(rows, spans).to_batches()
 
     few = file_tasks.are_few(files.values())
     if affected.events and selects:
@@ -191,7 +193,7 @@ def narrow_events(
         tasks = file_tasks.with_rows(engine, files, affected.addressed_to(engine, of_lake), few=few)
     else:
         tasks = file_tasks.spread(engine, files, few=few)
-    return tasks.mapInArrow(engine.in_processes(read), spark_schema(schema))
+    return tasks.mapInArrow(engine.in_processes(packing.packed(read)), spark_schema(PACKED))
 
 
 def write(

@@ -18,6 +18,7 @@ from jobs import affected_chains
 from jobs.affected_chains import Affected, ChainRules, ChangedEvents
 from jobs.engine import task_reports
 from jobs.engine.file_tasks import Batches
+from jobs.engine.packed_rows import Packing
 from jobs.engine.row_files import write_built
 from jobs.lake.table_changes import Change
 from schemas.events import EVENTS
@@ -53,12 +54,12 @@ def rebuild(engine: Engine, inputs: ChangedEvents, rules: SessionRules) -> dict[
             change.removed = inputs.lake.files(name)
     else:
         affected = affected_chains.find(engine, inputs, chain_rules, SOURCES, inputs.output.working_folder / "_sessions")
-    narrow = affected_chains.narrow_events(engine, inputs.added_files(), affected, INPUT.names, _narrow, _NARROW)
+    packing = Packing(_NARROW, _KEY, inputs.tasks)
+    narrow = affected_chains.narrow_events(engine, inputs.added_files(), affected, INPUT.names, _narrow, packing)
     if affected.rows is not None:
-        narrow = narrow.unionByName(_used_keys(affected.rows))
-    built = engine.map_by_key(
-        narrow, _builder(inputs, rules), task_reports.REPORT, inputs.tasks, _KEY, inputs.output.working_folder / "_events_of_sessions"
-    )
+        narrow = narrow.unionByName(packing.pack(_used_keys(affected.rows)))
+    folder = inputs.output.working_folder / "_events_of_sessions"
+    built = engine.map_by_key(narrow, packing, _builder(inputs, rules), task_reports.REPORT, folder)
     affected_chains.write(engine, inputs, built, affected, chain_rules, changes)
     return changes
 

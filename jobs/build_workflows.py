@@ -17,6 +17,7 @@ from jobs import affected_chains
 from jobs.affected_chains import Affected, ChainRules, ChangedEvents
 from jobs.engine import task_reports
 from jobs.engine.file_tasks import Batches
+from jobs.engine.packed_rows import Packing
 from jobs.engine.row_files import write_built
 from jobs.lake.table_changes import Change
 from schemas.sessions import WORKFLOW_CHAINS, WORKFLOW_SUMMARIES
@@ -49,10 +50,10 @@ def rebuild(engine: Engine, inputs: ChangedEvents, rules: WorkflowRules) -> dict
         affected = affected_chains.find(engine, inputs, chain_rules, WITH_WORKFLOWS, inputs.output.working_folder / "_workflows")
     if not added and not removed and not affected.events:
         return changes
-    steps = affected_chains.narrow_events(engine, added, affected, chains.EVENT_COLUMNS, _narrow, chains.STEPS)
-    built = engine.map_by_key(
-        steps, _builder(inputs, rules), task_reports.REPORT, inputs.tasks, ("key",), inputs.output.working_folder / "_events_of_workflows"
-    )
+    packing = Packing(chains.STEPS, ("key",), inputs.tasks)
+    steps = affected_chains.narrow_events(engine, added, affected, chains.EVENT_COLUMNS, _narrow, packing)
+    folder = inputs.output.working_folder / "_events_of_workflows"
+    built = engine.map_by_key(steps, packing, _builder(inputs, rules), task_reports.REPORT, folder)
     affected_chains.write(engine, inputs, built, affected, chain_rules, changes)
     return changes
 

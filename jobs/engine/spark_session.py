@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +23,8 @@ from schemas.table import spark_schema
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
+
+    from jobs.engine.packed_rows import Packing
 
 # Set by spark-submit for the Python program that it runs.
 _SUBMITTED = "PYSPARK_GATEWAY_PORT"
@@ -72,26 +73,23 @@ class Engine:
         count = self.processes
         return processes.in_processes(function, count) if count else function
 
-    def map_by_key(
-        self, frame: DataFrame, function: ArrowFunction, schema: pa.Schema, tasks: int, key: Sequence[str], folder: Path
-    ) -> DataFrame:
-        """Apply an Arrow function to all rows in `tasks` tasks. All rows of a key are in one task. `schema` is the schema of the result.
+    def map_by_key(self, rows: DataFrame, packing: Packing, function: ArrowFunction, schema: pa.Schema, folder: Path) -> DataFrame:
+        """Apply an Arrow function to packed rows, a task per part. All rows of a key are in one task. `schema` is that of the result.
 
         Spark's shuffle writes to disk. Sail's shuffle keeps all rows in memory and runs all tasks at once. There the engine first
-        writes the rows into files below `folder`, divided by key, and each task reads its own files.
+        writes the rows into files below `folder`, divided by part, and each task reads its own files.
         """
         from pyspark.sql import functions as F
 
-        result, in_processes = spark_schema(schema), self.in_processes(function)
-        if tasks == 1:
-            return frame.coalesce(1).mapInArrow(in_processes, result)
+        result, function = spark_schema(schema), packing.unpacked(function)
+        if packing.parts == 1:
+            return rows.coalesce(1).mapInArrow(self.in_processes(function), result)
         if not self.processes:
-            return frame.repartition(tasks, *key).mapInArrow(function, result)
-        part = F.pmod(F.xxhash64(*key), F.lit(tasks))
-        parquet.write_parquet(frame.withColumn("part", part), folder, on_sail=True, partitioned_by="part")
+            return rows.repartitionById(packing.parts, "part").mapInArrow(function, result)
+        parquet.write_parquet(rows, folder, on_sail=True, partitioned_by="part")
         parts = [(str(one),) for one in sorted(folder.glob("part=*"))]
-        rows = self.spark.createDataFrame(parts, "part string").coalesce(1).withColumn("turn", F.monotonically_increasing_id())
-        return rows.repartition(max(1, len(parts))).mapInArrow(self.in_processes(processes.of_folders(function)), result)
+        folders = self.spark.createDataFrame(parts, "part string").coalesce(1).withColumn("turn", F.monotonically_increasing_id())
+        return folders.repartition(max(1, len(parts))).mapInArrow(self.in_processes(processes.of_folders(function)), result)
 
     def hold(self, frame: DataFrame, folder: Path) -> DataFrame:
         """Compute once a frame that is read more than once. Call `release` when it is no longer needed.
