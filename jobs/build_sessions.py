@@ -73,7 +73,9 @@ def _narrow(events: pa.Table, spans: pa.Table | None) -> pa.Table:
     """The events that have a session key, as _NARROW; with `spans` only those that lie in them."""
     if spans is not None:
         events = chains.events_in_spans(events, spans)
-    events = events.filter(pc.struct_field(events["session_input"], "key").is_valid())
+    keys = pc.struct_field(events["session_input"], "key")
+    if keys.null_count:
+        events = events.filter(keys.is_valid())
     return events.append_column("is_used_key", pa.repeat(pa.scalar(False), events.num_rows))
 
 
