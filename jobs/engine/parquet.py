@@ -34,7 +34,8 @@ def read_parquet(spark: SparkSession, schema: StructType, paths: Sequence[Path],
 def write_parquet(frame: DataFrame, folder: Path, *, on_sail: bool, partitioned_by: str | None = None) -> None:
     """Write a frame as Parquet files into a folder, whatever characters its path holds; what was there before is removed.
 
-    The files are read once and removed, so they are compressed quickly rather than well. With `partitioned_by`, the rows of each value of this column are in a folder of their own.
+    With `partitioned_by`, the rows of each value of this column are in a folder of their own. The files are read once, so they are
+    compressed quickly rather than well.
     """
     # Spark takes a path that it writes to as it stands.
     target = _for_sail(folder) if on_sail else str(_absolute(folder))
