@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 _HADOOP_PATTERN = re.compile(r"[\\{}\[\]*?]")
+_ROWS_OF_A_GROUP = 8
 
 
 def read_parquet(spark: SparkSession, schema: StructType, paths: Sequence[Path], *, on_sail: bool) -> DataFrame:
@@ -40,6 +41,9 @@ def write_parquet(frame: DataFrame, folder: Path, *, on_sail: bool, partitioned_
     # Spark takes a path that it writes to as it stands.
     target = _for_sail(folder) if on_sail else str(_absolute(folder))
     writer = frame.write.mode("overwrite").option("compression", "snappy")
+    if on_sail:
+        # A writer keeps its row group in memory, and a row may have packed rows of some megabytes.
+        writer = writer.option("max_row_group_size", _ROWS_OF_A_GROUP)
     (writer.partitionBy(partitioned_by) if partitioned_by else writer).parquet(target)
 
 
