@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from jobs.engine import file_tasks, task_reports
 from jobs.engine.file_tasks import FILES, Batches, StoredFile
+from jobs.engine.packed_rows import PACKED, Packing
 from jobs.ingest import StagedFile
 from jobs.lake import table_rows
 from jobs.lake.run_output import RunOutput
@@ -31,7 +32,16 @@ from jobs.landing.zone import Partition
 from schemas.catalog import TABLES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
 from schemas.table import INTEGER, Table, spark_schema
-from transforms.deduplication import EARLIER, LANDING_ORDER, RECORDED_EARLIER, changed_copies, repeated_hashes, with_earlier_copy
+from transforms.deduplication import (
+    EARLIER,
+    HASHES,
+    LANDING_ORDER,
+    RECORDED_EARLIER,
+    REPEATED,
+    changed_copies,
+    repeated_hashes,
+    with_earlier_copy,
+)
 from transforms.ingest.records import RECORDS
 from transforms.times import shifted
 
@@ -43,7 +53,8 @@ if TYPE_CHECKING:
 # The table name of files of staged records, which are numbered together with files of the lake's tables.
 _STAGED = "_records"
 _TABLES = (EVENTS, DUPLICATE_EVENTS)
-_HASHES = pa.schema([FILES.field("number"), pa.field("event_hash", EVENTS["event_hash"].type)])
+# A task compares so many hashes of ids.
+_HASHES_OF_A_TASK = 1_000_000
 _ROW = pa.field("row", INTEGER)  # within its file
 _IDENTITY = ("source", "event_hash", "event_id", *LANDING_ORDER)
 _COPIES = pa.schema(
@@ -100,11 +111,12 @@ def find_repeats(engine: Engine, records: Records) -> Repeats | None:
     if not staged and not removed:
         return None
     few = file_tasks.are_few(files.values())
-    hashes = file_tasks.spread(engine, files, few=few).mapInArrow(_read_hashes(records.unreadable), spark_schema(_HASHES))
-    of_staged, of_lake = F.col("number") < len(staged), F.col("number") >= len(staged)
-    is_removed = of_lake & (F.col("number") < len(staged) + len(removed))
-    repeated = repeated_hashes(hashes.select("number", "event_hash", of_staged.alias("is_new"), is_removed.alias("is_removed")))
-    repeated = engine.hold(repeated.select("number", "event_hash"), records.output.working_folder / "_repeated_hashes")
+    parts = 1 if few else 1 + sum(file.rows for file in files.values()) // _HASHES_OF_A_TASK
+    packing, folder = Packing(HASHES, ("event_hash",), parts), records.output.working_folder
+    read_hashes = packing.packed(_read_hashes(records.unreadable, len(staged), len(removed)))
+    hashes = file_tasks.spread(engine, files, few=few).mapInArrow(engine.in_processes(read_hashes), spark_schema(PACKED))
+    repeated = engine.map_by_key(hashes, packing, repeated_hashes, REPEATED, folder / "_hashes")
+    repeated = engine.hold(repeated, folder / "_repeated_hashes")
     holding = [row["number"] for row in repeated.select("number").distinct().collect()]
     if not holding:
         engine.release(repeated)
@@ -206,14 +218,19 @@ def _valid(staged: pa.Table, unreadable: pa.Array) -> pa.Table:
     return staged.filter(is_valid)
 
 
-def _read_hashes(unreadable: frozenset[str]) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
-    """The function that gives the hashes of the valid records of files."""
+def _read_hashes(unreadable: frozenset[str], staged: int, removed: int) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+    """The function that gives the hashes of the valid records of files.
+
+    The first files are staged ones, then come those of replaced partitions: so many of each.
+    """
     unreadable_files = pa.array(sorted(unreadable), pa.string())
 
     def read_hashes(batches: Batches) -> Iterator[pa.RecordBatch]:
         for number, file, _ in file_tasks.per_file(batches):
+            is_new, is_removed = number < staged, staged <= number < staged + removed
             for rows in _valid_parts(file, ["event_hash"], unreadable_files):
-                yield from file_tasks.numbered(number, rows, _HASHES)
+                flags = {name: pa.repeat(pa.scalar(flag), rows.num_rows) for name, flag in (("is_new", is_new), ("is_removed", is_removed))}
+                yield from file_tasks.numbered(number, pa.table({"event_hash": rows["event_hash"], **flags}), HASHES)
 
     return read_hashes
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import pyarrow as pa
+import pytest
 from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from transforms.deduplication import changed_copies, repeated_hashes, with_earlier_copy
+from transforms.deduplication import HASHES, REPEATED, changed_copies, repeated_hashes, with_earlier_copy
 
 COPY = "source string, event_hash bigint, event_id string, landing_date date, landing_hour int, file string, record bigint, position int"
 WINDOW = 30
@@ -118,23 +120,30 @@ def test_only_rows_whose_earlier_copy_is_now_another_one_have_changed(spark: Spa
     assert_rows(changed, [(day(0),), (day(2),)], "landing_date date")
 
 
-def test_a_hash_is_repeated_if_a_new_or_removed_record_shares_it_with_another_record(spark: SparkSession) -> None:
+@pytest.mark.parametrize("size", [1, 5, 100])
+def test_a_hash_is_repeated_if_a_new_or_removed_record_shares_it_with_another_record(size: int) -> None:
+    """Given rows in batches of any size, the order of which does not matter."""
     rows = [
-        ("two new records", 1, True, False),
         ("two new records", 1, True, False),
         ("one new record", 2, True, False),
         ("a new record with an unchanged one", 3, True, False),
-        ("an unchanged record with a new one", 3, False, False),
         ("two unchanged records", 4, False, False),
-        ("two unchanged records", 4, False, False),
-        ("a removed record with an unchanged one", 5, False, True),
-        ("an unchanged record with a removed one", 5, False, False),
+        ("a removed record with an unchanged one", -5, False, True),
         ("one removed record", 6, False, True),
         ("a removed record with its replacement", 7, False, True),
+        ("two new records", 1, True, False),
+        ("an unchanged record with a new one", 3, False, False),
+        ("two unchanged records", 4, False, False),
+        ("an unchanged record with a removed one", -5, False, False),
         ("the replacement of a removed record", 7, True, False),
     ]
+    given = [
+        {"number": number, "event_hash": event_hash, "is_new": is_new, "is_removed": is_removed}
+        for number, (_, event_hash, is_new, is_removed) in enumerate(rows)
+    ]
+    batches = pa.Table.from_pylist(given, schema=HASHES).to_batches(size)
 
-    repeated = repeated_hashes(spark.createDataFrame(rows, "name string, event_hash bigint, is_new boolean, is_removed boolean"))
+    repeated = pa.Table.from_batches(repeated_hashes(batches), REPEATED).to_pylist()
 
     expected = [
         "two new records",
@@ -143,4 +152,9 @@ def test_a_hash_is_repeated_if_a_new_or_removed_record_shares_it_with_another_re
         "an unchanged record with a new one",
         "an unchanged record with a removed one",
     ]
-    assert_rows(repeated, [(name,) for name in expected], "name string")
+    assert sorted(rows[row["number"]][0] for row in repeated) == sorted(expected)
+    assert all(row["event_hash"] == rows[row["number"]][1] for row in repeated)
+
+
+def test_no_rows_have_no_repeated_hashes() -> None:
+    assert list(repeated_hashes([])) == []

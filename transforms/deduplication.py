@@ -7,7 +7,13 @@ not the order of runs, and the copy directly before a record is enough to decide
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.table import BIGINT, BOOLEAN, INTEGER
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -16,30 +22,36 @@ if TYPE_CHECKING:
 DEDUPLICATION_VERSION = 1
 # The columns by which landed records are ordered, earliest first: a null hour before any hour, text by its bytes.
 LANDING_ORDER = ("landing_date", "landing_hour", "file", "record", "position")
+# A valid record: the number of the file in which it is, the hash of its id, and whether it is of a file that the run reads or replaces.
+# Rows that are neither new nor removed are of unchanged partitions.
+HASHES = pa.schema([("number", INTEGER), ("event_hash", BIGINT), ("is_new", BOOLEAN), ("is_removed", BOOLEAN)])
+REPEATED = pa.schema([HASHES.field(name) for name in ("number", "event_hash")])
 EARLIER = tuple(f"earlier_{name}" for name in LANDING_ORDER)
 RECORDED_EARLIER = tuple(f"recorded_{name}" for name in EARLIER)
 
 
-def repeated_hashes(hashes: DataFrame) -> DataFrame:
+def repeated_hashes(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The rows whose record may become a duplicate, or cease to be one, by the hash of its id alone.
 
     Nearly every record is the only one with its hash. So only few records have to be read with all columns and ordered.
 
-    In: one row per valid record, with `event_hash`, `is_new` and `is_removed`. Rows with neither are of unchanged partitions.
-    Out: rows that are not removed and share their hash with other rows, of which at least one is new or removed.
+    In: HASHES, one row per valid record, all rows of each hash.
+    Out: REPEATED, the rows that are not removed and share their hash with other rows, of which at least one is new or removed.
     """
-    from pyspark.sql import functions as F
-
-    # A window would need one shuffle in place of two, but Sail takes five times as long for it.
-    per_hash = hashes.groupBy("event_hash").agg(
-        F.count_if("is_new").alias("new"),
-        F.count_if("is_removed").alias("removed"),
-        F.count("event_hash").alias("all"),
-    )
-    shares_a_new_one = (F.col("new") > 0) & (F.col("all") - F.col("removed") > 1)
-    loses_one = (F.col("removed") > 0) & (F.col("all") > F.col("new") + F.col("removed"))
-    repeated = per_hash.where(shares_a_new_one | loses_one).select("event_hash")
-    return hashes.where(~F.col("is_removed")).join(repeated, on="event_hash", how="leftsemi")
+    rows = pa.Table.from_batches(batches, HASHES)
+    if not rows.num_rows:
+        return
+    hashes, is_new, is_removed = (rows[name].to_numpy() for name in ("event_hash", "is_new", "is_removed"))
+    order = np.argsort(hashes, kind="stable")
+    in_order = hashes[order]
+    starts = np.flatnonzero(np.append(True, in_order[1:] != in_order[:-1]))
+    # Of each hash: all its rows, the new ones and the removed ones.
+    all_rows = np.diff(np.append(starts, len(order)))
+    new, removed = (np.add.reduceat(flag[order].astype(np.int64), starts) for flag in (is_new, is_removed))
+    shares_a_new_one = (new > 0) & (all_rows - removed > 1)
+    loses_one = (removed > 0) & (all_rows > new + removed)
+    repeated = order[np.repeat(shares_a_new_one | loses_one, all_rows) & ~is_removed[order]]
+    yield from rows.select(REPEATED.names).take(pa.array(repeated)).combine_chunks().to_batches()
 
 
 def with_earlier_copy(copies: DataFrame, window_days: int) -> DataFrame:
