@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 # A task builds from at least the first number of events, and has memory for the second.
 _WORTH_A_TASK = 10_000
-_TOO_MANY_FOR_A_TASK = 500_000
+_TOO_MANY_FOR_A_TASK = 350_000
 # How many changed events a task compares with the chains of their keys.
 _CHANGES_OF_A_TASK = 100_000
 _KEY_HASH = pa.field("key_hash", BIGINT)
