@@ -1,14 +1,16 @@
-"""What a run says of itself, in `runs` and on stderr: its name, its steps, and how long each took."""
+"""What a run records of itself, in `runs` and on stderr: its id, and per step what it read and wrote, its seconds and its memory."""
 
 from __future__ import annotations
 
 import datetime as dt
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from jobs.console import process_memory
 from jobs.console.progress import Progress
 from jobs.lake.table_changes import Change
 
@@ -42,11 +44,14 @@ class Journal:
     @contextmanager
     def step(self, name: str) -> Iterator[StepCounts]:
         """Show a step while the block runs, and note it once it is done, with the counts that the block fills in."""
-        started = dt.datetime.now(dt.UTC)
+        started, clock = dt.datetime.now(dt.UTC), time.monotonic()
         counts = StepCounts()
-        with self._progress.step(name):
+        with self._progress.step(name) as logged, process_memory.watched() as memory:
             yield counts
-        self._rows.append(self._row(name, started) | asdict(counts))
+            memory.sample()
+            measured = {"seconds": round(time.monotonic() - clock, 3), "peak_memory": memory.bytes}
+            logged.update(self._named() | asdict(counts) | measured)
+        self._rows.append(self._row(name, started) | asdict(counts) | measured)
 
     @contextmanager
     def last_step(
@@ -55,8 +60,12 @@ class Journal:
         """Show the step that publishes; gives all rows, this step's own last, since they are part of what is published."""
         row = self._row(name, dt.datetime.now(dt.UTC)) | {"status": "failed" if failed else "done", "sources": sources}
         row["rules"] = sorted(rules.items()) if rules is not None else None
-        with self._progress.step(name):
+        with self._progress.step(name) as logged:
+            logged.update(self._named())
             yield [*self._rows, row]
+
+    def _named(self) -> dict[str, Any]:
+        return {"run_id": self.run_id, "command": self._command, "night": self._night}
 
     def _row(self, step: str, started: dt.datetime) -> dict[str, Any]:
         ended = dt.datetime.now(dt.UTC)

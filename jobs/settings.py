@@ -280,6 +280,21 @@ class Maintain(Section):
     target_bytes: int = Field(gt=0)
 
 
+class Notify(Section):
+    """Who gets the summary of a run that ends with one of the exit codes: a command, on its stdin, or a webhook."""
+
+    command: tuple[str, ...]
+    url: str | None
+    exit_codes: tuple[int, ...]
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_web_address(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("a webhook begins with https:// or http://")
+        return url
+
+
 class Spark(Section):
     """The Spark session. With a null master, spark-submit sets it."""
 
@@ -310,6 +325,7 @@ class Settings(Section):
     workflows: Workflows
     quality: Quality
     maintain: Maintain
+    notify: Notify
     spark: Spark
     sail: Sail
 

@@ -88,6 +88,15 @@ RUNS = Table(
         column("rows_in", BIGINT, "rows that the step read; null where that is not counted", minimum=0),
         column("rows_out", BIGINT, "rows that the step wrote into its tables", minimum=0),
         column("bytes", BIGINT, "size of the landed files or of the Parquet files that the step wrote", unit="bytes", minimum=0),
+        column("seconds", DOUBLE, "duration of the step; null for the step publish, which writes this row", unit="s", minimum=0),
+        column(
+            "peak_memory",
+            BIGINT,
+            "largest private memory of all processes of the run on the driver's machine in the step, sampled once a second; null where the"
+            " system does not say",
+            unit="bytes",
+            minimum=0,
+        ),
         column("versions", pa.map_(STRING, BIGINT), "per table the Delta version that belongs to this state of the lake"),
         column("state", BIGINT, "number of that state, counted up with each publication", minimum=0),
         column("sources", STRING, "sources that the run was limited to, comma-separated; null for all"),

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 import click
 
 from jobs.commands.command_group import CommandGroup, note_lake
-from jobs.commands.options import DATE, PATH, accept_empty_option, accept_shrunk_option, format_option, lake_options, source_option
+from jobs.commands.options import (
+    DATE,
+    PATH,
+    accept_empty_option,
+    accept_shrunk_option,
+    format_option,
+    lake_options,
+    log_option,
+    source_option,
+)
 from jobs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,6 +83,7 @@ def generate(
 
 @cli.command(epilog="Example: millrace run --date 2026-11-20 --landing landing --lake lake")
 @lake_options
+@log_option
 @source_option
 @click.option(
     "--date", type=DATE, required=True, help="The night to run: the files that landed on this date, and late files of the nights before."
@@ -94,7 +104,7 @@ def run(
 
     Stops if the lake was built with other settings that decide rows: `millrace rebuild` builds it again.
     """
-    settings = _settings_and_workers(environment, file, landing, lake)
+    settings = _notifying("run", _settings_and_workers(environment, file, landing, lake))
     from jobs.engine.processes import importing
 
     with importing():
@@ -105,6 +115,7 @@ def run(
 
 @cli.command(epilog="Example: millrace backfill --from 2026-11-01 --to 2026-11-20, or millrace backfill --missing")
 @lake_options
+@log_option
 @source_option
 @click.option("--from", "first", type=DATE, help="The first night.")
 @click.option("--to", "last", type=DATE, help="The last night.")
@@ -129,19 +140,19 @@ def backfill(
     if missing and (first is not None or last is not None):
         raise UsageError("--missing selects the nights by itself: leave --from and --to out")
     if missing:
-        settings = _settings(environment, file, landing, lake)
+        settings = _notifying("backfill", _settings(environment, file, landing, lake))
         return run_nights.run_missing(settings, sources, accept_empty=accept_empty, accept_shrunk=accept_shrunk)
     if first is None or last is None:
         raise UsageError("name the nights: --from 2026-11-01 --to 2026-11-20, or --missing")
     _check_order(first, last)
     dates = [first + dt.timedelta(days=days) for days in range((last - first).days + 1)]
-    return run_nights.run(
-        _settings(environment, file, landing, lake), dates, sources, "backfill", accept_empty=accept_empty, accept_shrunk=accept_shrunk
-    )
+    settings = _notifying("backfill", _settings(environment, file, landing, lake))
+    return run_nights.run(settings, dates, sources, "backfill", accept_empty=accept_empty, accept_shrunk=accept_shrunk)
 
 
 @cli.command(epilog="Example: millrace rebuild --landing landing --lake lake")
 @lake_options
+@log_option
 @click.option(
     "--gone", type=click.Choice(["keep", "drop"]), help="Keep or drop the rows of sources and dates that have no landed file left."
 )
@@ -163,16 +174,18 @@ def rebuild(
     """
     from jobs.commands import run_nights
 
-    return run_nights.rebuild(_settings(environment, file, landing, lake), gone, accept_shrunk=accept_shrunk, everything=everything)
+    settings = _notifying("rebuild", _settings(environment, file, landing, lake))
+    return run_nights.rebuild(settings, gone, accept_shrunk=accept_shrunk, everything=everything)
 
 
 @cli.command(epilog="Example: millrace maintain --lake lake")
 @lake_options
+@log_option
 def maintain(landing: Path | None, lake: Path | None, environment: str, file: Path | None) -> int:
     """Merge small files, and delete what is older than its retention."""
     from jobs import maintain as job
 
-    return job.run(_settings(environment, file, landing, lake))
+    return job.run(_notifying("maintain", _settings(environment, file, landing, lake)))
 
 
 @cli.command(epilog="Example: millrace verify --deep --lake lake")
@@ -212,6 +225,18 @@ def status(
 
     _check_order(first, last)
     return job.show(_settings(environment, file, landing, lake), job.NightFilter(first, last, tuple(sources), problems), shape)
+
+
+@cli.command(epilog="Example: millrace metrics --lake lake --out /var/lib/node_exporter/millrace.prom")
+@lake_options
+@format_option("prometheus", help="prometheus: the text format of Prometheus.")
+@click.option("--out", type=PATH, metavar="FILE", help="Write this file, as a whole, in place of stdout.")
+def metrics(landing: Path | None, lake: Path | None, environment: str, file: Path | None, shape: str, out: Path | None) -> int:
+    """Print how the last runs went, for a monitoring system."""
+    from jobs.commands import run_metrics as job
+
+    assert shape == "prometheus"
+    return job.show(_settings(environment, file, landing, lake), out)
 
 
 @cli.command(epilog="Example: millrace state --format json")
@@ -302,6 +327,15 @@ def _settings(environment: str, file: Path | None, landing: Path | None, lake: P
     if loaded.paths.lake.is_dir():
         note_lake(context, loaded.paths.lake)
     return loaded
+
+
+def _notifying(command: str, settings: Settings) -> Settings:
+    """The settings. When the command ends, its summary is sent as they say."""
+    from jobs.console import notification
+
+    notify = settings.notify
+    notification.prepare(command, str(settings.paths.lake), arguments=notify.command, url=notify.url, exit_codes=notify.exit_codes)
+    return settings
 
 
 def _settings_and_workers(environment: str, file: Path | None, landing: Path | None, lake: Path | None) -> Settings:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from jobs.console import printing
 from jobs.console.home import at_home
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -66,6 +67,26 @@ def lake_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def log_option(command: Command) -> Command:
+    """`--log`: the form of progress and faults on stderr."""
+
+    def choose(_context: click.Context, _parameter: click.Parameter, shape: str) -> None:
+        printing.log_as_json(as_json=shape == "json")
+
+    option = click.option(
+        "--log",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        envvar="MILLRACE_LOG",
+        show_default=True,
+        is_eager=True,
+        expose_value=False,
+        callback=choose,
+        help="Progress and faults on stderr; json: one object per line. MILLRACE_LOG in the environment does the same.",
+    )
+    return option(command)
 
 
 def source_option(command: Command) -> Command:

@@ -21,13 +21,20 @@ from collections.abc import Sequence
 import click
 
 from jobs.commands.cli import cli
-from jobs.console import printing, termination
+from jobs.console import notification, printing, termination
 from jobs.errors import MillraceError, SetupError, WorkerLostError, fault_of_the_machine
+
+
+class _Fault:
+    """The message with which the command failed, if it did."""
+
+    message: str | None = None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, then end with its exit code."""
     words = list(sys.argv[1:] if arguments is None else [*arguments, *sys.argv[1:]])
+    _Fault.message = None
     try:
         code = cli.main(words, prog_name="millrace", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -56,13 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if known is not None:
             code = _print_and_exit_code(known)
         else:
-            for line in traceback.format_exc().splitlines():
-                printing.print_message(line)
+            printing.print_traceback(traceback.format_exc())
             _print_error(
                 f"this is a fault of Millrace itself, {_state_of_tables()}: call again, and report the lines above if it happens again"
             )
             code = 70
-    sys.exit(code if isinstance(code, int) else 0)
+    code = code if isinstance(code, int) else 0
+    notification.send(code, _Fault.message)
+    sys.exit(code)
 
 
 def program() -> None:
@@ -113,4 +121,5 @@ def _print_and_exit_code(error: MillraceError) -> int:
 
 
 def _print_error(message: str) -> None:
+    _Fault.message = message
     printing.print_message(f"millrace: {message}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 from jobs import changed_partitions, unread_partitions
 from jobs.changed_partitions import without_files_line
 from jobs.commands import first_sessions
+from jobs.console import notification
 from jobs.console.printing import print_line, print_message, print_table
 from jobs.console.progress import Progress
 from jobs.engine.spark_session import Engine
@@ -152,8 +154,28 @@ def _show_result(settings: Settings, outcome: Outcome) -> None:
     print_line(f'tables: {lake.root}; millrace sql --lake {lake.root} "SELECT * FROM sessions LIMIT 5"')
 
 
+def summary(outcome: Outcome) -> dict[str, Any]:
+    """What a run did, for a notification."""
+    return {
+        "run_id": outcome.run_id,
+        "night": outcome.night.isoformat() if outcome.night else None,
+        "published": outcome.published,
+        **{
+            name: sum(getattr(counts, name) for counts in outcome.partitions.values())
+            for name in ("files", "records", "accepted", "duplicates", "rejected")
+        },
+        "unreadable": [{"file": file, "reason": reason} for file, reason in outcome.unreadable],
+        "did_not_land": list(outcome.missing),
+        "checks": outcome.checks,
+        "warnings": [
+            {"table": one.table, "check": one.label, "observed": one.observed, "allowed": one.threshold} for one in outcome.failed
+        ],
+    }
+
+
 def show(outcome: Outcome, title: str | None = None) -> None:
     """Print what a run did. `title` replaces the name of the night in the title of the table of files."""
+    notification.add_run(summary(outcome))
     name = outcome.night.isoformat() if outcome.night else "the lake"
     if not outcome.has_landed:
         print_line(f"{name}: nothing has landed" + ("" if outcome.missing else ", and nothing is expected"))

@@ -6,6 +6,7 @@ close the pipe: then further output is discarded, and the command continues.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import select
@@ -16,6 +17,20 @@ from collections.abc import Collection, Sequence
 from typing import Any, TextIO
 
 from jobs.console.table_layout import columns_of, lay_out, printable
+
+# How messages begin that are more than information.
+_LEVELS = {"warning: ": "warning", "millrace: ": "error"}
+
+
+class _Log:
+    """Whether messages are JSON objects."""
+
+    is_json = False
+
+
+def log_as_json(*, as_json: bool) -> None:
+    """Print messages as JSON objects from now on, one per line, or as text."""
+    _Log.is_json = as_json
 
 
 def print_line(line: str) -> None:
@@ -28,9 +43,32 @@ def print_json(value: Any) -> None:
     _write(sys.stdout, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
-def print_message(line: str) -> None:
-    """Print one line on stderr: progress or a fault."""
-    _write(sys.stderr, printable(line) + "\n")
+def is_json_log() -> bool:
+    """Whether messages are printed as JSON objects."""
+    return _Log.is_json
+
+
+def print_message(line: str, **fields: Any) -> None:
+    """Print one line on stderr: progress or a fault.
+
+    In a JSON log it is an object with `time`, `level` (info, warning or error), `message`, and those of the fields that are not None.
+    """
+    if not _Log.is_json:
+        _write(sys.stderr, printable(line) + "\n")
+        return
+    prefix = next((prefix for prefix in _LEVELS if line.startswith(prefix)), "")
+    entry = {"time": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"), "level": _LEVELS.get(prefix, "info")}
+    entry |= {"message": line.removeprefix(prefix)} | {name: value for name, value in fields.items() if value is not None}
+    _write(sys.stderr, json.dumps(entry, default=str) + "\n")
+
+
+def print_traceback(text: str) -> None:
+    """Print a traceback on stderr: its lines, or in a JSON log one object."""
+    if _Log.is_json:
+        print_message("millrace: traceback", traceback=text)
+        return
+    for line in text.splitlines():
+        print_message(line)
 
 
 def print_table(

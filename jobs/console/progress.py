@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from jobs.console.printing import print_message
+from jobs.console.printing import is_json_log, print_message
 from jobs.console.table_layout import printable
 
 if TYPE_CHECKING:
@@ -27,23 +27,25 @@ class Progress:
         self._title = title
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Show the step while the block runs."""
+    def step(self, name: str) -> Iterator[dict[str, Any]]:
+        """Show the step while the block runs. What the block puts into the dictionary is added to the line of a JSON log."""
+        fields: dict[str, Any] = {"step": name}
         if self._quiet:
-            yield
+            yield fields
             return
         console = self._on_stderr()
         label = f"{self._title} {name}".strip()
         started = time.monotonic()
-        if console.is_terminal:
+        if console.is_terminal and not is_json_log():
             from rich.text import Text
 
             with console.status(Text(printable(label))):
-                yield
+                yield fields
         else:
-            yield
+            yield fields
         # One plain line, for log files and terminals alike.
-        print_message(f"{label:<40} {time.monotonic() - started:6.1f} s")
+        seconds = time.monotonic() - started
+        print_message(f"{label:<40} {seconds:6.1f} s", **fields | {"seconds": round(seconds, 3)})
 
     def note(self, line: str) -> None:
         """Print one line."""

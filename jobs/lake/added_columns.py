@@ -14,7 +14,7 @@ from schemas.catalog import TABLES
 from schemas.table import Table
 
 # Per table the columns that it did not have from the beginning.
-ADDED: Mapping[str, tuple[str, ...]] = {RUNS.name: ("rules",)}
+ADDED: Mapping[str, tuple[str, ...]] = {RUNS.name: ("rules", "seconds", "peak_memory")}
 
 
 def are_known(table: Table, columns: Collection[str]) -> bool:
