@@ -41,7 +41,7 @@ def text_log() -> Iterator[None]:
 @pytest.fixture
 def landing(tmp_path: Path) -> Path:
     """One landed file of homepagevisit, whose only record is refused."""
-    folder = tmp_path / "landing" / "homepagevisit" / NIGHT
+    folder = tmp_path / "landing" / "homepagevisit" / f"date={NIGHT}"
     folder.mkdir(parents=True)
     (folder / "part-00000.json").write_text(json.dumps(VISIT) + "\n")
     return tmp_path / "landing"
@@ -60,12 +60,18 @@ def entries(result: CommandResult) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.stderr.splitlines()]
 
 
+def steps_of_run(landing: Path) -> dict[str, dict[str, Any]]:
+    """The rows of `runs` of the only night."""
+    rows = Lake.open(landing.parent / "lake").arrow("runs").to_pylist()
+    return {row["step"]: row for row in rows if row["step"] in STEPS}
+
+
 # The JSON log
 
 
 def test_each_step_is_an_object_with_what_runs_has_of_it(spark: SparkSession, capfd: pytest.CaptureFixture[str], landing: Path) -> None:
     logged = [entry for entry in entries(run(capfd, landing, "--log", "json")) if entry.get("step") in STEPS]
-    rows = {row["step"]: row for row in Lake.open(landing.parent / "lake").arrow("runs").to_pylist()}
+    rows = steps_of_run(landing)
     assert tuple(entry["step"] for entry in logged) == STEPS == tuple(rows)
     for entry in logged:
         assert {"time", "level", "message", "run_id", "command", "night", "seconds"} <= set(entry)
@@ -76,8 +82,8 @@ def test_each_step_is_an_object_with_what_runs_has_of_it(spark: SparkSession, ca
 
 def test_runs_has_the_seconds_and_the_memory_of_each_step(spark: SparkSession, capfd: pytest.CaptureFixture[str], landing: Path) -> None:
     assert run(capfd, landing).exit_code == 0
-    for row in Lake.open(landing.parent / "lake").arrow("runs").to_pylist():
-        if row["step"] == "publish":
+    for step, row in steps_of_run(landing).items():
+        if step == "publish":
             assert (row["seconds"], row["peak_memory"]) == (None, None)
             continue
         assert 0 <= row["seconds"] <= (row["ended"] - row["started"]).total_seconds() + 1
@@ -174,7 +180,7 @@ def to_file(path: Path) -> list[str]:
 
 def test_a_command_gets_the_summary_of_a_run_that_ends_badly(spark: SparkSession, capfd: pytest.CaptureFixture[str], landing: Path) -> None:
     """Given an unreadable file, the run ends with 3, and the command gets what the run did."""
-    (landing / "homepagevisit" / NIGHT / "part-00001.json.gz").write_bytes(b"no gzip")
+    (landing / "homepagevisit" / f"date={NIGHT}" / "part-00001.json.gz").write_bytes(b"no gzip")
     received = landing.parent / "summary.json"
     result = run(capfd, landing, command=to_file(received))
     document = json.loads(received.read_text())
@@ -182,7 +188,7 @@ def test_a_command_gets_the_summary_of_a_run_that_ends_badly(spark: SparkSession
     assert document["lake"] == str(landing.parent / "lake")
     (night,) = document["runs"]
     assert (night["night"], night["published"], night["records"], night["rejected"]) == (NIGHT, True, 1, 1)
-    assert [one["file"] for one in night["unreadable"]] == [f"homepagevisit/{NIGHT}/part-00001.json.gz"]
+    assert [one["file"] for one in night["unreadable"]] == [f"homepagevisit/date={NIGHT}/part-00001.json.gz"]
 
 
 def test_no_command_is_called_after_a_good_run(spark: SparkSession, capfd: pytest.CaptureFixture[str], landing: Path) -> None:

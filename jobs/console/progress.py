@@ -43,9 +43,10 @@ class Progress:
                 yield fields
         else:
             yield fields
-        # One plain line, for log files and terminals alike.
         seconds = time.monotonic() - started
-        print_message(f"{label:<40} {seconds:6.1f} s", **fields | {"seconds": round(seconds, 3)})
+        # One plain line, for log files and terminals alike.
+        line = label if is_json_log() else f"{label:<40} {seconds:6.1f} s"
+        print_message(line, **fields | {"seconds": round(seconds, 3)})
 
     def note(self, line: str) -> None:
         """Print one line."""
