@@ -58,10 +58,12 @@ class Packing:
         return call
 
     def pack(self, rows: DataFrame) -> DataFrame:
-        """The rows, packed: each batch of them alone."""
+        """The rows of a frame, packed."""
         return rows.mapInArrow(self.packed(iter), spark_schema(PACKED))
 
     def _pack(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if self.parts == 1:
+            return pa.RecordBatch.from_pylist([{"part": 0, "rows": batch.serialize().to_pybytes()}], schema=PACKED)
         part = self._parts_of_keys(batch)
         in_order = batch.take(pa.array(np.argsort(part, kind="stable")))
         ends = np.cumsum(np.bincount(part, minlength=self.parts)).tolist()
