@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.engine import file_tasks, task_reports
-from jobs.engine.file_tasks import FILES, Batches, StoredFile
+from jobs.engine.file_tasks import FILES, StoredFile
 from jobs.engine.packed_rows import PACKED, Packing
+from jobs.engine.processes import Batches
 from jobs.lake import table_rows
 from jobs.lake.run_output import RunOutput
 from jobs.lake.table_changes import Change, TableFile, logged_values

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from jobs import affected_chains
 from jobs.affected_chains import Affected, ChainRules, ChangedEvents
 from jobs.engine import task_reports
-from jobs.engine.file_tasks import Batches
 from jobs.engine.packed_rows import Packing
+from jobs.engine.processes import Batches
 from jobs.engine.row_files import write_built
 from jobs.lake.table_changes import Change
 from schemas.events import EVENTS

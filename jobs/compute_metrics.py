@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.engine import file_tasks, state_files
-from jobs.engine.file_tasks import ArrowFunction, Batches, StoredFile
+from jobs.engine.file_tasks import StoredFile
+from jobs.engine.processes import ArrowFunction, Batches
 from jobs.engine.state_files import in_partitions
 from jobs.lake.new_state import Dates, NewState
 from jobs.lake.run_output import RunOutput

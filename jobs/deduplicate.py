@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.engine import file_tasks, task_reports
-from jobs.engine.file_tasks import FILES, Batches, StoredFile
+from jobs.engine.file_tasks import FILES, StoredFile
 from jobs.engine.packed_rows import PACKED, Packing
+from jobs.engine.processes import Batches
 from jobs.ingest import StagedFile
 from jobs.lake import table_rows
 from jobs.lake.run_output import RunOutput

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.engine import file_tasks
-from jobs.engine.file_tasks import Batches
+from jobs.engine.processes import Batches
 from jobs.landing import zone
 from jobs.landing.zone import LandedFile, Partition, UnreadableError
 from schemas.table import BIGINT, INTEGER, STRING, spark_schema

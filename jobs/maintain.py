@@ -21,7 +21,8 @@ import pyarrow as pa
 from jobs.console.printing import print_line, print_table
 from jobs.console.progress import Progress
 from jobs.engine import file_tasks, task_reports
-from jobs.engine.file_tasks import Batches, StoredFile
+from jobs.engine.file_tasks import StoredFile
+from jobs.engine.processes import Batches
 from jobs.engine.spark_session import Engine
 from jobs.journal import Journal
 from jobs.lake import failed_run, log_statistics, table_rows

@@ -7,7 +7,7 @@ down itself and gives the description of the new file.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.engine.processes import Batches
 from jobs.lake import table_rows
 from jobs.lake.table_changes import TableFile
 from jobs.lake.table_files import WrittenFile
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from jobs.engine.spark_session import Engine
-
-Batches = Iterable[pa.RecordBatch]
-ArrowFunction = Callable[[Batches], Iterator[pa.RecordBatch]]
 
 # A file and the number by which rows of other frames name it.
 FILES = pa.schema([("number", INTEGER), ("stored_file", STRING)])

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.engine.file_tasks import ArrowFunction, Batches
+from jobs.engine.processes import ArrowFunction, Batches
 from schemas.table import BINARY, INTEGER, spark_schema
 from transforms.duckdb_query import query
 

@@ -19,7 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +29,8 @@ OPTION = "millrace.processes"
 # The server of the processes imports it once for all of them.
 _PRELOADED = ["jobs.engine.preloaded"]
 
-ArrowFunction = Callable[["Iterable[pa.RecordBatch]"], "Iterator[pa.RecordBatch]"]
+Batches: TypeAlias = "Iterable[pa.RecordBatch]"
+ArrowFunction = Callable[[Batches], "Iterator[pa.RecordBatch]"]
 _POOL_LOCK = threading.Lock()
 
 

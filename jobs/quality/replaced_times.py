@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.engine import file_tasks, state_files
-from jobs.engine.file_tasks import Batches, StoredFile
+from jobs.engine.file_tasks import StoredFile
+from jobs.engine.processes import Batches
 from jobs.lake.new_state import Dates, NewState
 from jobs.landing.zone import Partition
 from jobs.quality.gate import Finding

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from jobs.engine import file_tasks
-from jobs.engine.file_tasks import ArrowFunction, Batches, StoredFile
+from jobs.engine.file_tasks import StoredFile
+from jobs.engine.processes import ArrowFunction, Batches
 from jobs.quality import replaced_times
 from schemas.catalog import TABLES
 from schemas.table import INTEGER, STRING, array_of, spark_schema
