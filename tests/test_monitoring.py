@@ -134,20 +134,25 @@ def samples(text: str) -> dict[str, dict[frozenset[tuple[str, str]], float]]:
     return found
 
 
-def test_metrics_are_those_of_the_last_run(capfd: pytest.CaptureFixture[str], demo: Demo) -> None:
-    found = samples(call_millrace(capfd, "metrics", "--lake", demo.lake).stdout)
-    lake = Lake.open(demo.lake)
-    last = [row for row in lake.arrow("runs").to_pylist() if row["night"] == demo.nights[-1]]
-    for row in last:
-        if row["rows_out"] is not None:
-            assert found["millrace_step_rows_out"][frozenset({("command", "run"), ("step", row["step"])})] == row["rows_out"]
+def test_metrics_are_those_of_the_last_run(spark: SparkSession, capfd: pytest.CaptureFixture[str], landing: Path) -> None:
+    """Given two runs, of which the second reads one more file."""
+    run(capfd, landing)
+    (landing / "homepagevisit" / f"date={NIGHT}" / "part-00001.json").write_text(f"{json.dumps(VISIT)}\n" * 2)
+    (landing / "homepagevisit" / f"date={NIGHT}" / "part-00002.json.gz").write_bytes(b"no gzip")
+    run(capfd, landing)
+    lake = Lake.open(landing.parent / "lake")
+    found = samples(call_millrace(capfd, "metrics", "--lake", lake.root).stdout)
+    rows = lake.arrow("runs").to_pylist()
+    last = [row for row in rows if row["run_id"] == max(rows, key=lambda row: row["started"])["run_id"]]
+    for name, metric in (("rows_in", "rows_in"), ("rows_out", "rows_out"), ("bytes", "bytes"), ("peak_memory", "peak_memory_bytes")):
+        expected = {frozenset({("command", "run"), ("step", row["step"])}): row[name] for row in last if row[name] is not None}
+        assert {labels: value for labels, value in found[f"millrace_step_{metric}"].items() if ("command", "run") in labels} == expected
+    of_source = ("source", "homepagevisit")
     assert found["millrace_lake_state"] == {frozenset(): lake.state}
-    landed = [row for row in lake.arrow("files").to_pylist() if row["landing_date"] == demo.nights[-1]]
-    for source in {row["source"] for row in landed}:
-        accepted = sum(row["accepted"] for row in landed if row["source"] == source)
-        assert found["millrace_landed_records"][frozenset({("source", source), ("outcome", "accepted")})] == accepted
+    assert found["millrace_landed_records"][frozenset({of_source, ("outcome", "rejected")})] == 3
+    assert found["millrace_unreadable_files"] == {frozenset({of_source}): 1}
     assert found["millrace_failed_checks"][frozenset({("severity", "critical")})] == 0
-    assert found["millrace_last_run_failed"] == {frozenset({("command", "run")}): 0}
+    assert found["millrace_last_run_failed"][frozenset({("command", "run")})] == 0
 
 
 def test_metrics_are_written_as_a_whole_file(capfd: pytest.CaptureFixture[str], demo: Demo, tmp_path: Path) -> None:
