@@ -12,6 +12,8 @@ from pydantic_core import PydanticCustomError
 from jobs import settings_files
 from jobs.console.home import at_home
 from jobs.errors import SettingsError
+from jobs.storage.bucket import SCHEMES
+from jobs.storage.locations import Location, location
 from schemas.events import EVENTS
 
 _SourceSection = TypeVar("_SourceSection")
@@ -26,15 +28,29 @@ class Section(BaseModel):
 class Paths(Section):
     """The landing zone and the lake."""
 
-    landing: Path
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    landing: Location
     lake: Path
+
+    @field_validator("landing", mode="before")
+    @classmethod
+    def _is_a_location(cls, path: object) -> object:
+        return location(path) if isinstance(path, str) else path
 
     @field_validator("landing", "lake")
     @classmethod
-    def _is_a_path(cls, path: Path) -> Path:
+    def _is_a_path(cls, path: Location) -> Location:
         if "\0" in str(path):
             raise PydanticCustomError("path", "a path cannot hold a NUL character")
-        return at_home(path)
+        return at_home(path) if isinstance(path, Path) else path
+
+    @field_validator("lake", mode="before")
+    @classmethod
+    def _is_a_folder(cls, lake: object) -> object:
+        if isinstance(lake, str) and lake.startswith(SCHEMES):
+            raise PydanticCustomError("path", "a lake is a folder, and not yet a part of a bucket")
+        return lake
 
 
 class Ingest(Section):
@@ -329,7 +345,7 @@ class Settings(Section):
     spark: Spark
     sail: Sail
 
-    def at(self, landing: Path | None = None, lake: Path | None = None) -> Settings:
+    def at(self, landing: Location | None = None, lake: Path | None = None) -> Settings:
         """These settings with other paths."""
         paths = Paths(landing=landing or self.paths.landing, lake=lake or self.paths.lake)
         return self.model_copy(update={"paths": paths})

@@ -27,6 +27,7 @@ from jobs.errors import UsageError
 
 if TYPE_CHECKING:
     from jobs.settings import Settings
+    from jobs.storage.locations import Location
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -38,7 +39,7 @@ def cli() -> None:
 @cli.command(epilog="Example: millrace demo --landing /tmp/landing --lake /tmp/lake")
 @lake_options
 @click.option("--events", type=click.IntRange(min=100), default=4_000, show_default=True, help="Approximate number of records per night.")
-def demo(landing: Path | None, lake: Path | None, environment: str, file: Path | None, events: int) -> int:
+def demo(landing: Location | None, lake: Path | None, environment: str, file: Path | None, events: int) -> int:
     """Generate three nights of all sources, run them, and show the results."""
     from jobs.commands import demo
 
@@ -71,7 +72,7 @@ def generate(
     """Write generated files of a date in the real formats, and the expected result (_truth/DATE.json)."""
     from jobs.commands import generate_data
 
-    folder = _settings("local", None, landing, None).paths.landing
+    folder = generate_data.folder_to_write(_settings("local", None, landing, None).paths.landing)
     if only_truth:
         if first is None or last is None or date is not None:
             raise UsageError("--truth takes --from and --to, such as --truth --from 2026-11-18 --to 2026-11-20")
@@ -92,7 +93,7 @@ def generate(
 @accept_shrunk_option
 def run(
     date: dt.date,
-    landing: Path | None,
+    landing: Location | None,
     lake: Path | None,
     sources: Sequence[str],
     environment: str,
@@ -126,7 +127,7 @@ def backfill(
     first: dt.date | None,
     last: dt.date | None,
     missing: bool,
-    landing: Path | None,
+    landing: Location | None,
     lake: Path | None,
     sources: Sequence[str],
     environment: str,
@@ -159,7 +160,7 @@ def backfill(
 @accept_shrunk_option
 @click.option("--all", "everything", is_flag=True, help="Build all tables again, even if no rule has changed.")
 def rebuild(
-    landing: Path | None,
+    landing: Location | None,
     lake: Path | None,
     environment: str,
     file: Path | None,
@@ -181,7 +182,7 @@ def rebuild(
 @cli.command(epilog="Example: millrace maintain --lake lake")
 @lake_options
 @log_option
-def maintain(landing: Path | None, lake: Path | None, environment: str, file: Path | None) -> int:
+def maintain(landing: Location | None, lake: Path | None, environment: str, file: Path | None) -> int:
     """Merge small files, and delete what is older than its retention."""
     from jobs import maintain as job
 
@@ -191,7 +192,7 @@ def maintain(landing: Path | None, lake: Path | None, environment: str, file: Pa
 @cli.command(epilog="Example: millrace verify --deep --lake lake")
 @lake_options
 @click.option("--deep", is_flag=True, help="Read every file: compare rows with the log and with `files`, and landed files with their hash.")
-def verify(landing: Path | None, lake: Path | None, environment: str, file: Path | None, deep: bool) -> int:
+def verify(landing: Location | None, lake: Path | None, environment: str, file: Path | None, deep: bool) -> int:
     """Check that every file of the lake's recorded state is there and whole; exit code 2 if not."""
     from jobs.commands import verify as job
 
@@ -210,7 +211,7 @@ def verify(landing: Path | None, lake: Path | None, environment: str, file: Path
 )
 @format_option("table", "json", help="json: one document of lake, state, rules, nights and unreadable.")
 def status(
-    landing: Path | None,
+    landing: Location | None,
     lake: Path | None,
     environment: str,
     file: Path | None,
@@ -231,7 +232,7 @@ def status(
 @lake_options
 @format_option("prometheus", help="prometheus: the text format of Prometheus.")
 @click.option("--out", type=PATH, metavar="FILE", help="Write this file, as a whole, in place of stdout.")
-def metrics(landing: Path | None, lake: Path | None, environment: str, file: Path | None, shape: str, out: Path | None) -> int:
+def metrics(landing: Location | None, lake: Path | None, environment: str, file: Path | None, shape: str, out: Path | None) -> int:
     """Print how the last runs went, for a monitoring system."""
     from jobs.commands import run_metrics as job
 
@@ -242,7 +243,7 @@ def metrics(landing: Path | None, lake: Path | None, environment: str, file: Pat
 @cli.command(epilog="Example: millrace state --format json")
 @lake_options
 @format_option("table", "json", help="json: one document, whose versions are those of _state.json.")
-def state(landing: Path | None, lake: Path | None, environment: str, file: Path | None, shape: str) -> int:
+def state(landing: Location | None, lake: Path | None, environment: str, file: Path | None, shape: str) -> int:
     """Show the recorded version of each table, and whether that is its latest one."""
     from jobs.commands import state as job
 
@@ -251,7 +252,7 @@ def state(landing: Path | None, lake: Path | None, environment: str, file: Path 
 
 @cli.command(epilog="Example: millrace restore --lake lake")
 @lake_options
-def restore(landing: Path | None, lake: Path | None, environment: str, file: Path | None) -> int:
+def restore(landing: Location | None, lake: Path | None, environment: str, file: Path | None) -> int:
     """Restore the recorded state of the tables after a run was killed; the next run also does this."""
     from jobs.commands import state as job
 
@@ -261,7 +262,7 @@ def restore(landing: Path | None, lake: Path | None, environment: str, file: Pat
 @cli.command(epilog="Example: millrace quality --date 2026-11-20")
 @lake_options
 @click.option("--date", type=DATE, help="The night; by default the last one that was checked.")
-def quality(landing: Path | None, lake: Path | None, environment: str, file: Path | None, date: dt.date | None) -> int:
+def quality(landing: Location | None, lake: Path | None, environment: str, file: Path | None, date: dt.date | None) -> int:
     """Show the checks of a night, and why records were refused."""
     from jobs.commands import quality as job
 
@@ -273,7 +274,9 @@ def quality(landing: Path | None, lake: Path | None, environment: str, file: Pat
 @format_option("table", "csv", "json", help="How rows are printed.")
 @click.option("--run", "run_id", metavar="RUN_ID", help="Query the tables that this run would have published, had no check failed.")
 @click.argument("query")
-def sql(query: str, landing: Path | None, lake: Path | None, environment: str, file: Path | None, shape: str, run_id: str | None) -> int:
+def sql(
+    query: str, landing: Location | None, lake: Path | None, environment: str, file: Path | None, shape: str, run_id: str | None
+) -> int:
     """Query the tables in SQL."""
     from jobs.commands import sql as job
 
@@ -283,7 +286,7 @@ def sql(query: str, landing: Path | None, lake: Path | None, environment: str, f
 @cli.command(epilog="Example: millrace session 5f2c81d0")
 @lake_options
 @click.argument("session_id")
-def session(session_id: str, landing: Path | None, lake: Path | None, environment: str, file: Path | None) -> int:
+def session(session_id: str, landing: Location | None, lake: Path | None, environment: str, file: Path | None) -> int:
     """Show one session with its events, and how each number is computed. The first characters of its id are enough."""
     from jobs.commands import explain_session as job
 
@@ -303,7 +306,7 @@ def describe(table: str | None) -> int:
 @lake_options
 @click.option("--date", type=DATE, required=True, help="The night.")
 @click.option("--out", type=PATH, metavar="FILE", help="The file to write; by default LAKE/_reports/DATE.html.")
-def report(landing: Path | None, lake: Path | None, environment: str, file: Path | None, date: dt.date, out: Path | None) -> int:
+def report(landing: Location | None, lake: Path | None, environment: str, file: Path | None, date: dt.date, out: Path | None) -> int:
     """Write the report of a night: one HTML file with plots."""
     from jobs.commands import report as job
 
@@ -315,7 +318,7 @@ def _check_order(first: dt.date | None, last: dt.date | None) -> None:
         raise UsageError(f"--to {last} lies before --from {first}: give the earlier date with --from")
 
 
-def _settings(environment: str, file: Path | None, landing: Path | None, lake: Path | None) -> Settings:
+def _settings(environment: str, file: Path | None, landing: Location | None, lake: Path | None) -> Settings:
     from jobs import settings
     from jobs.console.remedies import options_of_command
 
@@ -338,7 +341,7 @@ def _notifying(command: str, settings: Settings) -> Settings:
     return settings
 
 
-def _settings_and_workers(environment: str, file: Path | None, landing: Path | None, lake: Path | None) -> Settings:
+def _settings_and_workers(environment: str, file: Path | None, landing: Location | None, lake: Path | None) -> Settings:
     """The settings. Starts the worker processes of a night first, so that they import their modules while this process does."""
     from jobs.quality import gate
 

@@ -23,7 +23,7 @@ def run(settings: Settings, events: int) -> int:
 
     Raises LandingError when the landing zone holds other data of the demo's nights.
     """
-    landing = settings.paths.landing
+    landing = generate_data.folder_to_write(settings.paths.landing)
     for night in NIGHTS:
         generate_data.refuse_landed(landing, night, tuple(FORMATS))
     progress = Progress()

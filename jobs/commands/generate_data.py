@@ -16,6 +16,7 @@ from jobs.generator.formats import FORMATS
 from jobs.generator.generate import TRUTH_FOLDER, generate, truth
 from jobs.generator.truth import Truth
 from jobs.landing.zone import check_usable, landed
+from jobs.storage.locations import Location
 
 
 def write(landing: Path, date: dt.date, events: int, sources: Sequence[str], seed: int, faults: float) -> int:
@@ -37,6 +38,13 @@ def write(landing: Path, date: dt.date, events: int, sources: Sequence[str], see
         raise LandingError(f"cannot land files in {landing} ({error.strerror}): name a folder that can be written with --landing") from None
     show(f"Landed in {landing} on {date}{replaced}", made)
     return 0
+
+
+def folder_to_write(landing: Location) -> Path:
+    """The landing zone as a folder into which files are generated. Raises LandingError if it is in a bucket."""
+    if not isinstance(landing, Path):
+        raise LandingError(f"files are generated into a folder, and {landing} is in a bucket: name a folder with --landing, and upload it")
+    return landing
 
 
 def refuse_landed(landing: Path, date: dt.date, sources: Sequence[str]) -> None:

@@ -16,6 +16,9 @@ from jobs.console.paths import shown
 from jobs.lake.damage import Damage
 from jobs.lake.table_changes import TableFile
 from jobs.lake.tables import Lake
+from jobs.landing.zone import CHUNK_BYTES
+from jobs.storage.bucket import BucketPath
+from jobs.storage.locations import Location
 from schemas.bookkeeping import FILES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
 
@@ -46,7 +49,7 @@ def differences(root: Path, files: Mapping[str, Sequence[TableFile]]) -> list[Da
     return damages
 
 
-def silently_changed(lake: Lake, landing: Path) -> list[str]:
+def silently_changed(lake: Lake, landing: Location) -> list[str]:
     """Landed files whose content has changed since they were read, while size and time have not: no run reads them again."""
     columns = ["file", "size", "modified", "sha256"]
     rows = lake.arrow(FILES.name, columns, pc.is_valid(pc.field("sha256")))
@@ -57,9 +60,12 @@ def silently_changed(lake: Lake, landing: Path) -> list[str]:
         try:
             status = path.stat()
             if (status.st_size, status.st_mtime_ns // 1000) == (row["size"], row["modified"]):
-                with path.open("rb") as file:
-                    if hashlib.file_digest(file, "sha256").hexdigest() != row["sha256"]:
-                        changed.append(shown(row["file"]))
+                with path.open_object() if isinstance(path, BucketPath) else path.open("rb") as file:
+                    digest = hashlib.sha256()
+                    while piece := file.read(CHUNK_BYTES):
+                        digest.update(piece)
+                if digest.hexdigest() != row["sha256"]:
+                    changed.append(shown(row["file"]))
         except OSError:
             continue  # `millrace status` reports landed files that are missing or unreadable
     return changed

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from jobs.console import paths
 from jobs.landing.zone import date_of
+from jobs.storage import locations
+from jobs.storage.locations import Location, LocationEntry
 
 LAYOUT = "SOURCE/date=YYYY-MM-DD/hour=HH"
 _DATE = re.compile(r"([0-9]{4})[-_.]?([0-9]{1,2})[-_.]?([0-9]{1,2})")
@@ -25,7 +27,7 @@ _BEFORE_A_DATE = re.compile(r"[A-Za-z_]*[=_-]?")
 class Stray:
     """A folder with files that no night reads."""
 
-    path: Path
+    path: Location
     shown: str  # path from the landing root, in printable characters
     reason: str
     remedy: str
@@ -37,7 +39,7 @@ class Stray:
         return f"{self.shown} is read by no night: {self.reason}; {self.remedy}"
 
 
-def strays(root: Path, sources: Collection[str]) -> list[Stray]:
+def strays(root: Location, sources: Collection[str]) -> list[Stray]:
     """Every folder that is in no partition, and every folder above the partitions that has files, sorted by path."""
     return [*_of_the_root(root, sources), *(stray for source in sorted(sources) for stray in _of_a_source(root, source))]
 
@@ -48,46 +50,46 @@ def below(stray: Stray) -> tuple[int, int]:
     waiting = [stray.path]
     while waiting:
         for entry in _entries(waiting.pop()) or ():
-            if _is_folder(entry, follow=not stray.whole):
-                waiting += [Path(entry.path)] if stray.whole else []
+            is_link = stray.whole and isinstance(entry.path, Path) and entry.path.is_symlink()
+            if entry.is_folder and not is_link:
+                waiting += [entry.path] if stray.whole else []
                 continue
             files += 1
             try:
-                size += entry.stat(follow_symlinks=False).st_size
+                size += entry.path.lstat().st_size if isinstance(entry.path, Path) else entry.status().st_size
             except OSError:
                 continue
     return files, size
 
 
-def _of_the_root(root: Path, sources: Collection[str]) -> Iterator[Stray]:
+def _of_the_root(root: Location, sources: Collection[str]) -> Iterator[Stray]:
     entries = _entries(root) or []
-    if any(not _is_folder(entry) for entry in entries):
+    if any(not entry.is_folder for entry in entries):
         yield Stray(root, ".", "files outside of a source's folder", f"move them to {LAYOUT}", whole=False)
     for entry in entries:
-        if _is_folder(entry) and entry.name not in sources:
+        if entry.is_folder and entry.name not in sources:
             yield _stray(root, entry, "no source has this name", _remedy_for_source(root, entry.name, sources))
 
 
-def _of_a_source(root: Path, source: str) -> Iterator[Stray]:
+def _of_a_source(root: Location, source: str) -> Iterator[Stray]:
     folder = root / source
     entries = _entries(folder)
     if entries is None:
-        if os.path.lexists(folder):
+        if _is_there(folder):
             yield Stray(folder, source, "it cannot be listed", "let this user read it")
         return
-    if any(not _is_folder(entry) for entry in entries):
+    if any(not entry.is_folder for entry in entries):
         yield Stray(folder, source, "files outside of a date's folder", f"move them to {source}/date=YYYY-MM-DD/hour=HH", whole=False)
     for entry in entries:
-        if _is_folder(entry) and date_of(entry.name) is None:
+        if entry.is_folder and date_of(entry.name) is None:
             yield _stray(root, entry, *_remedy_for_date(folder, entry.name))
 
 
-def _stray(root: Path, entry: os.DirEntry[str], reason: str, remedy: str) -> Stray:
-    path = Path(entry.path)
-    return Stray(path, paths.shown(path.relative_to(root)), reason, remedy)
+def _stray(root: Location, entry: LocationEntry, reason: str, remedy: str) -> Stray:
+    return Stray(entry.path, paths.shown(locations.relative(entry.path, root)), reason, remedy)
 
 
-def _remedy_for_source(root: Path, name: str, sources: Collection[str]) -> str:
+def _remedy_for_source(root: Location, name: str, sources: Collection[str]) -> str:
     """The remedy for a folder of the root whose name is no source. If it is similar to a source's name, that one is proposed."""
     by_letters = {_letters(source): source for source in sorted(sources)}
     similar = difflib.get_close_matches(_letters(name), by_letters, n=1, cutoff=0.8)
@@ -96,7 +98,7 @@ def _remedy_for_source(root: Path, name: str, sources: Collection[str]) -> str:
     return _rename(root, by_letters[similar[0]])
 
 
-def _remedy_for_date(folder: Path, name: str) -> tuple[str, str]:
+def _remedy_for_date(folder: Location, name: str) -> tuple[str, str]:
     """Why a folder of a source is no partition, and the remedy. If its name contains a date, that one is proposed."""
     before = _BEFORE_A_DATE.match(name)
     matched = _DATE.fullmatch(name, before.end() if before else 0)
@@ -109,26 +111,27 @@ def _remedy_for_date(folder: Path, name: str) -> tuple[str, str]:
     return "not named date=YYYY-MM-DD", _rename(folder, f"date={date.isoformat()}")
 
 
-def _rename(folder: Path, name: str) -> str:
+def _rename(folder: Location, name: str) -> str:
     """The remedy for a folder that should have this name: rename it, or move its files if the name is in use."""
-    return f"move its files to {name}" if os.path.lexists(folder / name) else f"rename it to {name}"
+    return f"move its files to {name}" if _is_there(folder / name) else f"rename it to {name}"
 
 
 def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]] | None:
+def _entries(folder: Location) -> list[LocationEntry] | None:
     """The entries of a folder, sorted by name, without ignored ones; None if the folder cannot be listed."""
     try:
-        with os.scandir(folder) as entries:
-            return sorted((entry for entry in entries if not entry.name.startswith(("_", "."))), key=lambda entry: os.fsencode(entry.name))
+        listed = locations.entries(folder)
     except OSError:
         return None
+    return sorted((entry for entry in listed if not entry.name.startswith(("_", "."))), key=lambda entry: os.fsencode(entry.name))
 
 
-def _is_folder(entry: os.DirEntry[str], *, follow: bool = True) -> bool:
+def _is_there(path: Location) -> bool:
+    """Whether there is anything at this path, also a link that leads nowhere."""
     try:
-        return entry.is_dir(follow_symlinks=follow)
+        return os.path.lexists(path) if isinstance(path, Path) else path.exists()
     except OSError:
-        return False
+        return True

@@ -1,4 +1,4 @@
-"""The landing zone: list the landed files of each partition, and read their bytes.
+"""The landing zone, a folder or a part of a bucket: list the landed files of each partition, and read their bytes.
 
 Layout: `<landing>/<source>/date=YYYY-MM-DD/hour=HH/*.{json,jsonl,ndjson}[.gz|.bz2]`; `hour=` may be absent.
 """
@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import bz2
 import datetime as dt
+import errno
 import gzip
 import hashlib
 import io
 import os
 import re
-import stat
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, cast
 
 from jobs.console import paths
 from jobs.errors import LandingError
+from jobs.storage import locations
+from jobs.storage.bucket import BucketPath, ObjectReader
+from jobs.storage.locations import Location, LocationEntry
 
 CHUNK_BYTES = 1 << 20
 _DATE = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
@@ -62,23 +66,39 @@ class UnreadableError(Exception):
     """A landed file cannot be read to its end; the message says why."""
 
 
-def check_root(landing: Path) -> None:
-    """Raises LandingError when there is no landing folder."""
+def check_root(landing: Location) -> None:
+    """Raises LandingError when there is no landing folder, or the store does not let this user list it."""
     check_usable(landing)
-    if not landing.is_dir():
+    if isinstance(landing, BucketPath):
+        _check_bucket(landing)
+    elif not landing.is_dir():
         raise LandingError(
             f"no landing folder at {paths.shown(landing)}: name it with --landing,"
             f" or make data with `millrace generate --landing {paths.shown(landing)}`"
         )
 
 
-def check_usable(landing: Path) -> None:
+def _check_bucket(landing: BucketPath) -> None:
+    try:
+        if landing.is_dir():
+            return
+        why = "nothing has landed there: name another folder with --landing"
+    except FileNotFoundError:
+        why = "there is no such bucket: name another with --landing"
+    except PermissionError as error:
+        why = f"{error.strerror}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to those of a user who may list it"
+    except OSError as error:
+        why = f"{error.strerror}: check AWS_ENDPOINT_URL and AWS_REGION"
+    raise LandingError(f"the landing zone {paths.shown(str(landing))} cannot be read, {why}")
+
+
+def check_usable(landing: Location) -> None:
     """Raises LandingError when this path cannot be a landing folder."""
-    if why := paths.unusable(landing):
+    if isinstance(landing, Path) and (why := paths.unusable(landing)):
         raise LandingError(f"the landing folder {paths.shown(landing)} cannot be opened ({why}): name another with --landing")
 
 
-def dates(landing: Path, sources: Iterable[str]) -> list[dt.date]:
+def dates(landing: Location, sources: Iterable[str]) -> list[dt.date]:
     """Every date on which any of these sources has a partition, in order.
 
     Raises LandingError when the folder of a source cannot be listed.
@@ -86,44 +106,47 @@ def dates(landing: Path, sources: Iterable[str]) -> list[dt.date]:
     dates = set()
     for source in sources:
         try:
-            dates |= {date for name, _ in _entries(landing / source) if (date := date_of(name)) is not None}
+            dates |= {date for entry in _entries(landing / source) if (date := date_of(entry.name)) is not None}
         except OSError as error:
-            folder = paths.shown(landing / source)
+            folder = paths.shown(str(landing / source))
             raise LandingError(f"the folder {folder} cannot be listed ({_why(error)}): let this user read it") from None
     return sorted(dates)
 
 
-def landed(landing: Path, source: str, date: dt.date) -> list[LandedFile]:
+def landed(landing: Location, source: str, date: dt.date) -> list[LandedFile]:
     """Every file of a partition, sorted by path. Other entries, and folders that cannot be listed, are included with their `fault`."""
     partition = Partition(date, source)
     root = landing / source / f"date={date.isoformat()}"
-    listed: list[tuple[LandedFile, Path]] = []
+    listed: list[tuple[LandedFile, Location]] = []
 
-    def add(path: Path, hour: int | None, unlisted: OSError | None = None) -> None:
-        file = _described(landing, path, partition, hour, None if unlisted is None else _why(unlisted))
-        listed.append((replace(file, is_unlisted=unlisted is not None), path))
+    def add(entry: LocationEntry, hour: int | None, unlisted: OSError | None = None) -> None:
+        file = _described(landing, entry, partition, hour, None if unlisted is None else _why(unlisted))
+        listed.append((replace(file, is_unlisted=unlisted is not None), entry.path))
 
     try:
-        for name, path in list(_entries(root)):
-            hour = _HOUR.fullmatch(name)
-            if hour and path.is_dir():
+        list_folder = _lister(root)
+        for entry in list_folder(root):
+            hour = _HOUR.fullmatch(entry.name)
+            if hour and entry.is_folder:
                 try:
-                    inside = list(_entries(path))
+                    inside = list_folder(entry.path)
                 except OSError as error:
-                    add(path, int(hour[1]), error)
+                    add(entry, int(hour[1]), error)
                     continue
-                for _, below in inside:
+                for below in inside:
                     add(below, int(hour[1]))
             else:
-                add(path, None)
+                add(entry, None)
     except OSError as error:
         listed = []
-        add(root, None, error)
+        add(LocationEntry(root.name, root, is_folder=True), None, error)
     return sorted(_with_distinct_names(listed), key=lambda file: os.fsencode(file.file))
 
 
-def names(landing: Path, partition: Partition) -> int:
+def names(landing: Location, partition: Partition) -> int:
     """How many files a partition has: as many as `landed` lists. This lists folders and reads no file's size or time."""
+    if isinstance(landing, BucketPath):
+        return len(landed(landing, partition.source, partition.landing_date))
     # A folder's listing says of each name whether it is a folder.
     entries = _listed(os.path.join(landing, partition.source, f"date={partition.landing_date.isoformat()}"))  # noqa: PTH118 - ten times as quick
     if entries is None:
@@ -144,34 +167,45 @@ def _listed(folder: str) -> list[os.DirEntry[str]] | None:
         return None
 
 
-def has_files(landing: Path, partition: Partition) -> bool:
+def has_files(landing: Location, partition: Partition) -> bool:
     """Whether a partition has any file, or a folder that cannot be listed."""
     return names(landing, partition) > 0
 
 
-def chunks(landing: Path, file: LandedFile, digest: hashlib._Hash) -> Iterator[bytes]:
+def chunks(landing: Location, file: LandedFile, digest: hashlib._Hash) -> Iterator[bytes]:
     """The file's decompressed bytes in chunks. `digest` is updated with the bytes as landed.
 
     Raises UnreadableError when the file is gone, has changed since it was listed, may not be read, or is damaged.
     """
     if file.fault is not None:
         raise UnreadableError(file.fault)
-    try:
-        with (landing / file.file).open("rb", buffering=0) as raw:
-            if file.size == 0 and file.file.endswith((".gz", ".bz2")):
-                raise EOFError  # a compressed file has a header; Python's gzip reads an empty file as empty content
-            hashed = _Hashed(raw, digest)
-            with _decompressed(file.file, hashed) as content:
+    with _faults_of(file):
+        yield from _read(landing / file.file, file, digest)
+
+
+def _read(path: Location, file: LandedFile, digest: hashlib._Hash) -> Iterator[bytes]:
+    with _opened(path) as raw:
+        if file.size == 0 and file.file.endswith((".gz", ".bz2")):
+            raise EOFError  # a compressed file has a header; Python's gzip reads an empty file as empty content
+        hashed = _Hashed(raw, digest)
+        with _decompressed(file.file, hashed) as content:
+            chunk = content.read(CHUNK_BYTES)
+            if chunk.startswith(_COMPRESSED):
+                raise UnreadableError("compressed, which its name does not say")
+            while chunk:
+                yield chunk
                 chunk = content.read(CHUNK_BYTES)
-                if chunk.startswith(_COMPRESSED):
-                    raise UnreadableError("compressed, which its name does not say")
-                while chunk:
-                    yield chunk
-                    chunk = content.read(CHUNK_BYTES)
-            hashed.drain()
-            now = os.fstat(raw.fileno())
-            if (now.st_size, now.st_mtime_ns // 1000) != (file.size, file.modified) or hashed.length != file.size:
-                raise UnreadableError("changed while it was read")
+        hashed.drain()
+        now = raw.status if isinstance(raw, ObjectReader) else os.fstat(raw.fileno())
+        if (now.st_size, now.st_mtime_ns // 1000) != (file.size, file.modified) or hashed.length != file.size:
+            raise UnreadableError("changed while it was read")
+
+
+@contextmanager
+def _faults_of(file: LandedFile) -> Iterator[None]:
+    """Raise UnreadableError for what goes wrong while the file is read."""
+    try:
+        yield
     except FileNotFoundError:
         raise UnreadableError("gone since it was listed") from None
     except PermissionError:
@@ -183,15 +217,22 @@ def chunks(landing: Path, file: LandedFile, digest: hashlib._Hash) -> Iterator[b
     except (OSError, ValueError) as error:
         if file.file.endswith(".bz2"):
             raise UnreadableError("not valid bzip2") from None
+        if isinstance(error, OSError) and error.errno == errno.ESTALE:
+            raise UnreadableError("changed while it was read") from None
         raise UnreadableError(
-            f"cannot be read: {os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__}"
+            f"cannot be read: {_why(error) if isinstance(error, OSError) and error.errno else type(error).__name__}"
         ) from None
+
+
+def _opened(file: Location) -> io.FileIO | ObjectReader:
+    """The bytes of a file as landed, not buffered."""
+    return file.open_object() if isinstance(file, BucketPath) else file.open("rb", buffering=0)
 
 
 class _Hashed(io.RawIOBase):
     """A file that counts and hashes the bytes that are read from it."""
 
-    def __init__(self, raw: IO[bytes], digest: hashlib._Hash) -> None:
+    def __init__(self, raw: io.RawIOBase, digest: hashlib._Hash) -> None:
         super().__init__()
         self._raw = raw
         self._digest = digest
@@ -201,7 +242,7 @@ class _Hashed(io.RawIOBase):
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        count = cast(io.RawIOBase, self._raw).readinto(buffer) or 0
+        count = self._raw.readinto(buffer) or 0
         self._digest.update(memoryview(buffer)[:count])
         self.length += count
         return count
@@ -253,14 +294,21 @@ class _Bzip2(io.RawIOBase):
         return len(content)
 
 
-def _entries(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Names and paths of the entries of a folder without ignored ones; none if there is no folder. Raises OSError."""
-    if not folder.is_dir():
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not entry.name.startswith(("_", ".")):
-                yield entry.name, Path(entry.path)
+def _lister(root: Location) -> Callable[[Location], list[LocationEntry]]:
+    """The function that lists this folder and the folders in it. A bucket is asked once for all of them. Raises OSError."""
+    if isinstance(root, Path):
+        return _entries
+    tree = locations.tree(root)
+    return lambda folder: _visible(tree.get(folder, []))
+
+
+def _entries(folder: Location) -> list[LocationEntry]:
+    """The entries of a folder without ignored ones; none if there is no folder. Raises OSError."""
+    return _visible(locations.entries(folder))
+
+
+def _visible(entries: Iterable[LocationEntry]) -> list[LocationEntry]:
+    return [entry for entry in entries if not entry.name.startswith(("_", "."))]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -279,21 +327,23 @@ def date_of(name: str) -> dt.date | None:
         return None
 
 
-def _described(landing: Path, path: Path, partition: Partition, hour: int | None, fault: str | None = None) -> LandedFile:
-    relative = path.relative_to(landing).as_posix()
+def _described(landing: Location, entry: LocationEntry, partition: Partition, hour: int | None, fault: str | None = None) -> LandedFile:
+    relative = locations.relative(entry.path, landing)
     shown = os.fsencode(relative).decode("utf-8", "backslashreplace")
+    if entry.is_folder and isinstance(landing, BucketPath):
+        return LandedFile(partition, hour, shown, 0, 0, fault or f"a folder, not a file{_remedy_for_hour(entry.name)}")
     try:
-        status = path.stat()
+        status = entry.status()
     except OSError as error:
-        return LandedFile(partition, hour, shown, 0, 0, fault or f"cannot be opened: {os.strerror(error.errno or 0)}")
+        return LandedFile(partition, hour, shown, 0, 0, fault or f"cannot be opened: {_why(error)}")
     if fault is None:
         if shown != relative:
             fault = "name is not UTF-8"
-        elif stat.S_ISDIR(status.st_mode):
-            fault = f"a folder, not a file{_remedy_for_hour(path.name)}"
-        elif not stat.S_ISREG(status.st_mode):
+        elif entry.is_folder:
+            fault = f"a folder, not a file{_remedy_for_hour(entry.name)}"
+        elif not entry.is_file:
             fault = "no regular file"
-        elif not _NAME.fullmatch(path.name):
+        elif not _NAME.fullmatch(entry.name):
             fault = "unknown extension"
     return LandedFile(partition, hour, shown, status.st_size, status.st_mtime_ns // 1000, fault)
 
@@ -307,7 +357,7 @@ def _remedy_for_hour(name: str) -> str:
     return f": name it hour={hour:02}" if hour < 24 and len(matched[1]) < 3 else ": hours are hour=00 to hour=23"
 
 
-def _with_distinct_names(listed: Sequence[tuple[LandedFile, Path]]) -> list[LandedFile]:
+def _with_distinct_names(listed: Sequence[tuple[LandedFile, Location]]) -> list[LandedFile]:
     """The files with distinct names. A name that is not UTF-8 is shown with escapes, and another file may have that very name."""
     shown = Counter(file.file for file, _ in listed)
     files = []
@@ -323,4 +373,4 @@ def _with_distinct_names(listed: Sequence[tuple[LandedFile, Path]]) -> list[Land
 
 
 def _why(error: OSError) -> str:
-    return "permission denied" if isinstance(error, PermissionError) else os.strerror(error.errno or 0)
+    return "permission denied" if isinstance(error, PermissionError) else error.strerror or os.strerror(error.errno or 0)

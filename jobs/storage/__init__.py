@@ -1,0 +1,1 @@
+"""Folders and files, on a file system or in a bucket."""

@@ -1,0 +1,283 @@
+"""A landing zone in a bucket: the same tables as from a folder, and one clear line for what goes wrong."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import bucket_server
+import pytest
+from bucket_server import BUCKET, Server
+from command_line import CommandResult, call_millrace
+from lakes import contents
+from pyspark.sql import SparkSession
+
+from jobs.generator.generate import generate
+from jobs.lake.tables import Lake
+from jobs.landing import strays, zone
+from jobs.landing.zone import LandedFile, Partition, UnreadableError
+from jobs.storage import bucket
+from jobs.storage.bucket import BucketPath
+from transforms.sources.registry import SOURCES
+
+pytestmark = pytest.mark.usefixtures("without_arguments")
+
+NIGHT = dt.date(2026, 11, 20)
+PARTITION = "homepagevisit/date=2026-11-20"
+VISIT = b'{"event":{"wiki":"enwiki"}}\n'  # lacks most required fields: it is refused
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with bucket_server.serving() as server:
+        yield server
+
+
+def landed(url: str, source: str = "homepagevisit") -> dict[str, LandedFile]:
+    return {file.file: file for file in zone.landed(BucketPath.of_url(url), source, NIGHT)}
+
+
+def read(url: str, file: LandedFile) -> bytes:
+    return b"".join(zone.chunks(BucketPath.of_url(url), file, hashlib.sha256()))
+
+
+def run(capfd: pytest.CaptureFixture[str], landing: object, lake: Path, command: str = "run", *options: object) -> CommandResult:
+    conf = lake.with_suffix(".yaml")
+    conf.write_text("{engine: sail, quality: {pages: false, acceptance_rate: {minimum: 0, severity: warning}}}")
+    date = ["--date", NIGHT] if command == "run" else []
+    return call_millrace(capfd, command, *date, "--conf", conf, "--landing", landing, "--lake", lake, *options)
+
+
+# Nights
+
+
+def test_a_night_from_a_bucket_gives_the_tables_of_a_night_from_a_folder(
+    spark: SparkSession, capfd: pytest.CaptureFixture[str], server: Server, tmp_path: Path
+) -> None:
+    """Given generated files with faults, some of them compressed."""
+    generate(tmp_path / "landing", NIGHT, events=600, faults=0.1)
+    url = server.upload(tmp_path / "landing", "same-tables")
+    from_bucket, from_folder = tmp_path / "bucket", tmp_path / "folder"
+    assert run(capfd, url, from_bucket).exit_code == run(capfd, tmp_path / "landing", from_folder).exit_code
+    expected, made = contents(from_folder), contents(from_bucket)
+    # Only the time of an upload differs.
+    for tables in (expected, made):
+        tables["files"] = sorted(json.dumps(json.loads(row) | {"modified": None}) for row in tables["files"])
+    assert made == expected
+    assert run(capfd, url, from_bucket).stdout.count("nothing has changed") == 1
+
+
+def test_late_replaced_and_deleted_objects_change_the_next_run(
+    spark: SparkSession, capfd: pytest.CaptureFixture[str], server: Server, tmp_path: Path
+) -> None:
+    def refused() -> dict[str, int]:
+        rows = Lake.open(tmp_path / "lake").arrow("files").to_pylist()
+        return {row["file"].rpartition("/")[2]: row["rejected"] for row in rows}
+
+    url = f"s3://{BUCKET}/changes"
+    server.put(f"changes/{PARTITION}/a.json", VISIT)
+    server.put(f"changes/{PARTITION}/hour=03/b.json", VISIT * 2)
+    run(capfd, url, tmp_path / "lake")
+    assert refused() == {"a.json": 1, "b.json": 2}
+    server.put(f"changes/{PARTITION}/c.json", VISIT * 3)
+    server.delete(f"changes/{PARTITION}/hour=03/b.json")
+    run(capfd, url, tmp_path / "lake")
+    assert refused() == {"a.json": 1, "c.json": 3}
+    gone = [server.delete(f"changes/{PARTITION}/{name}.json") for name in "ac"]
+    server.put("changes/homepagevisit/date=2026-11-19/d.json", VISIT)
+    stopped = run(capfd, url, tmp_path / "lake")
+    assert (len(gone), stopped.exit_code) == (2, 2)
+    assert "homepagevisit of 2026-11-20" in stopped.fault
+
+
+def test_an_object_of_the_same_size_that_is_replaced_within_a_second_is_another_one(server: Server) -> None:
+    server.put(f"replaced/{PARTITION}/a.json", b"[1]\n")
+    first = landed(f"s3://{BUCKET}/replaced")[f"{PARTITION}/a.json"]
+    server.put(f"replaced/{PARTITION}/a.json", b"[2]\n")
+    second = landed(f"s3://{BUCKET}/replaced")[f"{PARTITION}/a.json"]
+    assert first.size == second.size
+    assert first.modified != second.modified
+
+
+def test_status_and_verify_know_what_is_in_the_bucket(
+    spark: SparkSession, capfd: pytest.CaptureFixture[str], server: Server, tmp_path: Path
+) -> None:
+    url = f"s3://{BUCKET}/status"
+    server.put(f"status/{PARTITION}/a.json", VISIT)
+    run(capfd, url, tmp_path / "lake")
+    server.put(f"status/{PARTITION}/b.json", VISIT)
+    server.put("status/Sunbird/date=2026-11-20/c.json", VISIT)
+    document = json.loads(run(capfd, url, tmp_path / "lake", "status", "--format", "json").stdout)
+    (night,) = [one for one in document["nights"] if one["source"] == "homepagevisit"]
+    assert (night["landed"], night["done"]) == (2, 1)
+    assert "Sunbird" in json.dumps(document)
+    assert run(capfd, url, tmp_path / "lake", "verify", "--deep").exit_code == 0
+
+
+# Listing and reading
+
+NAMES = ("a b%41.json", "ä#?&+.json", "%zz.json", "..json", "back\\slash.json", "x.json.gz")
+
+
+def test_objects_are_listed_and_read_whatever_their_names(server: Server) -> None:
+    for name in NAMES:
+        server.put(f"names/{PARTITION}/hour=05/{name}", b"\x1f\x8b" if name.endswith(".gz") else VISIT)
+    files = landed(f"s3://{BUCKET}/names")
+    # A name that begins with a dot is ignored, as in a folder.
+    expected = {f"{PARTITION}/hour=05/{name}" for name in NAMES if not name.startswith(".")}
+    assert set(files) == expected
+    assert {file.landing_hour for file in files.values()} == {5}
+    for name, file in files.items():
+        if name.endswith(".gz"):
+            with pytest.raises(UnreadableError, match="truncated"):
+                read(f"s3://{BUCKET}/names", file)
+        else:
+            assert read(f"s3://{BUCKET}/names", file) == VISIT
+
+
+def test_folders_and_other_names_are_listed_with_their_fault(server: Server) -> None:
+    server.put(f"faults/{PARTITION}/hour=3/a.json", VISIT)
+    server.put(f"faults/{PARTITION}/a.csv", VISIT)
+    server.put(f"faults/{PARTITION}/_SUCCESS", b"")
+    for folder in ("", "hour=03/", "hour=04/"):  # what some programs make for a folder
+        server.put(f"faults/{PARTITION}/{folder}", b"")
+    server.put(f"faults/{PARTITION}/hour=03/b.json", VISIT)
+    faults = {file.file.rpartition("/")[2]: file.fault for file in landed(f"s3://{BUCKET}/faults").values()}
+    assert faults == {"hour=3": "a folder, not a file: name it hour=03", "a.csv": "unknown extension", "b.json": None}
+    assert zone.names(BucketPath.of_url(f"s3://{BUCKET}/faults"), Partition(NIGHT, "homepagevisit")) == 3
+
+
+def test_dates_are_those_of_the_folders(server: Server) -> None:
+    server.put("dates/sunbird/date=2026-11-18/a.json", VISIT)
+    server.put("dates/sunbird/date=2026-11-20/hour=01/a.json", VISIT)
+    server.put("dates/sunbird/date=20261121/a.json", VISIT)
+    root = BucketPath.of_url(f"s3://{BUCKET}/dates")
+    assert zone.dates(root, SOURCES) == [dt.date(2026, 11, 18), NIGHT]
+    (stray,) = strays.strays(root, SOURCES)
+    assert stray.line == "sunbird/date=20261121 is read by no night: not named date=YYYY-MM-DD; rename it to date=2026-11-21"
+    assert strays.below(stray) == (1, len(VISIT))
+
+
+def test_an_object_that_changes_or_vanishes_after_it_was_listed_is_unreadable(server: Server) -> None:
+    url = f"s3://{BUCKET}/vanishing"
+    for name in ("changed", "gone"):
+        server.put(f"vanishing/{PARTITION}/{name}.json", VISIT)
+    files = landed(url)
+    server.put(f"vanishing/{PARTITION}/changed.json", VISIT.upper())
+    server.delete(f"vanishing/{PARTITION}/gone.json")
+    with pytest.raises(UnreadableError, match="changed while it was read"):
+        read(url, files[f"{PARTITION}/changed.json"])
+    with pytest.raises(UnreadableError, match="gone since it was listed"):
+        read(url, files[f"{PARTITION}/gone.json"])
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_unreadable(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given that two bytes are read at a time, no bytes of the second version follow those of the first."""
+    monkeypatch.setattr(bucket, "_RANGE_BYTES", 2)
+    server.put("reading/a.json", b"aaaa")
+    reader = (BucketPath.of_url(f"s3://{BUCKET}/reading") / "a.json").open_object()
+    assert reader.read(2) == b"aa"
+    server.put("reading/a.json", b"bbbb")
+    with pytest.raises(OSError, match="changed while it was read"):
+        reader.read(2)
+
+
+# Faults
+
+
+def fault_of_run(capfd: pytest.CaptureFixture[str], landing: object, tmp_path: Path) -> str:
+    result = run(capfd, landing, tmp_path / "lake")
+    assert result.exit_code == 2
+    assert len(result.faults) == 1
+    assert bucket_server.VARIABLES["AWS_SECRET_ACCESS_KEY"] not in result.stderr
+    assert not (tmp_path / "lake").exists()
+    return result.fault
+
+
+def test_a_bucket_that_does_not_exist_is_one_line(capfd: pytest.CaptureFixture[str], server: Server, tmp_path: Path) -> None:
+    assert "there is no such bucket: name another with --landing" in fault_of_run(capfd, "s3://no-such-bucket/x", tmp_path)
+
+
+def test_a_folder_without_objects_is_one_line(capfd: pytest.CaptureFixture[str], server: Server, tmp_path: Path) -> None:
+    assert "nothing has landed there" in fault_of_run(capfd, f"s3://{BUCKET}/nothing-here", tmp_path)
+
+
+@pytest.mark.parametrize("url", ["s3://", "s3:///folder"])
+def test_a_url_without_a_bucket_is_one_line(capfd: pytest.CaptureFixture[str], tmp_path: Path, url: str) -> None:
+    assert "names no bucket: write it as s3://BUCKET/FOLDER" in fault_of_run(capfd, url, tmp_path)
+
+
+def test_a_lake_in_a_bucket_is_refused(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    result = call_millrace(capfd, "run", "--date", NIGHT, "--landing", tmp_path, "--lake", "s3://bucket/lake")
+    assert result.exit_code == 2
+    assert "only files that land can be in a bucket" in result.fault
+    (tmp_path / "conf.yaml").write_text("{engine: sail, paths: {lake: 's3://bucket/lake'}}")
+    result = call_millrace(capfd, "run", "--date", NIGHT, "--conf", tmp_path / "conf.yaml")
+    assert result.exit_code == 2
+    assert "a lake is a folder" in result.fault
+
+
+def test_nothing_is_generated_into_a_bucket(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    result = call_millrace(capfd, "demo", "--landing", "s3://bucket/x", "--lake", tmp_path / "lake")
+    assert result.exit_code == 2
+    assert "files are generated into a folder" in result.fault
+
+
+def test_a_server_that_does_not_answer_is_one_line(
+    capfd: pytest.CaptureFixture[str], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with fresh_stores():
+        fault = fault_of_run(capfd, f"s3://{BUCKET}/x", tmp_path)
+    assert "the store cannot be reached: check AWS_ENDPOINT_URL and AWS_REGION" in fault
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"])
+def test_wrong_credentials_are_one_line(
+    capfd: pytest.CaptureFixture[str], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    with refusing(code) as endpoint, fresh_stores():
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        fault = fault_of_run(capfd, f"s3://{BUCKET}/x", tmp_path)
+    assert "permission denied" in fault
+    assert "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in fault
+
+
+@contextmanager
+def fresh_stores() -> Iterator[None]:
+    """Read the environment again, before and after."""
+    bucket.forget_stores()
+    try:
+        yield
+    finally:
+        bucket.forget_stores()
+
+
+@contextmanager
+def refusing(code: str) -> Iterator[str]:
+    """A server that answers every request with 403 and this code, as S3 does; gives its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>no</Message></Error>'.encode()
+            self.send_response(403)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    refusing_server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=refusing_server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{refusing_server.server_port}"
+    finally:
+        refusing_server.shutdown()
+        refusing_server.server_close()
