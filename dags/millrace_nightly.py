@@ -6,6 +6,8 @@ The night is the date of the run's logical date, so a date means the same here a
 not over: a run that is triggered by hand takes the last finished day, UTC. Its parameters can name another night, other folders and
 another environment.
 
+Other DAGs can be scheduled on the tables: each is an asset, `millrace_events` and so on, which is updated when a night is done.
+
 Nights that were missed, one after the other:
 
     airflow backfill create --dag-id millrace_nightly --from-date 2026-11-01 --to-date 2026-11-08T23:59 --max-active-runs 1
@@ -20,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import CronDataIntervalTimetable, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
-from millrace_operator import ENVIRONMENT, LAKE, NEEDS_A_LOOK, Millrace, optional
+from millrace_operator import ASSETS, ENVIRONMENT, LAKE, NEEDS_A_LOOK, Millrace, optional
 
 # The last day that is over when the run is due is the latest night it can take: a run that is triggered by hand has the present moment
 # as its logical date, whose files are still landing; one that an asset or the API has triggered may have none.
@@ -56,7 +58,7 @@ def night_is_complete(exit_code: int) -> None:
 )
 def millrace_nightly() -> None:
     """The night and its report."""
-    run_night = Millrace(task_id="run_night", command="run", night=NIGHT, options=("landing", "lake", "env"))
+    run_night = Millrace(task_id="run_night", command="run", night=NIGHT, options=("landing", "lake", "env"), outlets=ASSETS)
     write_report = Millrace(task_id="write_report", command="report", night=NIGHT, options=("lake", "env"))
     run_night >> write_report
     night_is_complete(run_night.output)

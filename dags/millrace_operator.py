@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
-from airflow.sdk import BaseOperator, Context, Param, Variable
+from airflow.sdk import Asset, BaseOperator, Context, Param, Variable
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 # Exit codes of millrace after which another try fails, too.
@@ -74,6 +74,10 @@ def optional(description: str, **schema: str) -> Param:
     """A parameter that may be left out."""
     return Param(None, type=["null", "string"], description=description, **schema)
 
+
+# The tables that a night publishes. Other DAGs can be scheduled on them, such as with schedule=[Asset(name="millrace_sessions")].
+TABLES = ("events", "sessions", "session_events", "workflow_summaries", "daily_metrics", "duplicate_events", "rejected_events", "files")
+ASSETS = [Asset(name=f"millrace_{table}", uri=f"millrace://tables/{table}", group="millrace") for table in TABLES]
 
 # The parameters of every DAG.
 LAKE = optional("folder of the Delta tables; by default as configured")

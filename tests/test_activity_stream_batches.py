@@ -25,7 +25,7 @@ def test_outer_keys_join_each_ping_and_win() -> None:
     assert (row["device_id"], row["app_version"], row["event_name"]) == ("outer", "9", "CLICK")
 
 
-def test_a_ping_of_a_batch_is_kept_as_it_stood_beside_its_header() -> None:
+def test_a_ping_of_a_batch_is_kept_as_landed_with_its_header() -> None:
     header = without(BATCH, "payloads")
     row = mapped(EVENT, header)
     assert row["properties"] == EVENT

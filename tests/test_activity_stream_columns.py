@@ -150,7 +150,7 @@ def test_pings_of_unnamed_actions_join_no_session() -> None:
     assert row["device_id"] == "c"
 
 
-def test_a_client_id_that_stands_for_a_missing_one_is_no_device() -> None:
+def test_a_sentinel_as_client_id_is_no_device() -> None:
     assert mapped(OTHER)["device_id"] is None
 
 

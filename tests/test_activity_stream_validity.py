@@ -64,7 +64,7 @@ def test_a_ping_that_lacks_what_its_action_requires_is_refused_and_the_field_nam
     assert_refused_at(f"/{name}", {**ping, name: None})
 
 
-def test_a_session_id_stands_in_for_the_tab_and_the_reasons() -> None:
+def test_a_session_id_replaces_the_tab_and_the_reasons() -> None:
     by_session_id = {"session_id": "a"}
     assert refusal(without(SESSION_OF_TAB, "tab_id", "load_reason", "unload_reason") | by_session_id) is None
     assert refusal(without(EVENT, "tab_id") | by_session_id) is None
@@ -72,7 +72,7 @@ def test_a_session_id_stands_in_for_the_tab_and_the_reasons() -> None:
 
 
 @pytest.mark.parametrize("missing", ["", "n/a", None])
-def test_a_session_id_that_stands_for_a_missing_one_does_not(missing: str | None) -> None:
+def test_a_sentinel_as_session_id_does_not(missing: str | None) -> None:
     assert refusal({**SESSION, "session_id": missing}) is not None
     assert refusal({**SESSION_OF_TAB, "session_id": missing}) is None
     assert refusal({**without(EVENT, "tab_id"), "session_id": missing}) is not None
@@ -84,7 +84,7 @@ def test_a_session_id_that_stands_for_a_missing_one_does_not(missing: str | None
     ("ping", "name"),
     [(SESSION, "client_id"), (USER_EVENT, "client_id"), (EVENT, "tab_id"), (SESSION_OF_TAB, "tab_id"), (PERFORMANCE, "event_id")],
 )
-def test_a_required_id_that_stands_for_a_missing_one_is_refused(ping: dict[str, Any], name: str, missing: str) -> None:
+def test_a_sentinel_as_required_id_is_refused(ping: dict[str, Any], name: str, missing: str) -> None:
     assert_refused_at(f"/{name}", {**ping, name: missing})
 
 

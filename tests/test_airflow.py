@@ -40,6 +40,13 @@ for date in sys.argv[2:]:
     if date == "now":
         tasks["due"] = str(run.run_after.date())
     print("RESULT", json.dumps({"date": date, "run": str(run.state), "tasks": tasks}))
+
+from airflow.models.asset import AssetEvent
+from airflow.utils.session import create_session
+
+with create_session() as session:
+    for event in session.query(AssetEvent):
+        print("ASSET", event.asset.name, event.source_run_id)
 """
 
 # Run by Airflow's Python: the night that the DAG takes for each logical date, which may be missing, and the time at which it is due.

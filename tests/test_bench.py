@@ -39,7 +39,7 @@ def changed(peer: Path, copy: Path, table: str, query: str) -> Path:
     return copy
 
 
-def test_the_peer_makes_of_two_nights_what_the_lake_holds(demo: Demo, peer: Path) -> None:
+def test_the_peer_makes_the_rows_of_the_lake_from_two_nights(demo: Demo, peer: Path) -> None:
     assert list(map(str, differences(demo.lake, peer))) == []
 
 

@@ -95,7 +95,7 @@ def test_a_session_ping_affects_what_it_spans() -> None:
     assert ids(affected_chains(known, changes(("k", "reported", 0, None), duration_ms=3_600_000))) == ["inside"]
 
 
-def test_a_ping_affects_the_chain_that_bears_its_session_id_and_all_between() -> None:
+def test_a_ping_affects_the_chain_with_its_session_id_and_all_between() -> None:
     known = chains(
         ("linked", "k", "reported", -900, -890, ["a", "b"]),
         ("between", "k", "reported", -500, -490, []),

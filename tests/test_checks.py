@@ -69,7 +69,7 @@ def test_a_rate_is_a_warning_beyond_its_bound_and_none_at_it(
     assert (finding.expectation, finding.severity, finding.observed, finding.source) == (metric, "warning", beyond, "sunbird")
 
 
-def test_a_source_of_its_own_bound_is_held_to_that_one_and_the_others_are_not(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_source_with_a_bound_of_its_own_is_checked_by_it_and_the_others_are_not(spark: SparkSession, tmp_path: Path) -> None:
     conf = tmp_path / "conf.yaml"
     conf.write_text("quality: {pages: false, sources: {sunbird: {acceptance_rate: {minimum: 0.99, severity: critical}}}}")
     state = staged(tmp_path, daily_metrics=[rate("accepted_rate", 0.95), rate("accepted_rate", 0.95, "homepagevisit")])

@@ -82,7 +82,9 @@ def test_help_imports_nothing_heavy() -> None:
     assert time.monotonic() - started < 5
 
 
-def test_a_fault_of_our_own_is_told_from_a_failed_check(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_our_own_has_another_exit_code_than_a_failed_check(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from jobs.commands import describe
 
     monkeypatch.setattr(describe, "show", lambda table: 1 / 0)
@@ -91,7 +93,7 @@ def test_a_fault_of_our_own_is_told_from_a_failed_check(capfd: pytest.CaptureFix
     assert "ZeroDivisionError" in err
 
 
-def test_describe_tells_every_column_with_its_unit(capfd: pytest.CaptureFixture[str]) -> None:
+def test_describe_shows_every_column_with_its_unit(capfd: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call_millrace(capfd, "describe", "sessions")
     assert code == 0
     assert "session_duration" in out
@@ -149,7 +151,7 @@ def test_a_night_that_never_landed_anything_says_so(capfd: pytest.CaptureFixture
         "A process in the process pool was terminated abruptly while the future was running or pending.",
     ],
 )
-def test_a_worker_that_is_gone_is_one_line_however_the_engine_puts_it(
+def test_a_worker_that_has_died_is_one_line_whatever_the_engine_says(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, output: str
 ) -> None:
     def fail(*_: object) -> None:

@@ -15,7 +15,7 @@ from transforms.sources.contentsquare import SOURCE
 
 
 @pytest.mark.parametrize("extra", [{}, {"new": 1}, {"ea": 6}, {"to": 5, "r": "x", "now": "soon", "os": 7}])
-def test_a_batch_is_opened_whatever_else_its_header_bears(extra: dict[str, Any]) -> None:
+def test_a_batch_is_opened_whatever_else_its_header_has(extra: dict[str, Any]) -> None:
     header = {"pid": 8, "uid": "u", **extra}
     assert SOURCE.open_batch({**header, "pl": [TAP]}) == Batch(header, [TAP], "pl")
 
@@ -49,7 +49,7 @@ def test_one_bad_event_of_a_batch_rejects_itself_alone() -> None:
     assert rows[2]["raw"] == orjson.dumps({"pid": 8, "pl": [without(TAP, "t")], "uid": "u"}, option=orjson.OPT_SORT_KEYS)
 
 
-def test_an_event_is_kept_as_it_stood_beside_its_header() -> None:
+def test_an_event_is_kept_as_landed_with_its_header() -> None:
     row = mapped(TAP)
     assert (row["properties"], row["context"]) == (TAP, {"batch": HEADER})
 

@@ -111,7 +111,7 @@ def test_a_load_time_below_nothing_is_none(sent: int | None, stored: int | None)
     assert (row["duration_ms"], row["session_input.load_latency"]) == (stored, stored)
 
 
-def test_only_a_screenview_tells_how_long_its_session_took_to_load() -> None:
+def test_only_a_screenview_says_how_long_its_session_took_to_load() -> None:
     assert mapped({**TAP, "sl": 5})["session_input.load_latency"] is None
 
 
@@ -237,5 +237,5 @@ def test_a_variable_has_its_key_and_its_value_as_text(event: dict[str, Any], key
         (True, ARRIVAL_MS, []),
     ],
 )
-def test_the_phones_clock_is_held_against_the_arrival(now: Any, happened: int, flags: list[str]) -> None:
+def test_the_phones_clock_is_compared_with_the_arrival(now: Any, happened: int, flags: list[str]) -> None:
     assert mapped({**TAP, "t": happened}, {**HEADER, "now": now})["flags"] == flags

@@ -50,7 +50,7 @@ def test_an_event_that_lacks_a_common_field_is_refused(event: dict[str, Any], na
 
 
 @pytest.mark.parametrize("missing", ["", "n/a"])
-def test_an_event_id_that_stands_for_a_missing_one_is_refused(missing: str) -> None:
+def test_a_sentinel_as_event_id_is_refused(missing: str) -> None:
     assert_refused_at("/euid", {**TAP, "euid": missing})
 
 

@@ -121,5 +121,5 @@ def test_a_night_writes_few_files(cost: Cost) -> None:
     }
 
 
-def test_a_night_reads_little_more_than_what_it_touches(cost: Cost) -> None:
+def test_a_night_reads_little_more_than_what_it_affects(cost: Cost) -> None:
     assert cost.read < 40 * MIB

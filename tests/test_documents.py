@@ -57,7 +57,7 @@ def test_what_is_not_strict_json_is_refused(content: bytes) -> None:
         parse(content)
 
 
-def test_a_refusal_holds_nothing_of_the_document() -> None:
+def test_a_refusal_contains_nothing_of_the_document() -> None:
     with pytest.raises(InvalidJsonError) as raised:
         parse(b'{"password": "hunter2" oops}')
     assert "hunter2" not in repr(raised.value)
@@ -97,7 +97,7 @@ def test_canonical_json_reads_back_as_the_same_document(document: Any) -> None:
     assert json.loads(canonical(document)) == document
 
 
-def test_the_context_of_a_batch_stands_beside_the_rest() -> None:
+def test_the_context_of_a_batch_is_kept_with_the_rest() -> None:
     assert with_batch({"a": 1}, {"id": 2}) == {"a": 1, "batch": {"id": 2}}
     assert with_batch({"a": 1}, None) == {"a": 1}
 

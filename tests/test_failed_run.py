@@ -54,7 +54,7 @@ def query(settings: Settings, capsys: pytest.CaptureFixture[str], run_id: str | 
     return capsys.readouterr().out
 
 
-def test_its_tables_are_queried_beside_the_published_ones(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_its_tables_are_queried_while_others_are_published(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert query(settings, capsys, None) == "event_id\nold\n"
     assert query(settings, capsys, FAILED) == "event_id\nnew\n"
 

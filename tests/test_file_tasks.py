@@ -39,7 +39,7 @@ def test_two_files_of_many_rows_are_written_by_two_processes_at_the_same_time(
     assert len({row["process"] for row in found} - {os.getpid()}) == 2
 
 
-def test_a_file_comes_with_the_rows_that_bear_its_number(spark: SparkSession, environment: str) -> None:
+def test_a_file_comes_with_the_rows_of_its_number(spark: SparkSession, environment: str) -> None:
     def pair(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for _, file, rows in file_tasks.per_file(batches):
             words = rows["word"].to_pylist() or [None]

@@ -136,7 +136,7 @@ def test_event_meta_and_http_are_open() -> None:
         (visit(revision=1.5), "/revision"),
     ],
 )
-def test_the_schema_is_held_to_the_letter(document: dict[str, Any], path: str) -> None:
+def test_the_schema_is_applied_to_the_letter(document: dict[str, Any], path: str) -> None:
     assert rejection_of(document)[0] == path
 
 
@@ -173,14 +173,14 @@ def test_a_later_version_takes_what_it_widened() -> None:
 
 
 @pytest.mark.parametrize("version", ["1.2.1", "1.5.2", "1.6.0"])
-def test_a_refined_row_bears_a_user_agent_in_any_version(version: str) -> None:
+def test_a_refined_row_has_a_user_agent_in_any_version(version: str) -> None:
     agent = {"browser_family": "Firefox", "is_bot": False}
     record = record_of(visit(useragent=agent, **{"$schema": NAME + version}))
     assert (record["status"], record["flags"]) == ("accepted", [])
 
 
 @pytest.mark.parametrize("version", ["1.0.0", "1.7.0", "2.0.0", "latest"])
-def test_an_unknown_version_is_held_to_the_newest_and_flagged(version: str) -> None:
+def test_an_unknown_version_is_validated_by_the_newest_and_flagged(version: str) -> None:
     record = record_of(visit({"referer_route": "specialcontribute"}, **{"$schema": NAME + version}))
     assert (record["flags"], record["format_version"]) == (["unknown_version"], NAME + version)
     assert rejection_of(visit({"user_id": None}, **{"$schema": NAME + version}))[0] == "/event/user_id"
@@ -251,7 +251,7 @@ def test_sessions_are_derived_per_wiki_and_user() -> None:
     assert record_of(without(visit(meta={"domain": "en.wikipedia.org"}), "wiki"))["session_input"]["key"] == '["en.wikipedia.org",456]'
 
 
-def test_a_visit_whose_wiki_nothing_tells_belongs_to_no_session() -> None:
+def test_a_visit_of_an_unknown_wiki_belongs_to_no_session() -> None:
     assert record_of(without(visit(), "wiki"))["session_input"]["key"] is None
 
 

@@ -140,7 +140,7 @@ def test_a_lake_that_is_killed_while_it_is_made_is_made_whole_by_the_next_writer
     assert all(rows == [] for rows in contents(tmp_path / "lake").values())
 
 
-def test_a_long_reader_goes_on_with_the_state_that_it_opened(night: StagedNight, tmp_path: Path) -> None:
+def test_a_long_reader_continues_with_the_state_that_it_opened(night: StagedNight, tmp_path: Path) -> None:
     lake = night.copied_to(tmp_path).paths.lake
     reader = Lake.open(lake)
     sessions = reader.dataset("sessions")
@@ -391,7 +391,7 @@ def test_of_two_runs_at_once_one_stops_with_a_line_that_names_the_other(night: S
 
 
 @pytest.mark.slow
-def test_maintenance_stops_with_a_line_while_a_run_is_writing_and_the_run_goes_on(night: StagedNight, tmp_path: Path) -> None:
+def test_maintenance_stops_with_a_line_while_a_run_is_writing_and_the_run_continues(night: StagedNight, tmp_path: Path) -> None:
     settings = night.copied_to(tmp_path)
     run = subprocess.Popen(millrace(settings), stderr=subprocess.PIPE, text=True)
     wait_for_step(run, "survey")

@@ -79,7 +79,7 @@ def test_files_that_go_and_files_that_come_are_one_commit(tmp_path: Path) -> Non
     assert DeltaTable(str(tmp_path / FILES.name)).version() == before + 1
 
 
-def test_the_working_folder_goes_once_it_is_published(tmp_path: Path) -> None:
+def test_the_working_folder_is_removed_after_publication(tmp_path: Path) -> None:
     publish(tmp_path, "first", "a")
     assert list((tmp_path / "_staging").iterdir()) == []
 
@@ -128,7 +128,7 @@ def test_a_run_killed_between_its_commits_leaves_the_old_state_and_the_next_one_
     assert list((tmp_path / "_staging").iterdir()) == []
 
 
-def test_a_second_writer_is_told_who_holds_the_lake(tmp_path: Path) -> None:
+def test_a_second_writer_learns_who_has_the_lock(tmp_path: Path) -> None:
     with Lake.writing(tmp_path, "millrace run"):
         second = f"from jobs.lake.tables import Lake; from pathlib import Path\nwith Lake.writing(Path({str(tmp_path)!r}), 'x'): pass"
         output = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True, check=False).stderr
@@ -140,7 +140,7 @@ def test_a_second_writer_is_told_who_holds_the_lake(tmp_path: Path) -> None:
     assert "LakeBusyError: millrace run" in output
 
 
-def test_the_lock_of_a_dead_run_holds_nobody_up(tmp_path: Path) -> None:
+def test_the_lock_of_a_dead_run_stops_nobody(tmp_path: Path) -> None:
     holder = f"""
 import os
 from pathlib import Path
@@ -162,7 +162,7 @@ def test_a_table_that_someone_else_changed_stops_the_publication(tmp_path: Path)
     assert names_of(tmp_path) == ["a"]
 
 
-def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
+def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(LakeError, match=r"holds something else \(thesis.tex\)"), Lake.writing(tmp_path, "test"):
         pass

@@ -90,13 +90,13 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, name: str, content:
     assert why(tmp_path, listed(tmp_path)[name]) == reason
 
 
-def test_an_empty_file_holds_nothing(tmp_path: Path) -> None:
+def test_an_empty_file_has_no_records(tmp_path: Path) -> None:
     land_bytes(tmp_path, "a.json", b"")
     land_bytes(tmp_path, "a.json.gz", gzip.compress(b""))
     assert [content_of(tmp_path, file)[0] for file in listed(tmp_path).values()] == [b"", b""]
 
 
-def test_a_file_that_changes_or_goes_while_it_is_read_is_not_read_half(tmp_path: Path) -> None:
+def test_a_file_that_changes_or_vanishes_while_it_is_read_is_not_read_half(tmp_path: Path) -> None:
     path = land_bytes(tmp_path, "a.json")
     file = listed(tmp_path)["a.json"]
     path.write_bytes(CONTENT + b"{}\n")
@@ -105,7 +105,7 @@ def test_a_file_that_changes_or_goes_while_it_is_read_is_not_read_half(tmp_path:
     assert why(tmp_path, file) == "gone since it was listed"
 
 
-def test_what_is_no_file_bears_its_fault(tmp_path: Path) -> None:
+def test_what_is_no_file_is_listed_with_its_fault(tmp_path: Path) -> None:
     land_bytes(tmp_path, "a.json").with_name("folder.json").mkdir()
     (tmp_path / "sunbird" / f"date={DATE}" / "hour=07" / "dangling.json").symlink_to("nowhere")
     (tmp_path / "sunbird" / f"date={DATE}" / "hour=99").mkdir()

@@ -41,7 +41,7 @@ def test_nothing_after_the_last_line_feed_is_no_line() -> None:
     assert contents() == []
 
 
-def test_blank_lines_are_numbered_and_told() -> None:
+def test_blank_lines_are_numbered_and_counted() -> None:
     lines = lines_of(b"a\n\n \t\r\r\nb\n")
     assert [(line.number, line.blank) for line in lines] == [(1, False), (2, True), (3, True), (4, False)]
 
@@ -68,7 +68,7 @@ def test_a_line_of_exactly_the_limit_is_allowed(ending: bytes) -> None:
 
 @pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n"])
 @pytest.mark.parametrize("size", [1002, 1003, 1004, 5002])
-def test_a_line_over_the_limit_is_told_with_its_whole_length_and_hash(size: int, ending: bytes) -> None:
+def test_a_line_over_the_limit_is_given_with_its_whole_length_and_hash(size: int, ending: bytes) -> None:
     content = b"\rxyz" * size
     line, following = lines_of(content[:size] + ending, b"z" if ending.endswith(b"\n") else b"\nz")
     assert line == Line(1, content[:size], size, hashlib.sha256(content[:size]).hexdigest(), True, False)

@@ -148,7 +148,7 @@ def test_retention_takes_the_bytes_of_refused_records_and_nothing_else(spark: Sp
     assert {name: rows for name, rows in contents(lake).items() if name != "rejected_events"} == rest
 
 
-def test_every_state_younger_than_a_week_stays_readable_and_older_ones_go(spark: SparkSession, scattered: Settings) -> None:
+def test_every_state_younger_than_a_week_stays_readable_and_older_ones_do_not(spark: SparkSession, scattered: Settings) -> None:
     lake = scattered.paths.lake
     age(lake, 2)
     runs = Lake.open(lake).arrow("runs", ["state", "versions"]).sort_by("state").to_pylist()

@@ -70,7 +70,7 @@ def test_a_limited_run_looks_at_its_own_sources_and_drops_nothing_of_others(tmp_
     assert Lake.open(given.paths.lake).arrow("files").num_rows == 1
 
 
-def test_files_that_held_nothing_or_could_not_be_read_may_go(tmp_path: Path) -> None:
+def test_files_without_records_or_that_could_not_be_read_may_be_missing(tmp_path: Path) -> None:
     given = configured(tmp_path)
     in_lake(given, file_of("sunbird", LONG_AGO, records=None, status="unreadable"), file_of("contentsquare", LONG_AGO, records=0))
     run_sources(given, "sunbird", "contentsquare")
@@ -91,7 +91,7 @@ def test_landed_files_must_be_kept_for_as_long_as_nights_look_back(tmp_path: Pat
         configured(tmp_path, "{landing_days: 7}")
 
 
-def test_a_rebuild_names_every_source_and_date_without_files_and_asks_what_becomes_of_them(tmp_path: Path) -> None:
+def test_a_rebuild_names_every_source_and_date_without_files_and_asks_whether_to_keep_them(tmp_path: Path) -> None:
     given = configured(tmp_path)
     in_lake(given, file_of("sunbird", OTHER), file_of("contentsquare", OTHER), file_of("sunbird", LONG_AGO))
     land_file(given.paths.landing, "contentsquare", OTHER)

@@ -46,7 +46,7 @@ def test_an_event_without_session_device_and_actor_is_kept_but_makes_no_session(
     assert (tables.sessions, events_without_key(tables), tables.rejected) == ([], 18, [])
 
 
-def test_a_device_or_an_actor_alone_tells_people_apart() -> None:
+def test_a_device_or_an_actor_alone_distinguishes_people() -> None:
     people: list[Row] = [
         {"did": "one", "actor": ""},
         {"did": "other", "actor": ""},

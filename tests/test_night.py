@@ -144,7 +144,7 @@ def test_nights_in_order_with_late_files_and_replaced_partitions_are_one_rebuild
     assert_same(settings.paths.lake, again.paths.lake)
 
 
-def test_a_repeat_becomes_the_event_when_the_earlier_copy_goes(spark: SparkSession, settings: Settings) -> None:
+def test_a_repeat_becomes_the_event_when_the_earlier_copy_is_removed(spark: SparkSession, settings: Settings) -> None:
     second = FIRST + dt.timedelta(days=1)
     first_copy = land_documents(settings, "a.jsonl", event("m1", 0), event("m2", 1))
     land_documents(settings, "b.jsonl", event("m1", 0), night=second)
@@ -350,7 +350,7 @@ def test_a_file_that_is_gone_takes_its_rows_with_it_and_is_counted_under_its_own
     assert [Path(file).name for file in ids(settings, "files", "file")] == ["a.jsonl", "d.jsonl"]
 
 
-def test_a_rebuild_keeps_or_drops_nights_without_files_only_when_told(spark: SparkSession, settings: Settings) -> None:
+def test_a_rebuild_keeps_or_drops_nights_without_files_only_on_request(spark: SparkSession, settings: Settings) -> None:
     second = FIRST + dt.timedelta(days=1)
     gone = land_documents(settings, "a.jsonl", event("m1", 0))
     land_documents(settings, "b.jsonl", event("m1", 0), event("m2", 1), night=second)

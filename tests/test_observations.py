@@ -65,7 +65,7 @@ def test_an_empty_table_breaks_no_rule(spark: SparkSession) -> None:
     assert set(found(spark).values()) == {0}
 
 
-def test_a_required_column_that_no_partition_holds_is_counted_when_it_is_written() -> None:
+def test_a_required_column_that_is_in_no_partition_path_is_counted_when_it_is_written() -> None:
     kinds = {rule.name: rule.kind for rule in suite(TABLE)}
     assert (kinds["id is filled"], kinds["part is filled"]) == ("filled", "condition")
 

@@ -32,7 +32,7 @@ def wheel(checkout: Path) -> Path:
     return built
 
 
-def test_the_wheel_holds_every_file_of_the_four_packages_and_no_other(checkout: Path, wheel: Path) -> None:
+def test_the_wheel_has_every_file_of_the_four_packages_and_no_other(checkout: Path, wheel: Path) -> None:
     expected = {path.relative_to(checkout).as_posix() for package in PACKAGES for path in (checkout / package).rglob("*") if path.is_file()}
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert packed == expected

@@ -101,7 +101,7 @@ def test_every_cell_of_a_table_is_whole_at_every_width(
     assert width is None or is_upright or all(cells_wide(line) <= width for line in layout.lines)
 
 
-def test_columns_without_content_are_left_out_first_and_the_reader_is_told_how_to_see_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_columns_without_content_are_left_out_first_and_a_line_says_how_to_see_them(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = put_in_place(monkeypatch, 40)
     print_table("", ["source", "records", "unreadable", "error"], [["homepagevisit", 1_234_567, 0, ""], ["sunbird", 12, 0, None]])
     assert terminal.getvalue().splitlines() == [

@@ -28,7 +28,7 @@ def one(tables: duckdb.DuckDBPyConnection, query: str) -> object:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_every_table_has_the_columns_and_types_of_its_contract_whether_or_not_it_holds_rows(name: str, tmp_path: Path) -> None:
+def test_every_table_has_the_columns_and_types_of_its_contract_with_and_without_rows(name: str, tmp_path: Path) -> None:
     publish(tmp_path / "empty", {})
     publish(tmp_path / "filled", {} if name == "runs" else {name: [{}]})
     contract = duckdb.connect()
@@ -52,7 +52,7 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert found.fetchall() == [(*session.values(), None)]
 
 
-def test_times_are_shown_in_utc_wherever_the_machine_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_are_shown_in_utc_whatever_the_time_zone_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Kolkata")
     publish(tmp_path, {"events": [EVENT | {"event_time": dt.datetime(2026, 11, 20, 23, 30, tzinfo=dt.UTC)}]})
     assert one(reading(tmp_path), "SELECT strftime(event_time, '%H:%M') || ' ' || event_time::DATE FROM events") == "23:30 2026-11-20"
@@ -66,7 +66,7 @@ def test_a_state_stays_as_it_was_when_another_is_published(tmp_path: Path) -> No
     assert one(reading(tmp_path), "SELECT count(*) FROM events") == 2
 
 
-def test_a_query_reads_only_the_files_of_the_partitions_that_it_asks_for(tmp_path: Path) -> None:
+def test_a_query_reads_only_the_files_of_its_partitions(tmp_path: Path) -> None:
     publish(tmp_path, {"events": [EVENT, EVENT | {"source": "contentsquare"}]})
     tables = reading(tmp_path)
     # Not the first file: that one tells the columns of all.
@@ -83,7 +83,7 @@ def test_the_path_of_a_lake_may_hold_any_character(tmp_path: Path) -> None:
     assert one(reading(root), "SELECT count(*) FROM events") == 1
 
 
-def test_a_lake_may_be_named_from_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lake_may_be_named_by_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(tmp_path / "lake", {"events": [EVENT]})
     monkeypatch.chdir(tmp_path)
     tables = reading(Path("lake"))

@@ -147,7 +147,7 @@ def forget_rules(lake: Path) -> None:
     write_deltalake(str(lake / RUNS.name), rows)
 
 
-def test_a_lake_that_does_not_say_its_rules_goes_on_with_a_warning_and_says_them_from_then_on(
+def test_a_lake_that_does_not_say_its_rules_continues_with_a_warning_and_records_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = changed(with_files(tmp_path), "ingest", landing_days=8)

@@ -77,7 +77,7 @@ def test_required_columns_are_filled() -> None:
         assert [c.name for c in table.columns if c.required and c.name != "run_id" and record[c.name] is None] == []
 
 
-def test_an_accepted_record_tells_where_it_landed() -> None:
+def test_an_accepted_record_says_where_it_landed() -> None:
     record = rows(event(), [event(mid="m2"), event(mid="m3")])[2]
     assert (record["status"], record["source"], record["landing_date"], record["landing_hour"], record["file"]) == (
         "accepted",
@@ -135,7 +135,7 @@ def test_a_line_that_cannot_be_read_is_one_record_byte_for_byte(raw: bytes, reas
     assert counts == RecordCounts(records=2, rejected=1, blank=1)
 
 
-def test_a_line_over_the_limit_is_cut_and_told_whole() -> None:
+def test_a_line_over_the_limit_is_truncated_and_its_length_is_whole() -> None:
     line = orjson.dumps(event(edata={"a": "x" * 100_000}))
     (record,) = read(line, limit=len(line) - 1)[0]
     assert (record["reason"], record["path"]) == ("too_large", "")
@@ -316,13 +316,13 @@ def test_nothing_that_lands_raises_and_every_record_is_accounted_for(pieces: lis
 
 
 @given(st.lists(st.tuples(st.sampled_from(["accepted", "rejected"]), st.integers(0, 5)), min_size=1, max_size=5))
-def test_rows_are_told_apart_by_line_and_position(plan: list[tuple[str, int]]) -> None:
+def test_rows_are_identified_by_line_and_position(plan: list[tuple[str, int]]) -> None:
     batches = [{"events": [event() if kind == "accepted" else {} for _ in range(size)]} for kind, size in plan]
     found = sorted((r["record"], r["position"], r["status"]) for r in rows(*batches))
     assert found == [(line, position, kind) for line, (kind, size) in enumerate(plan, 1) for position in range(size)]
 
 
-def test_the_batch_is_one_arrow_batch_of_the_given_schema_whatever_it_holds() -> None:
+def test_the_batch_is_one_arrow_batch_of_the_given_schema_whatever_its_rows() -> None:
     for content in (b"", b"[", orjson.dumps(event()), b"[\n" + orjson.dumps(event())):
         batch, _ = to_records(sunbird.SOURCE, list(split_lines([content])), LOCATION, TimeRules())
         assert isinstance(batch, pa.RecordBatch)

@@ -92,7 +92,7 @@ def test_mending_makes_every_table_readable_and_the_lake_is_damaged_until_it_is_
     assert not verify.examine(lake_copy, lake_copy.parent / "landing", deep=False).damages
 
 
-def test_a_lake_all_of_whose_tables_are_gone_is_no_new_one(lake_copy: Path) -> None:
+def test_a_lake_without_any_of_its_tables_is_no_new_lake(lake_copy: Path) -> None:
     for folder in [path for path in lake_copy.iterdir() if path.is_dir()]:
         shutil.rmtree(folder)
     (lake_copy / "_quality").mkdir()
@@ -153,7 +153,7 @@ def lose_landed(lake: Path, night: dt.date) -> None:
 @pytest.mark.parametrize(
     ("destroy", "table"), [(remove_folder, "runs"), (remove_folder, "files"), (remove_log, "events"), (remove_file, "sessions")]
 )
-def test_a_rebuild_of_a_damaged_lake_asks_what_becomes_of_rows_without_landed_files_before_it_changes_anything(
+def test_a_rebuild_of_a_damaged_lake_asks_whether_to_keep_rows_without_landed_files_before_it_changes_anything(
     lake_copy: Path, destroy: Callable[[Path], None], table: str
 ) -> None:
     lose_landed(lake_copy, NIGHTS[0])

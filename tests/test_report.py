@@ -98,7 +98,7 @@ def test_the_headline_names_the_night_the_run_and_how_it_ended(settings: Setting
     assert "Nothing needs a look. Every file was read, every record is accounted for, and all 2 checks passed." in text
 
 
-def test_the_account_of_each_source_is_told_with_thousands_and_adds_up(settings: Settings) -> None:
+def test_the_counts_of_each_source_are_shown_with_thousands_and_add_up(settings: Settings) -> None:
     publish(
         settings.paths.lake,
         {
@@ -143,7 +143,7 @@ def test_records_that_were_erased_are_accounted_for(settings: Settings) -> None:
     assert "sunbird 1 1.5 kB 5 3 0 0 2 0 0 balanced" in text_of(page_of(settings))
 
 
-def test_unreadable_files_are_told_with_their_reason_and_the_exit_code(settings: Settings) -> None:
+def test_unreadable_files_are_shown_with_their_reason_and_the_exit_code(settings: Settings) -> None:
     nothing = dict.fromkeys(("records", "accepted", "duplicates", "rejected", "erased"))
     publish(settings.paths.lake, {"files": [file_row("sunbird/cut.json.gz", status="unreadable", error="cut short", **nothing)]})
     page = page_of(settings)
@@ -170,7 +170,7 @@ def test_a_failed_run_says_that_nothing_was_published_and_where_to_look(settings
     assert "events 2 1 1" in text
 
 
-def test_refusals_are_told_with_an_example_each_and_never_with_what_was_landed(settings: Settings) -> None:
+def test_refusals_are_shown_with_an_example_each_and_never_with_what_was_landed(settings: Settings) -> None:
     rows = [rejected_row(record=9), rejected_row(record=3), rejected_row(record=5, reason="invalid_json", path="", detail="no JSON")]
     publish(settings.paths.lake, {"files": [file_row(records=3, accepted=0, rejected=3)], "rejected_events": rows})
     page = page_of(settings)
@@ -185,7 +185,7 @@ def test_the_rarer_ways_of_refusal_are_counted(settings: Settings) -> None:
     assert f"4 in other ways than these {report.REFUSALS_SHOWN} most frequent ones" in text_of(page_of(settings))
 
 
-def test_events_stand_at_their_hour_of_arrival_and_hours_without_a_file_are_marked(settings: Settings) -> None:
+def test_events_are_shown_at_their_hour_of_arrival_and_hours_without_a_file_are_marked(settings: Settings) -> None:
     publish(settings.paths.lake, {"files": [file_row(records=4)], "events": events(4, late=1)})
     titles = titles_of(page_of(settings))
     assert "07:00: 4 events, 1 late, 1 file" in titles
@@ -197,7 +197,7 @@ def test_files_whose_path_names_no_hour_have_a_place_of_their_own(settings: Sett
     assert "no hour: 2 events, 0 late, 1 file" in titles_of(page_of(settings))
 
 
-def test_session_metrics_stand_beside_each_other_in_units_that_fit(settings: Settings) -> None:
+def test_session_metrics_are_shown_together_in_fitting_units(settings: Settings) -> None:
     publish(settings.paths.lake, {"files": [file_row()], **sessions(61_000, 500, 7_260_000, None)})
     page = page_of(settings)
     assert "sunbird 4 1 min 01 s 2 h 01 min 1 min 15 s 2.5 4.0" in text_of(page)
@@ -214,7 +214,7 @@ def test_sessions_under_a_second_do_not_dwarf_the_others(settings: Settings) -> 
     assert heights["under 1 s: 90 sessions"] == heights["from 56.2 s to 1.67 min: 2 sessions"]
 
 
-def test_dates_before_anything_landed_do_not_stand_among_the_nights(settings: Settings) -> None:
+def test_dates_before_anything_landed_are_no_nights(settings: Settings) -> None:
     stragglers = metric("median_session_duration", 3_600_000.0, EARLIER)
     session_tables = sessions(60_000)
     publish(settings.paths.lake, {"files": [file_row()], **session_tables, "daily_metrics": [*session_tables["daily_metrics"], stragglers]})
@@ -223,12 +223,12 @@ def test_dates_before_anything_landed_do_not_stand_among_the_nights(settings: Se
     assert not [title for title in titles if title.startswith("2026-11-19")]
 
 
-def test_sessions_of_a_source_that_lands_days_later_are_told_under_their_own_date(settings: Settings) -> None:
+def test_sessions_of_a_source_that_lands_days_later_are_shown_under_their_own_date(settings: Settings) -> None:
     publish(settings.paths.lake, {"files": [file_row()], **sessions(60_000, began=EARLIER)})
     assert "sunbird 2026-11-19 1 1 min 00 s" in text_of(page_of(settings))
 
 
-def test_a_night_stands_beside_the_median_of_the_nights_before_it(settings: Settings) -> None:
+def test_a_night_is_shown_with_the_median_of_the_nights_before_it(settings: Settings) -> None:
     for days, records in ((3, 100), (2, 300), (1, 200)):
         date = NIGHT - dt.timedelta(days=days)
         publish(settings.paths.lake, {"files": [file_row(records=records, landing_date=date)]}, run_id=f"before-{days}", night=date)
@@ -288,7 +288,7 @@ def test_a_later_night_that_changed_the_account_is_named(settings: Settings) -> 
     assert "Changed since by run, run next-night" in text_of(page_of(settings))
 
 
-def test_a_night_that_only_a_rebuild_has_made_is_told_of_by_the_rebuild(settings: Settings) -> None:
+def test_a_night_that_only_a_rebuild_has_made_is_described_by_the_rebuild(settings: Settings) -> None:
     publish(settings.paths.lake, {"files": [file_row(landing_date=EARLIER), file_row()]}, command="rebuild")
     assert f"millrace rebuild, run {RUN}" in text_of(page_of(settings, EARLIER))
 
