@@ -157,8 +157,8 @@ def find(engine: Engine, inputs: ChangedEvents, rules: ChainRules, sources: Coll
     addressed = file_tasks.with_rows(engine, numbered, same_hash.select("number", "key_hash"), few=few)
     tasks = 1 if few else 1 + sum(file.rows for file in changed.values()) // _CHANGES_OF_A_TASK
     packing = Packing(rules.candidates, ("key_hash",), tasks)
-    chains = addressed.mapInArrow(packing.packed(_read_chains(rules)), spark_schema(PACKED))
-    rows = engine.map_by_key(packing.pack(spans).unionByName(chains), packing, _decide(rules), AFFECTED_ROWS, folder / "candidates")
+    chains = addressed.mapInArrow(packing.pack_output_of(_read_chains(rules)), spark_schema(PACKED))
+    rows = engine.map_by_key(packing.pack_frame(spans).unionByName(chains), packing, _decide(rules), AFFECTED_ROWS, folder / "candidates")
     rows = engine.hold(rows, folder / "affected")
     partitions = {(row["table"], row["partition"]) for row in rows.select("table", "partition").distinct().collect()}
     engine.release(spans)
@@ -194,7 +194,7 @@ def narrow_events(
         tasks = file_tasks.with_rows(engine, files, affected.addressed_to(engine, of_lake), few=few)
     else:
         tasks = file_tasks.spread(engine, files, few=few)
-    return tasks.mapInArrow(engine.in_processes(packing.packed(read)), spark_schema(PACKED))
+    return tasks.mapInArrow(engine.in_processes(packing.pack_output_of(read)), spark_schema(PACKED))
 
 
 def write(

@@ -15,7 +15,7 @@ from jobs.lake.table_changes import TableFile
 from jobs.lake.tables import Lake
 from jobs.landing import zone
 from jobs.landing.zone import LandedFile, Partition
-from jobs.storage.locations import Location
+from jobs.storage.storage_paths import StoragePath
 from schemas.bookkeeping import FILES, RUNS
 
 # The last step of a night, in `runs`.
@@ -35,7 +35,7 @@ class ChangedPartitions:
 
 def of_nights(
     lake: Lake,
-    root: Location,
+    root: StoragePath,
     nights: Collection[dt.date],
     sources: Collection[str],
     rulesets: Mapping[str, str],
@@ -66,7 +66,7 @@ def of_nights(
 
 
 def of_everything(
-    lake: Lake, root: Location, nights: Collection[dt.date], sources: Collection[str], unchanged: Collection[Partition]
+    lake: Lake, root: StoragePath, nights: Collection[dt.date], sources: Collection[str], unchanged: Collection[Partition]
 ) -> ChangedPartitions:
     """All partitions of these nights, and all others that the lake has read, except those in `unchanged`."""
     files = [file for night in sorted(nights) for source in sorted(sources) for file in zone.landed(root, source, night)]
@@ -80,7 +80,7 @@ def partitions(lake: Lake, sources: Collection[str]) -> frozenset[Partition]:
     return frozenset(partition for file in lake.files(FILES.name) if (partition := _partition(file)).source in sources)
 
 
-def without_files(lake: Lake, root: Location, sources: Collection[str]) -> list[Partition]:
+def without_files(lake: Lake, root: StoragePath, sources: Collection[str]) -> list[Partition]:
     """The partitions of these sources, on any date, that have rows in the lake and no file in the landing zone."""
     missing = [partition for partition in sorted(partitions(lake, sources)) if not zone.has_files(root, partition)]
     if not missing:

@@ -31,12 +31,11 @@ from jobs.lake.table_files import WrittenFile, write_partitioned
 from jobs.lake.tables import Lake
 from jobs.landing.zone import Partition
 from schemas.catalog import TABLES
-from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
+from schemas.events import DUPLICATE_EVENTS, EVENTS, LANDING_ORDER, REJECTED_EVENTS
 from schemas.table import INTEGER, Table, spark_schema
 from transforms.deduplication import (
     EARLIER,
     HASHES,
-    LANDING_ORDER,
     RECORDED_EARLIER,
     REPEATED,
     changed_copies,
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
 # The table name of files of staged records, which are numbered together with files of the lake's tables.
 _STAGED = "_records"
 _TABLES = (EVENTS, DUPLICATE_EVENTS)
-# A task compares so many hashes of ids.
+# Hashes of ids that one task compares, about.
 _HASHES_OF_A_TASK = 1_000_000
 _ROW = pa.field("row", INTEGER)  # within its file
 _IDENTITY = ("source", "event_hash", "event_id", *LANDING_ORDER)
@@ -114,7 +113,7 @@ def find_repeats(engine: Engine, records: Records) -> Repeats | None:
     few = file_tasks.are_few(files.values())
     parts = 1 if few else 1 + sum(file.rows for file in files.values()) // _HASHES_OF_A_TASK
     packing, folder = Packing(HASHES, ("event_hash",), parts), records.output.working_folder
-    read_hashes = packing.packed(_read_hashes(records.unreadable, len(staged), len(removed)))
+    read_hashes = packing.pack_output_of(_read_hashes(records.unreadable, len(staged), len(removed)))
     hashes = file_tasks.spread(engine, files, few=few).mapInArrow(engine.in_processes(read_hashes), spark_schema(PACKED))
     repeated = engine.map_by_key(hashes, packing, repeated_hashes, REPEATED, folder / "_hashes")
     repeated = engine.hold(repeated, folder / "_repeated_hashes")
@@ -222,7 +221,7 @@ def _valid(staged: pa.Table, unreadable: pa.Array) -> pa.Table:
 def _read_hashes(unreadable: frozenset[str], staged: int, removed: int) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     """The function that gives the hashes of the valid records of files.
 
-    The first files are staged ones, then come those of replaced partitions: so many of each.
+    Files are numbered: first the staged ones, then those of replaced partitions; `staged` and `removed` are how many there are.
     """
     unreadable_files = pa.array(sorted(unreadable), pa.string())
 
@@ -237,7 +236,7 @@ def _read_hashes(unreadable: frozenset[str], staged: int, removed: int) -> Calla
 
 
 def _read_copies(unreadable: frozenset[str]) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
-    """The function that gives what identifies and orders copies: of valid records whose hash is addressed to their file."""
+    """The function that gives the identity and the landing order of valid records whose hash was sent to their file."""
     unreadable_files = pa.array(sorted(unreadable), pa.string())
 
     def read_copies(batches: Batches) -> Iterator[pa.RecordBatch]:
@@ -252,7 +251,7 @@ def _read_copies(unreadable: frozenset[str]) -> Callable[[Batches], Iterator[pa.
 
 
 def _with_recorded_copy(copies: pa.Table) -> pa.Table:
-    """Rows with the copy directly before each as the lake has it: none, but for duplicates."""
+    """Rows with the copy directly before each, as recorded in the lake. Only duplicates have one."""
     earlier = [copies[name] if name in copies.column_names else pa.nulls(copies.num_rows, DUPLICATE_EVENTS[name].type) for name in EARLIER]
     return pa.table(dict(zip(copies.column_names, copies.columns, strict=True)) | dict(zip(RECORDED_EARLIER, earlier, strict=True)))
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 
 # The messages of the operating system, Python and Spark for a full disk, and for a lost process.
+# How an error of an object store begins that does not answer, or answers with an error of its own. It may come from a task, as text.
+STORE_FAILED = "object store failed"
 _NO_ROOM = ("No space left on device", "Disk quota exceeded", "[Errno 28]", "[Errno 122]")
 _LOST = (
     "Python worker exited unexpectedly",
@@ -72,6 +74,12 @@ class WorkerLostError(MillraceError):
     exit_code = 75
 
 
+class StoreUnreachableError(MillraceError):
+    """The object store did not answer during a run. Remedy: call again when it does."""
+
+    exit_code = 75
+
+
 class CheckFailedError(MillraceError):
     """A critical check failed; nothing was published. Remedy: look at the staged tables and the checks."""
 
@@ -90,6 +98,11 @@ def fault_of_the_machine(error: BaseException) -> MillraceError | None:
     if any(words in messages for words in _NO_ROOM):
         return DiskFullError(
             "no space left on the disk: nothing was published; make room for the lake and for temporary files, then call again"
+        )
+    if STORE_FAILED in messages:
+        return StoreUnreachableError(
+            "the object store of the landing zone did not answer: nothing was published; call again when it does"
+            " (AWS_ENDPOINT_URL names its address)"
         )
     if any(words in messages for words in _LOST):
         return WorkerLostError(

@@ -27,7 +27,7 @@ from jobs.engine import file_tasks
 from jobs.engine.processes import Batches
 from jobs.landing import zone
 from jobs.landing.zone import LandedFile, Partition, UnreadableError
-from jobs.storage.locations import Location
+from jobs.storage.storage_paths import StoragePath
 from schemas.table import BIGINT, INTEGER, STRING, spark_schema
 from transforms.ingest.lines import Line, split_lines
 from transforms.ingest.records import FileLocation, RecordCounts, TimeRules, record_batches
@@ -112,7 +112,7 @@ class StagedFile:
 
 
 def read(
-    engine: Engine, root: Location, files: Sequence[LandedFile], stage: Path, rules: ReadRules, task_bytes: int
+    engine: Engine, root: StoragePath, files: Sequence[LandedFile], stage: Path, rules: ReadRules, task_bytes: int
 ) -> tuple[list[FileCounts], list[StagedFile]]:
     """Read these files into the stage; gives the counts of each file, in their order, and the staged files."""
     if not files:
@@ -165,7 +165,7 @@ def _landed_file(row: Mapping[str, Any]) -> LandedFile:
     return LandedFile(partition, row["landing_hour"], row["file"], row["size"], row["modified"], row["fault"])
 
 
-def _reader(root: Location, stage: Path, rules: ReadRules) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+def _reader(root: StoragePath, stage: Path, rules: ReadRules) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     """The function that reads the landed files of a task into the stage and reports on them."""
 
     def read_files(batches: Batches) -> Iterator[pa.RecordBatch]:
@@ -177,7 +177,7 @@ def _reader(root: Location, stage: Path, rules: ReadRules) -> Callable[[Batches]
     return read_files
 
 
-def read_into_stage(root: Location, files: Sequence[tuple[int, LandedFile]], stage: Path, rules: ReadRules) -> pa.RecordBatch:
+def read_into_stage(root: StoragePath, files: Sequence[tuple[int, LandedFile]], stage: Path, rules: ReadRules) -> pa.RecordBatch:
     """Read some numbered files into the stage; gives a report of the schema REPORT."""
     writer = _StageWriter(stage)
     report: list[dict[str, Any]] = []
@@ -189,7 +189,7 @@ def read_into_stage(root: Location, files: Sequence[tuple[int, LandedFile]], sta
 
 
 def _read_file(
-    root: Location, number: int, file: LandedFile, writer: _StageWriter, rules: ReadRules
+    root: StoragePath, number: int, file: LandedFile, writer: _StageWriter, rules: ReadRules
 ) -> tuple[FileCounts, list[dict[str, Any]]]:
     source = SOURCES[file.partition.source]
     location = FileLocation(source.name, file.partition.landing_date, file.landing_hour, file.file)

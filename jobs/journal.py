@@ -1,4 +1,4 @@
-"""What a run records of itself, in `runs` and on stderr: its id, and per step what it read and wrote, its seconds and its memory."""
+"""The rows of `runs` that a run adds: per step what it read and wrote, its seconds and its memory. Progress shows the same."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Journal:
 
     @contextmanager
     def step(self, name: str) -> Iterator[StepCounts]:
-        """Show a step while the block runs, and note it once it is done, with the counts that the block fills in."""
+        """Show a step while the block runs, and record it when it ends, with the counts that the block fills in."""
         started, clock = dt.datetime.now(dt.UTC), time.monotonic()
         counts = StepCounts()
         with self._progress.step(name) as logged, process_memory.watched() as memory:
             yield counts
             memory.sample()
             measured = {"seconds": round(time.monotonic() - clock, 3), "peak_memory": memory.bytes}
-            logged.update(self._named() | asdict(counts) | measured)
+            logged.update(self._run_fields() | asdict(counts) | measured)
         self._rows.append(self._row(name, started) | asdict(counts) | measured)
 
     @contextmanager
@@ -61,10 +61,10 @@ class Journal:
         row = self._row(name, dt.datetime.now(dt.UTC)) | {"status": "failed" if failed else "done", "sources": sources}
         row["rules"] = sorted(rules.items()) if rules is not None else None
         with self._progress.step(name) as logged:
-            logged.update(self._named())
+            logged.update(self._run_fields())
             yield [*self._rows, row]
 
-    def _named(self) -> dict[str, Any]:
+    def _run_fields(self) -> dict[str, Any]:
         return {"run_id": self.run_id, "command": self._command, "night": self._night}
 
     def _row(self, step: str, started: dt.datetime) -> dict[str, Any]:

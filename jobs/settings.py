@@ -13,7 +13,7 @@ from jobs import settings_files
 from jobs.console.home import at_home
 from jobs.errors import SettingsError
 from jobs.storage.bucket import SCHEMES
-from jobs.storage.locations import Location, location
+from jobs.storage.storage_paths import StoragePath, storage_path
 from schemas.events import EVENTS
 
 _SourceSection = TypeVar("_SourceSection")
@@ -30,17 +30,17 @@ class Paths(Section):
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
-    landing: Location
+    landing: StoragePath
     lake: Path
 
     @field_validator("landing", mode="before")
     @classmethod
     def _is_a_location(cls, path: object) -> object:
-        return location(path) if isinstance(path, str) else path
+        return storage_path(path) if isinstance(path, str) else path
 
     @field_validator("landing", "lake")
     @classmethod
-    def _is_a_path(cls, path: Location) -> Location:
+    def _is_a_path(cls, path: StoragePath) -> StoragePath:
         if "\0" in str(path):
             raise PydanticCustomError("path", "a path cannot hold a NUL character")
         return at_home(path) if isinstance(path, Path) else path
@@ -49,7 +49,7 @@ class Paths(Section):
     @classmethod
     def _is_a_folder(cls, lake: object) -> object:
         if isinstance(lake, str) and lake.startswith(SCHEMES):
-            raise PydanticCustomError("path", "a lake is a folder, and not yet a part of a bucket")
+            raise PydanticCustomError("path", "the lake must be a folder; a bucket is not supported yet")
         return lake
 
 
@@ -345,7 +345,7 @@ class Settings(Section):
     spark: Spark
     sail: Sail
 
-    def at(self, landing: Location | None = None, lake: Path | None = None) -> Settings:
+    def at(self, landing: StoragePath | None = None, lake: Path | None = None) -> Settings:
         """These settings with other paths."""
         paths = Paths(landing=landing or self.paths.landing, lake=lake or self.paths.lake)
         return self.model_copy(update={"paths": paths})

@@ -92,8 +92,8 @@ RUNS = Table(
         column(
             "peak_memory",
             BIGINT,
-            "largest private memory of all processes of the run on the driver's machine in the step, sampled once a second; null where the"
-            " system does not say",
+            "largest anonymous memory of all processes of the run on the driver's machine in the step, sampled once a second; pages that"
+            " processes share count in each; null where the system does not say",
             unit="bytes",
             minimum=0,
         ),

@@ -107,6 +107,8 @@ LANDING: tuple[Column, ...] = (
     column("record", BIGINT, "line in the file, from 1, blank ones counted", required=True, minimum=1),
     column("position", INTEGER, "place within the line's batch or array, from 0", required=True, minimum=0),
 )
+# The columns by which landed records are ordered, earliest first: a null hour before any hour, text by its bytes.
+LANDING_ORDER = tuple(column.name for column in LANDING)
 RUN_ID = column("run_id", STRING, "run that wrote the row: see runs", required=True)
 
 _FLAGS = (

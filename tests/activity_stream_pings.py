@@ -15,7 +15,7 @@ from transforms.sources.activity_stream import SOURCE
 
 ARRIVAL_MS = 1_457_395_200_000  # 2016-03-08 00:00 UTC
 
-LOCATION = FileLocation("activity_stream", date(2016, 3, 8), 0, "activity_stream/date=2016-03-08/hour=00/a.jsonl")
+STORAGE_PATH = FileLocation("activity_stream", date(2016, 3, 8), 0, "activity_stream/date=2016-03-08/hour=00/a.jsonl")
 
 EXAMPLE_SESSION = {
     "action": "activity_stream_session",
@@ -107,4 +107,4 @@ def mapped(ping: dict[str, Any], header: dict[str, Any] | None = None) -> dict[s
     return columns_of_record(SOURCE, record(ping, header))
 
 
-file_records = partial(records_of_file, SOURCE, LOCATION)
+file_records = partial(records_of_file, SOURCE, STORAGE_PATH)

@@ -15,7 +15,7 @@ from transforms.sources.contentsquare import SOURCE
 
 ARRIVAL_MS = 1_522_152_000_000  # 2018-03-27 12:00 UTC
 SENT_MS = ARRIVAL_MS + 60_000
-LOCATION = FileLocation("contentsquare", date(2018, 3, 27), 12, "contentsquare/date=2018-03-27/hour=12/a.jsonl")
+STORAGE_PATH = FileLocation("contentsquare", date(2018, 3, 27), 12, "contentsquare/date=2018-03-27/hour=12/a.jsonl")
 
 EXAMPLE_HEADER = {
     "pid": 8,
@@ -99,4 +99,4 @@ def mapped(event: dict[str, Any], header: dict[str, Any] | None = HEADER) -> dic
     return columns_of_record(SOURCE, record(event, header))
 
 
-file_records = partial(records_of_file, SOURCE, LOCATION)
+file_records = partial(records_of_file, SOURCE, STORAGE_PATH)

@@ -18,7 +18,7 @@ from transforms.ingest.records import FileLocation, TimeRules
 from transforms.sources.homepagevisit import SCHEMA_FILES, SOURCE
 
 NAME = "/analytics/legacy/homepagevisit/"
-LOCATION = FileLocation("homepagevisit", date(2020, 4, 2), 19, "homepagevisit/date=2020-04-02/hour=19/a.jsonl")
+STORAGE_PATH = FileLocation("homepagevisit", date(2020, 4, 2), 19, "homepagevisit/date=2020-04-02/hour=19/a.jsonl")
 LANDED = datetime(2020, 4, 2, 19, tzinfo=UTC)
 
 
@@ -48,8 +48,8 @@ def visit(event: Any = None, meta: Any = None, **fields: Any) -> dict[str, Any]:
     } | fields
 
 
-record_of = partial(single_record, SOURCE, LOCATION)
-rejection_of = partial(rejection, SOURCE, LOCATION)
+record_of = partial(single_record, SOURCE, STORAGE_PATH)
+rejection_of = partial(rejection, SOURCE, STORAGE_PATH)
 
 
 # what is valid
@@ -148,7 +148,7 @@ def test_letters_beyond_ascii_pass_in_a_uri(uri: str) -> None:
 @pytest.mark.parametrize(("user_id", "told"), [(b"456.0", "456"), (b"4.56e2", "456"), (b"-7", "-7"), (b"0", "0"), (b"-0.0", "0")])
 def test_a_user_id_is_any_integer_however_it_is_written(user_id: bytes, told: str) -> None:
     line = orjson.dumps(visit()).replace(b'"user_id":456', b'"user_id":' + user_id)
-    batch, _ = to_records(SOURCE, list(split_lines([line])), LOCATION, TimeRules())
+    batch, _ = to_records(SOURCE, list(split_lines([line])), STORAGE_PATH, TimeRules())
     assert batch["user_id"].to_pylist() == [f"enwiki:{told}"]
 
 

@@ -108,7 +108,7 @@ def test_a_row_for_which_a_rule_cannot_be_evaluated_breaks_it_and_hides_no_other
     assert observe(spark, [rows], [], table)["size is a time"] == 2
 
 
-PARTIAL = "table string, rule string, amount bigint, bucket int, hashes binary"
+PARTIAL = "table string, rule string, amount bigint, shard int, hashes binary"
 VIOLATIONS = "table string, rule string, observed bigint"
 
 

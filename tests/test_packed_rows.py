@@ -40,11 +40,11 @@ def batch(rows: Iterable[dict[str, object]]) -> pa.RecordBatch:
 def rows_of_parts(packing: Packing, batches: Iterable[pa.RecordBatch]) -> dict[int, list[dict[str, object]]]:
     """The rows in each part, unpacked."""
     rows: dict[int, list[dict[str, object]]] = {}
-    for packed in packing.packed(iter)(batches):
+    for packed in packing.pack_output_of(iter)(batches):
         assert packed.schema == PACKED
         for part, value in zip(packed["part"].to_pylist(), packed["rows"], strict=True):
             one = pa.record_batch([pa.array([part], pa.int32()), pa.array([value.as_py()], pa.binary())], schema=PACKED)
-            rows.setdefault(part, []).extend(row for inside in packing.unpacked(iter)([one]) for row in inside.to_pylist())
+            rows.setdefault(part, []).extend(row for inside in packing.unpack_input_of(iter)([one]) for row in inside.to_pylist())
     return rows
 
 
@@ -88,7 +88,7 @@ def test_a_task_gets_all_rows_of_its_keys(spark: SparkSession, environment: str,
 
     packing = Packing(EVENTS, KEY, parts)
     with Engine(configuration.load(environment), Progress(quiet=True)) as engine:
-        packed = spark.range(4).repartition(4, "id").mapInArrow(packing.packed(make), spark_schema(PACKED))
+        packed = spark.range(4).repartition(4, "id").mapInArrow(packing.pack_output_of(make), spark_schema(PACKED))
         found = engine.map_by_key(packed, packing, count, counts, tmp_path / "rows").toArrow().to_pylist()
     assert {row["key"]: row["events"] for row in found} == {f"key {number}": 20 for number in range(20)}
     assert len(found) == 20

@@ -24,7 +24,7 @@ from transforms.sources import sunbird
 from transforms.sources.registry import SOURCES
 
 LANDED = datetime(2026, 11, 20, 6, tzinfo=UTC)
-LOCATION = FileLocation("sunbird", LANDED.date(), LANDED.hour, "sunbird/date=2026-11-20/hour=06/a.jsonl")
+STORAGE_PATH = FileLocation("sunbird", LANDED.date(), LANDED.hour, "sunbird/date=2026-11-20/hour=06/a.jsonl")
 DAY = timedelta(days=1)
 MS = timedelta(milliseconds=1)
 
@@ -46,7 +46,11 @@ def event(**fields: Any) -> dict[str, Any]:
 
 
 def read(
-    content: bytes, source: Source = sunbird.SOURCE, location: FileLocation = LOCATION, rules: TimeRules | None = None, limit: int = 10_000
+    content: bytes,
+    source: Source = sunbird.SOURCE,
+    location: FileLocation = STORAGE_PATH,
+    rules: TimeRules | None = None,
+    limit: int = 10_000,
 ) -> tuple[list[dict[str, Any]], RecordCounts]:
     batch, counts = to_records(source, list(split_lines([content], limit)), location, rules or TimeRules())
     batch.validate(full=True)
@@ -84,7 +88,7 @@ def test_an_accepted_record_says_where_it_landed() -> None:
         "sunbird",
         date(2026, 11, 20),
         6,
-        LOCATION.file,
+        STORAGE_PATH.file,
     )
     assert (record["event_id"], record["record"], record["position"]) == ("m3", 2, 1)
     assert record["event_hash"] == short_hash("m3")
@@ -204,7 +208,7 @@ def test_a_server_time_is_believed_from_2000_to_24_hours_after_the_landing_hour(
 
 
 def test_without_a_landing_hour_arrival_is_at_midnight() -> None:
-    location = LOCATION._replace(landing_hour=None)
+    location = STORAGE_PATH._replace(landing_hour=None)
     record = row(event(ets=0), location=location)
     assert record["landing_hour"] is None
     assert record["event_time"] == record["received_time"] == datetime(2026, 11, 20, tzinfo=UTC)
@@ -300,7 +304,7 @@ odd_lines = (
 @given(st.lists(odd_lines, max_size=6), st.sampled_from(list(SOURCES.values())))
 def test_nothing_that_lands_raises_and_every_record_is_accounted_for(pieces: list[bytes], source: Source) -> None:
     lines = list(split_lines([b"\n".join(pieces)], 50))
-    batch, counts = to_records(source, lines, LOCATION, TimeRules())
+    batch, counts = to_records(source, lines, STORAGE_PATH, TimeRules())
     batch.validate(full=True)
     statuses = batch["status"].to_pylist()
     assert counts.records == len(statuses)
@@ -324,6 +328,6 @@ def test_rows_are_identified_by_line_and_position(plan: list[tuple[str, int]]) -
 
 def test_the_batch_is_one_arrow_batch_of_the_given_schema_whatever_its_rows() -> None:
     for content in (b"", b"[", orjson.dumps(event()), b"[\n" + orjson.dumps(event())):
-        batch, _ = to_records(sunbird.SOURCE, list(split_lines([content])), LOCATION, TimeRules())
+        batch, _ = to_records(sunbird.SOURCE, list(split_lines([content])), STORAGE_PATH, TimeRules())
         assert isinstance(batch, pa.RecordBatch)
         assert batch.schema.equals(RECORDS)

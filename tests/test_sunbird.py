@@ -22,7 +22,7 @@ from transforms.sources.sunbird import EVENT_TYPES, SOURCE
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "sunbird" / "telemetry-500.jsonl"
 HOUR_MS = 1_566_244_800_000  # 2019-08-19 20:00 UTC
-LOCATION = FileLocation("sunbird", date(2019, 8, 19), 20, "sunbird/date=2019-08-19/hour=20/a.jsonl")
+STORAGE_PATH = FileLocation("sunbird", date(2019, 8, 19), 20, "sunbird/date=2019-08-19/hour=20/a.jsonl")
 
 TEXT, NUMBER, OBJECT, OBJECTS, TEXTS = "text", 1.5, {"k": 1}, [{"k": 1}], ["text"]
 VISIT = {"objid": "o", "objtype": "t"}
@@ -95,8 +95,8 @@ def event(eid: str = "HEARTBEAT", edata: dict[str, Any] | None = None, **fields:
     } | fields
 
 
-record_of = partial(single_record, SOURCE, LOCATION)
-rejection_of = partial(rejection, SOURCE, LOCATION)
+record_of = partial(single_record, SOURCE, STORAGE_PATH)
+rejection_of = partial(rejection, SOURCE, STORAGE_PATH)
 
 
 def session_of(document: Any) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def session_of(document: Any) -> dict[str, Any]:
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real data is not here")
 def test_all_500_real_events_are_accepted() -> None:
-    batch, counts = to_records(SOURCE, list(split_lines([REAL.read_bytes()])), LOCATION, TimeRules())
+    batch, counts = to_records(SOURCE, list(split_lines([REAL.read_bytes()])), STORAGE_PATH, TimeRules())
     assert (counts.records, counts.rejected) == (500, 0)
     records = batch.to_pylist()
     assert sum(record["session_key"] is None for record in records) == 71

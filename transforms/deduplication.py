@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from schemas.events import LANDING_ORDER
 from schemas.table import BIGINT, BOOLEAN, INTEGER
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 # Raised with every change of this decision. `millrace rebuild` then builds the tables of a lake again.
 DEDUPLICATION_VERSION = 1
-# The columns by which landed records are ordered, earliest first: a null hour before any hour, text by its bytes.
-LANDING_ORDER = ("landing_date", "landing_hour", "file", "record", "position")
 # A valid record: the number of the file in which it is, the hash of its id, and whether it is of a file that the run reads or replaces.
 # Rows that are neither new nor removed are of unchanged partitions.
 HASHES = pa.schema([("number", INTEGER), ("event_hash", BIGINT), ("is_new", BOOLEAN), ("is_removed", BOOLEAN)])
@@ -35,7 +34,7 @@ def repeated_hashes(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatc
 
     Nearly every record is the only one with its hash. So only few records have to be read with all columns and ordered.
 
-    In: HASHES, one row per valid record, all rows of each hash.
+    In: HASHES, one row per valid record. All rows with the same hash must be in one call.
     Out: REPEATED, the rows that are not removed and share their hash with other rows, of which at least one is new or removed.
     """
     rows = pa.Table.from_batches(batches, HASHES)

@@ -62,7 +62,7 @@ def measure_chains(chains: Iterable[pa.Table], table: Table, columns: Iterable[s
         WITH loose AS (
             SELECT source, if(kind = 'reported', 'orphan_events', 'sessionless_events') AS measure, unnest(unassigned) AS event FROM parts
         )
-        SELECT event.event_date AS metric_date, source, measure, {_NO_LABEL}, CAST(sum(event.count) AS BIGINT) AS amount
+        SELECT event.event_date AS metric_date, source, measure, {_NO_SPLIT_COLUMNS}, CAST(sum(event.count) AS BIGINT) AS amount
         FROM loose GROUP BY ALL
         """,
         parts=_reader(chains, table, columns),
@@ -218,7 +218,7 @@ _SUMMED = (
 )
 # A metric that is split is called as its measure is, but for refused records, whose total `files` counts too.
 _METRIC_OF_SPLIT = {"refused": "rejected"}
-_NO_LABEL = "CAST(NULL AS VARCHAR) AS label, CAST(NULL AS VARCHAR) AS identity, CAST(NULL AS BIGINT) AS value"
+_NO_SPLIT_COLUMNS = "CAST(NULL AS VARCHAR) AS label, CAST(NULL AS VARCHAR) AS identity, CAST(NULL AS BIGINT) AS value"
 
 
 def _measured(sql: str, **inputs: pa.RecordBatchReader) -> pa.Table:
@@ -226,14 +226,14 @@ def _measured(sql: str, **inputs: pa.RecordBatchReader) -> pa.Table:
 
 
 def _measure(date: str, measure: str, amount: str, *, label: str | None = None) -> str:
-    identifiers = f"{label} AS label, CAST(NULL AS VARCHAR) AS identity, CAST(NULL AS BIGINT) AS value" if label else _NO_LABEL
-    return f"SELECT {date} AS metric_date, source, '{measure}' AS measure, {identifiers}, CAST({amount} AS BIGINT) AS amount"
+    split_columns = f"{label} AS label, CAST(NULL AS VARCHAR) AS identity, CAST(NULL AS BIGINT) AS value" if label else _NO_SPLIT_COLUMNS
+    return f"SELECT {date} AS metric_date, source, '{measure}' AS measure, {split_columns}, CAST({amount} AS BIGINT) AS amount"
 
 
 def _different(date: str, measure: str, identity: str) -> str:
     """A SELECT of the different ids of each date."""
-    identifiers = f"CAST(NULL AS VARCHAR) AS label, {identity} AS identity, CAST(NULL AS BIGINT) AS value"
-    return f"SELECT DISTINCT {date} AS metric_date, source, '{measure}' AS measure, {identifiers}, CAST(1 AS BIGINT) AS amount"
+    split_columns = f"CAST(NULL AS VARCHAR) AS label, {identity} AS identity, CAST(NULL AS BIGINT) AS value"
+    return f"SELECT DISTINCT {date} AS metric_date, source, '{measure}' AS measure, {split_columns}, CAST(1 AS BIGINT) AS amount"
 
 
 def _reader(parts: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.RecordBatchReader:

@@ -16,7 +16,7 @@ from jobs.generator.formats import FORMATS
 from jobs.generator.generate import TRUTH_FOLDER, generate, truth
 from jobs.generator.truth import Truth
 from jobs.landing.zone import check_usable, landed
-from jobs.storage.locations import Location
+from jobs.storage.storage_paths import StoragePath
 
 
 def write(landing: Path, date: dt.date, events: int, sources: Sequence[str], seed: int, faults: float) -> int:
@@ -40,10 +40,12 @@ def write(landing: Path, date: dt.date, events: int, sources: Sequence[str], see
     return 0
 
 
-def folder_to_write(landing: Location) -> Path:
+def folder_to_write(landing: StoragePath) -> Path:
     """The landing zone as a folder into which files are generated. Raises LandingError if it is in a bucket."""
     if not isinstance(landing, Path):
-        raise LandingError(f"files are generated into a folder, and {landing} is in a bucket: name a folder with --landing, and upload it")
+        raise LandingError(
+            f"files are generated into a folder, and {landing} is in a bucket: generate into a folder (--landing DIR), then upload it"
+        )
     return landing
 
 

@@ -12,7 +12,7 @@ import click
 from jobs.console import printing
 from jobs.console.home import at_home
 from jobs.storage.bucket import SCHEMES
-from jobs.storage.locations import Location, location
+from jobs.storage.storage_paths import StoragePath, storage_path
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -45,28 +45,28 @@ class AnyPath(click.ParamType[Path]):
         if not str(value):
             return self.fail("the path is empty: is a variable of the shell not set?", param, ctx)
         if str(value).startswith(SCHEMES):
-            return self.fail(f"{value} is a URL: name a folder or a file; only files that land can be in a bucket", param, ctx)
+            return self.fail(f"{value} is a URL: name a folder or a file; only the landing zone can be in a bucket", param, ctx)
         return at_home(Path(value))
 
 
-class AnyLocation(click.ParamType[Location]):
+class AnyStoragePath(click.ParamType[StoragePath]):
     """A path, or the URL of a part of a bucket."""
 
     name = "location"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Location:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> StoragePath:
         """The location in the text. Fails if the text is empty, or a URL without a bucket."""
         if not str(value).startswith(SCHEMES):
             return PATH.convert(value, param, ctx)
         try:
-            return location(str(value))
+            return storage_path(str(value))
         except ValueError:
             return self.fail(f"{value} names no bucket: write it as s3://BUCKET/FOLDER", param, ctx)
 
 
 DATE = Date()
 PATH = AnyPath()
-LOCATION = AnyLocation()
+STORAGE_PATH = AnyStoragePath()
 
 
 def lake_options(command: Command) -> Command:
@@ -83,7 +83,7 @@ def lake_options(command: Command) -> Command:
             help="Your settings over conf/base.yaml, in place of an environment: the engine is Spark unless the file says `engine: sail`.",
         ),
         click.option("--lake", type=PATH, metavar="DIR", help="Folder of the Delta tables; by default as configured."),
-        click.option("--landing", type=LOCATION, metavar="DIR", help="Folder or s3:// URL where files land; by default as configured."),
+        click.option("--landing", type=STORAGE_PATH, metavar="DIR", help="Folder or s3:// URL where files land; by default as configured."),
     ):
         command = option(command)
     return command

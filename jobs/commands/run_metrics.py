@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,21 @@ import pyarrow.compute as pc
 
 from jobs.changed_partitions import NIGHT_DONE
 from jobs.console import paths
+from jobs.console.printing import print_text
 from jobs.errors import UsageError
 from jobs.lake.half_published import open_to_read
 from jobs.lake.tables import Lake
 from jobs.settings import Settings
 from schemas.bookkeeping import FILES, QUALITY_RESULTS, RUNS
 
-_COUNTS = ("rows_in", "rows_out", "bytes", "peak_memory")
+# Per column of `runs` the name and the help of its metric.
+_OF_STEPS = {
+    "seconds": ("millrace_step_seconds", "Duration of a step of that run"),
+    "rows_in": ("millrace_step_rows_in", "Rows that the step read"),
+    "rows_out": ("millrace_step_rows_out", "Rows that the step wrote into its tables"),
+    "bytes": ("millrace_step_bytes", "Bytes of the landed files or of the Parquet files that the step wrote"),
+    "peak_memory": ("millrace_step_peak_memory_bytes", "Largest anonymous memory of all processes in the step"),
+}
 
 
 @dataclass(frozen=True)
@@ -42,12 +49,11 @@ def show(settings: Settings, out: Path | None) -> int:
     """
     text = exposition(metrics(open_to_read(settings.paths.lake)))
     if out is None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        print_text(text)
         return 0
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        unfinished.write_text(text)
+        unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(out)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
@@ -64,22 +70,22 @@ def metrics(lake: Lake) -> Iterator[Metric]:
     first = {row["run_id"]: min(one["started"] for one in of_last if one["run_id"] == row["run_id"]) for row in published}
     yield Metric(
         "millrace_last_run_timestamp_seconds",
-        "When the last run of a command ended, as Unix time",
+        "When a run of the command last published, or failed a critical check, as Unix time",
         [({"command": row["command"]}, row["ended"].timestamp()) for row in published],
     )
     yield Metric(
         "millrace_last_run_duration_seconds",
-        "How long the last run of a command took, until it published",
+        "How long that run took until then",
         [({"command": row["command"]}, (row["ended"] - first[row["run_id"]]).total_seconds()) for row in published],
     )
     yield Metric(
         "millrace_last_run_failed",
-        "1 if a critical check of the last run of a command failed and nothing was published",
+        "1 if a critical check of that run failed and nothing was published",
         [({"command": row["command"]}, float(row["status"] == "failed")) for row in published],
     )
-    for name, unit in (("seconds", "seconds"), *((count, count + "_bytes" * (count == "peak_memory")) for count in _COUNTS)):
-        samples = [({"command": row["command"], "step": row["step"]}, row[name]) for row in of_last if row.get(name) is not None]
-        yield Metric(f"millrace_step_{unit}", f"{_described(name)} of a step of the last run of a command", samples)
+    for column, (name, help) in _OF_STEPS.items():
+        samples = [({"command": row["command"], "step": row["step"]}, row[column]) for row in of_last if row.get(column) is not None]
+        yield Metric(name, help, samples)
     yield Metric("millrace_lake_state", "Number of the published state of the lake", [({}, float(lake.state))])
     yield from _of_last_night(lake, rows)
 
@@ -135,13 +141,3 @@ def _labels(labels: Mapping[str, str]) -> str:
 
 def _escaped(value: str) -> str:
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-
-
-def _described(name: str) -> str:
-    return {
-        "seconds": "Duration",
-        "rows_in": "Rows that were read",
-        "rows_out": "Rows that were written",
-        "bytes": "Bytes of landed files that were read, or of Parquet files that were written,",
-        "peak_memory": "Largest private memory of all processes",
-    }[name]

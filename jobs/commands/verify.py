@@ -20,7 +20,7 @@ from jobs.lake.half_published import half_published_tables, latest_version
 from jobs.lake.tables import Lake, recorded
 from jobs.landing import landed_rows
 from jobs.settings import Settings
-from jobs.storage.locations import Location
+from jobs.storage.storage_paths import StoragePath
 from schemas.bookkeeping import FILES, RUNS
 from schemas.catalog import TABLES
 
@@ -77,7 +77,7 @@ def show(settings: Settings, *, deep: bool) -> int:
     return 0
 
 
-def examine(root: Path, landing: Location, *, deep: bool) -> Examination:
+def examine(root: Path, landing: StoragePath, *, deep: bool) -> Examination:
     """Examine the recorded state of a lake. Raises LakeError when there is no lake."""
     try:
         lake = Lake.open(root)

@@ -38,6 +38,11 @@ def print_line(line: str) -> None:
     _write(sys.stdout, printable(line) + "\n")
 
 
+def print_text(text: str) -> None:
+    """Print results that are lines already."""
+    _write(sys.stdout, text)
+
+
 def print_json(value: Any) -> None:
     """Print one JSON document of results, in which control characters are escaped."""
     _write(sys.stdout, json.dumps(value, indent=2, sort_keys=True) + "\n")
@@ -51,7 +56,8 @@ def is_json_log() -> bool:
 def print_message(line: str, **fields: Any) -> None:
     """Print one line on stderr: progress or a fault.
 
-    In a JSON log it is an object with `time`, `level` (info, warning or error), `message`, and those of the fields that are not None.
+    In a JSON log it is an object with `time`, `level` (info, warning or error, by the beginning of the line), `message`, and those of the
+    fields that are not None.
     """
     if not _Log.is_json:
         _write(sys.stderr, printable(line) + "\n")

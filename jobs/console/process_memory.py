@@ -15,19 +15,21 @@ _PROCESSES = Path("/proc")
 class PeakMemory:
     """The largest memory so far, in bytes; None if it is unknown.
 
-    It is the sum of the private memory of all processes, the Spark driver's JVM and workers on this machine among them. Executors of a
-    cluster are not among them. It is sampled once a second.
+    It is the sum of the anonymous memory (RssAnon) of this process and all its descendants, such as the Spark driver's JVM and workers.
+    Memory that processes share after a fork counts in each of them. Executors of a cluster are not included. It is sampled once a second.
     """
 
     def __init__(self) -> None:
         self.bytes: int | None = None
         self._ended = threading.Event()
+        self._lock = threading.Lock()
 
     def sample(self) -> None:
         """Measure once."""
         now = memory_of_tree(os.getpid())
         if now is not None:
-            self.bytes = max(self.bytes or 0, now)
+            with self._lock:
+                self.bytes = max(self.bytes or 0, now)
 
     def sample_until_ended(self) -> None:
         """Measure once a second, until `end`."""
@@ -53,19 +55,16 @@ def watched() -> Iterator[PeakMemory]:
 
 
 def memory_of_tree(process: int) -> int | None:
-    """The private memory of a process and of all its descendants, in bytes; None if the system does not say.
-
-    Private memory is anonymous memory, without files that are mapped.
-    """
-    own = _private_memory(process)
+    """The anonymous memory of a process and of all its descendants, in bytes; None if the system does not say."""
+    own = _anonymous_memory(process)
     if own is None:
         return None
     return own + sum(memory_of_tree(child) or 0 for child in _children(process))
 
 
-def _private_memory(process: int) -> int | None:
+def _anonymous_memory(process: int) -> int | None:
     try:
-        status = (_PROCESSES / str(process) / "status").read_text()
+        status = (_PROCESSES / str(process) / "status").read_bytes().decode(errors="replace")
     except OSError:  # it has ended, or there is no /proc
         return None
     sizes = (line.split()[1] for line in status.splitlines() if line.startswith("RssAnon:"))

@@ -17,7 +17,7 @@ _OPTIONS: ContextVar[tuple[str, ...]] = ContextVar("the options of the running c
 
 
 @contextmanager
-def options_of_command(landing: object, file: Path | None, environment: str | None) -> Iterator[None]:
+def options_of_command(landing: str | None, file: Path | None, environment: str | None) -> Iterator[None]:
     """Add these options to the remedies that are named within; None leaves an option out."""
     options = {"--landing": landing, "--conf": file, "--env": environment}
     token = _OPTIONS.set(tuple(part for name, value in options.items() if value is not None for part in (name, shown(str(value)))))

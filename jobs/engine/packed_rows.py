@@ -37,17 +37,17 @@ class Packing:
     key: Sequence[str]
     parts: int
 
-    def packed(self, function: ArrowFunction) -> ArrowFunction:
+    def pack_output_of(self, function: ArrowFunction) -> ArrowFunction:
         """The Arrow function, which gives rows, with its result packed."""
 
         def call(batches: Batches) -> Iterator[pa.RecordBatch]:
             for batch in function(batches):
                 if batch.num_rows:
-                    yield self._pack(batch.select(self.schema.names).cast(self.schema))
+                    yield self._pack_batch(batch.select(self.schema.names).cast(self.schema))
 
         return call
 
-    def unpacked(self, function: ArrowFunction) -> ArrowFunction:
+    def unpack_input_of(self, function: ArrowFunction) -> ArrowFunction:
         """The Arrow function, which takes rows, for packed rows."""
         schema = self.schema
 
@@ -57,11 +57,11 @@ class Packing:
 
         return call
 
-    def pack(self, rows: DataFrame) -> DataFrame:
+    def pack_frame(self, rows: DataFrame) -> DataFrame:
         """The rows of a frame, packed."""
-        return rows.mapInArrow(self.packed(iter), spark_schema(PACKED))
+        return rows.mapInArrow(self.pack_output_of(iter), spark_schema(PACKED))
 
-    def _pack(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def _pack_batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if self.parts == 1:
             return pa.RecordBatch.from_pylist([{"part": 0, "rows": batch.serialize().to_pybytes()}], schema=PACKED)
         part = self._parts_of_keys(batch)

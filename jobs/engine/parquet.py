@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 _HADOOP_PATTERN = re.compile(r"[\\{}\[\]*?]")
-_ROWS_OF_A_GROUP = 8
 
 
 def read_parquet(spark: SparkSession, schema: StructType, paths: Sequence[Path], *, on_sail: bool) -> DataFrame:
@@ -32,18 +31,19 @@ def read_parquet(spark: SparkSession, schema: StructType, paths: Sequence[Path],
     return reader.parquet(*(_HADOOP_PATTERN.sub(r"\\\g<0>", str(_absolute(path))) for path in paths))
 
 
-def write_parquet(frame: DataFrame, folder: Path, *, on_sail: bool, partitioned_by: str | None = None) -> None:
+def write_parquet(
+    frame: DataFrame, folder: Path, *, on_sail: bool, partitioned_by: str | None = None, rows_of_a_group: int | None = None
+) -> None:
     """Write a frame as Parquet files into a folder, whatever characters its path holds; what was there before is removed.
 
-    With `partitioned_by`, the rows of each value of this column are in a folder of their own. The files are read once, so they are
-    compressed quickly rather than well.
+    With `partitioned_by`, the rows of each value of this column are in a folder of their own. On Sail, `rows_of_a_group` is the size of
+    a row group, which a writer has in memory. The files are read once, so they are compressed quickly rather than well.
     """
     # Spark takes a path that it writes to as it stands.
     target = _for_sail(folder) if on_sail else str(_absolute(folder))
     writer = frame.write.mode("overwrite").option("compression", "snappy")
-    if on_sail:
-        # A writer keeps its row group in memory, and a row may have packed rows of some megabytes.
-        writer = writer.option("max_row_group_size", _ROWS_OF_A_GROUP)
+    if on_sail and rows_of_a_group is not None:
+        writer = writer.option("max_row_group_size", rows_of_a_group)
     (writer.partitionBy(partitioned_by) if partitioned_by else writer).parquet(target)
 
 

@@ -59,8 +59,10 @@ def of_folders(function: ArrowFunction) -> ArrowFunction:
 
         for batch in batches:
             for folder in batch.column(0).to_pylist():
-                files = sorted(Path(folder).glob("*.parquet"))
-                yield from function(rows for file in files for rows in pq.ParquetFile(file).iter_batches())
+                files = (pq.ParquetFile(file) for file in sorted(Path(folder).glob("*.parquet")))
+                groups = ((file, number) for file in files for number in range(file.num_row_groups))
+                # A batch of rows across groups would be a copy of the whole file.
+                yield from function(rows for file, number in groups for rows in file.read_row_group(number).to_batches())
 
     return call
 

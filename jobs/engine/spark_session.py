@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from jobs.engine.packed_rows import Packing
 
+# A value of packed rows has up to some megabytes.
+_VALUES_OF_A_GROUP = 8
 # Set by spark-submit for the Python program that it runs.
 _SUBMITTED = "PYSPARK_GATEWAY_PORT"
 
@@ -81,12 +83,12 @@ class Engine:
         """
         from pyspark.sql import functions as F
 
-        result, function = spark_schema(schema), packing.unpacked(function)
+        result, function = spark_schema(schema), packing.unpack_input_of(function)
         if packing.parts == 1:
             return rows.coalesce(1).mapInArrow(self.in_processes(function), result)
         if not self.processes:
             return rows.repartitionById(packing.parts, "part").mapInArrow(function, result)
-        parquet.write_parquet(rows, folder, on_sail=True, partitioned_by="part")
+        parquet.write_parquet(rows, folder, on_sail=True, partitioned_by="part", rows_of_a_group=_VALUES_OF_A_GROUP)
         parts = [(str(one),) for one in sorted(folder.glob("part=*"))]
         folders = self.spark.createDataFrame(parts, "part string").coalesce(1).withColumn("turn", F.monotonically_increasing_id())
         return folders.repartition(max(1, len(parts))).mapInArrow(self.in_processes(processes.of_folders(function)), result)

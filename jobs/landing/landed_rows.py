@@ -17,8 +17,8 @@ from jobs.lake.damage import Damage
 from jobs.lake.table_changes import TableFile
 from jobs.lake.tables import Lake
 from jobs.landing.zone import CHUNK_BYTES
-from jobs.storage.bucket import BucketPath
-from jobs.storage.locations import Location
+from jobs.storage.bucket import BucketPath, StoreError
+from jobs.storage.storage_paths import StoragePath
 from schemas.bookkeeping import FILES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
 
@@ -49,7 +49,7 @@ def differences(root: Path, files: Mapping[str, Sequence[TableFile]]) -> list[Da
     return damages
 
 
-def silently_changed(lake: Lake, landing: Location) -> list[str]:
+def silently_changed(lake: Lake, landing: StoragePath) -> list[str]:
     """Landed files whose content has changed since they were read, while size and time have not: no run reads them again."""
     columns = ["file", "size", "modified", "sha256"]
     rows = lake.arrow(FILES.name, columns, pc.is_valid(pc.field("sha256")))
@@ -66,6 +66,8 @@ def silently_changed(lake: Lake, landing: Location) -> list[str]:
                         digest.update(piece)
                 if digest.hexdigest() != row["sha256"]:
                     changed.append(shown(row["file"]))
+        except StoreError:
+            raise
         except OSError:
             continue  # `millrace status` reports landed files that are missing or unreadable
     return changed

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from jobs.console import paths
 from jobs.landing.zone import date_of
-from jobs.storage import locations
-from jobs.storage.locations import Location, LocationEntry
+from jobs.storage import storage_paths
+from jobs.storage.storage_paths import Entry, StoragePath
 
 LAYOUT = "SOURCE/date=YYYY-MM-DD/hour=HH"
 _DATE = re.compile(r"([0-9]{4})[-_.]?([0-9]{1,2})[-_.]?([0-9]{1,2})")
@@ -27,7 +27,7 @@ _BEFORE_A_DATE = re.compile(r"[A-Za-z_]*[=_-]?")
 class Stray:
     """A folder with files that no night reads."""
 
-    path: Location
+    path: StoragePath
     shown: str  # path from the landing root, in printable characters
     reason: str
     remedy: str
@@ -39,7 +39,7 @@ class Stray:
         return f"{self.shown} is read by no night: {self.reason}; {self.remedy}"
 
 
-def strays(root: Location, sources: Collection[str]) -> list[Stray]:
+def strays(root: StoragePath, sources: Collection[str]) -> list[Stray]:
     """Every folder that is in no partition, and every folder above the partitions that has files, sorted by path."""
     return [*_of_the_root(root, sources), *(stray for source in sorted(sources) for stray in _of_a_source(root, source))]
 
@@ -62,7 +62,7 @@ def below(stray: Stray) -> tuple[int, int]:
     return files, size
 
 
-def _of_the_root(root: Location, sources: Collection[str]) -> Iterator[Stray]:
+def _of_the_root(root: StoragePath, sources: Collection[str]) -> Iterator[Stray]:
     entries = _entries(root) or []
     if any(not entry.is_folder for entry in entries):
         yield Stray(root, ".", "files outside of a source's folder", f"move them to {LAYOUT}", whole=False)
@@ -71,7 +71,7 @@ def _of_the_root(root: Location, sources: Collection[str]) -> Iterator[Stray]:
             yield _stray(root, entry, "no source has this name", _remedy_for_source(root, entry.name, sources))
 
 
-def _of_a_source(root: Location, source: str) -> Iterator[Stray]:
+def _of_a_source(root: StoragePath, source: str) -> Iterator[Stray]:
     folder = root / source
     entries = _entries(folder)
     if entries is None:
@@ -85,11 +85,11 @@ def _of_a_source(root: Location, source: str) -> Iterator[Stray]:
             yield _stray(root, entry, *_remedy_for_date(folder, entry.name))
 
 
-def _stray(root: Location, entry: LocationEntry, reason: str, remedy: str) -> Stray:
-    return Stray(entry.path, paths.shown(locations.relative(entry.path, root)), reason, remedy)
+def _stray(root: StoragePath, entry: Entry, reason: str, remedy: str) -> Stray:
+    return Stray(entry.path, paths.shown(storage_paths.relative(entry.path, root)), reason, remedy)
 
 
-def _remedy_for_source(root: Location, name: str, sources: Collection[str]) -> str:
+def _remedy_for_source(root: StoragePath, name: str, sources: Collection[str]) -> str:
     """The remedy for a folder of the root whose name is no source. If it is similar to a source's name, that one is proposed."""
     by_letters = {_letters(source): source for source in sorted(sources)}
     similar = difflib.get_close_matches(_letters(name), by_letters, n=1, cutoff=0.8)
@@ -98,7 +98,7 @@ def _remedy_for_source(root: Location, name: str, sources: Collection[str]) -> s
     return _rename(root, by_letters[similar[0]])
 
 
-def _remedy_for_date(folder: Location, name: str) -> tuple[str, str]:
+def _remedy_for_date(folder: StoragePath, name: str) -> tuple[str, str]:
     """Why a folder of a source is no partition, and the remedy. If its name contains a date, that one is proposed."""
     before = _BEFORE_A_DATE.match(name)
     matched = _DATE.fullmatch(name, before.end() if before else 0)
@@ -111,7 +111,7 @@ def _remedy_for_date(folder: Location, name: str) -> tuple[str, str]:
     return "not named date=YYYY-MM-DD", _rename(folder, f"date={date.isoformat()}")
 
 
-def _rename(folder: Location, name: str) -> str:
+def _rename(folder: StoragePath, name: str) -> str:
     """The remedy for a folder that should have this name: rename it, or move its files if the name is in use."""
     return f"move its files to {name}" if _is_there(folder / name) else f"rename it to {name}"
 
@@ -120,16 +120,16 @@ def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _entries(folder: Location) -> list[LocationEntry] | None:
+def _entries(folder: StoragePath) -> list[Entry] | None:
     """The entries of a folder, sorted by name, without ignored ones; None if the folder cannot be listed."""
     try:
-        listed = locations.entries(folder)
+        listed = storage_paths.entries(folder)
     except OSError:
         return None
     return sorted((entry for entry in listed if not entry.name.startswith(("_", "."))), key=lambda entry: os.fsencode(entry.name))
 
 
-def _is_there(path: Location) -> bool:
+def _is_there(path: StoragePath) -> bool:
     """Whether there is anything at this path, also a link that leads nowhere."""
     try:
         return os.path.lexists(path) if isinstance(path, Path) else path.exists()

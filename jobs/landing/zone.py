@@ -13,6 +13,7 @@ import hashlib
 import io
 import os
 import re
+import stat
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,9 +24,9 @@ from typing import IO, cast
 
 from jobs.console import paths
 from jobs.errors import LandingError
-from jobs.storage import locations
-from jobs.storage.bucket import BucketPath, ObjectReader
-from jobs.storage.locations import Location, LocationEntry
+from jobs.storage import storage_paths
+from jobs.storage.bucket import BucketPath, ObjectReader, StoreError
+from jobs.storage.storage_paths import Entry, StoragePath
 
 CHUNK_BYTES = 1 << 20
 _DATE = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
@@ -66,7 +67,7 @@ class UnreadableError(Exception):
     """A landed file cannot be read to its end; the message says why."""
 
 
-def check_root(landing: Location) -> None:
+def check_root(landing: StoragePath) -> None:
     """Raises LandingError when there is no landing folder, or the store does not let this user list it."""
     check_usable(landing)
     if isinstance(landing, BucketPath):
@@ -82,23 +83,25 @@ def _check_bucket(landing: BucketPath) -> None:
     try:
         if landing.is_dir():
             return
-        why = "nothing has landed there: name another folder with --landing"
+        why, remedy = "nothing has landed there", "name another folder with --landing"
     except FileNotFoundError:
-        why = "there is no such bucket: name another with --landing"
+        why, remedy = "there is no such bucket", "name another with --landing"
     except PermissionError as error:
-        why = f"{error.strerror}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to those of a user who may list it"
+        why, remedy = _why(error), "set credentials of a user who may list it"
+        remedy += ", in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if landing.bucket.startswith("s3://") else ""
     except OSError as error:
-        why = f"{error.strerror}: check AWS_ENDPOINT_URL and AWS_REGION"
-    raise LandingError(f"the landing zone {paths.shown(str(landing))} cannot be read, {why}")
+        why, remedy = _why(error), "check its address"
+        remedy += ", in AWS_ENDPOINT_URL and AWS_REGION" if landing.bucket.startswith("s3://") else ""
+    raise LandingError(f"the landing zone {paths.shown(str(landing))} cannot be read ({why}): {remedy}")
 
 
-def check_usable(landing: Location) -> None:
+def check_usable(landing: StoragePath) -> None:
     """Raises LandingError when this path cannot be a landing folder."""
     if isinstance(landing, Path) and (why := paths.unusable(landing)):
         raise LandingError(f"the landing folder {paths.shown(landing)} cannot be opened ({why}): name another with --landing")
 
 
-def dates(landing: Location, sources: Iterable[str]) -> list[dt.date]:
+def dates(landing: StoragePath, sources: Iterable[str]) -> list[dt.date]:
     """Every date on which any of these sources has a partition, in order.
 
     Raises LandingError when the folder of a source cannot be listed.
@@ -113,13 +116,13 @@ def dates(landing: Location, sources: Iterable[str]) -> list[dt.date]:
     return sorted(dates)
 
 
-def landed(landing: Location, source: str, date: dt.date) -> list[LandedFile]:
+def landed(landing: StoragePath, source: str, date: dt.date) -> list[LandedFile]:
     """Every file of a partition, sorted by path. Other entries, and folders that cannot be listed, are included with their `fault`."""
     partition = Partition(date, source)
     root = landing / source / f"date={date.isoformat()}"
-    listed: list[tuple[LandedFile, Location]] = []
+    listed: list[tuple[LandedFile, StoragePath]] = []
 
-    def add(entry: LocationEntry, hour: int | None, unlisted: OSError | None = None) -> None:
+    def add(entry: Entry, hour: int | None, unlisted: OSError | None = None) -> None:
         file = _described(landing, entry, partition, hour, None if unlisted is None else _why(unlisted))
         listed.append((replace(file, is_unlisted=unlisted is not None), entry.path))
 
@@ -130,6 +133,8 @@ def landed(landing: Location, source: str, date: dt.date) -> list[LandedFile]:
             if hour and entry.is_folder:
                 try:
                     inside = list_folder(entry.path)
+                except StoreError:
+                    raise
                 except OSError as error:
                     add(entry, int(hour[1]), error)
                     continue
@@ -137,13 +142,15 @@ def landed(landing: Location, source: str, date: dt.date) -> list[LandedFile]:
                     add(below, int(hour[1]))
             else:
                 add(entry, None)
+    except StoreError:
+        raise
     except OSError as error:
         listed = []
-        add(LocationEntry(root.name, root, is_folder=True), None, error)
+        add(Entry(root.name, root, is_folder=True), None, error)
     return sorted(_with_distinct_names(listed), key=lambda file: os.fsencode(file.file))
 
 
-def names(landing: Location, partition: Partition) -> int:
+def names(landing: StoragePath, partition: Partition) -> int:
     """How many files a partition has: as many as `landed` lists. This lists folders and reads no file's size or time."""
     if isinstance(landing, BucketPath):
         return len(landed(landing, partition.source, partition.landing_date))
@@ -167,12 +174,12 @@ def _listed(folder: str) -> list[os.DirEntry[str]] | None:
         return None
 
 
-def has_files(landing: Location, partition: Partition) -> bool:
+def has_files(landing: StoragePath, partition: Partition) -> bool:
     """Whether a partition has any file, or a folder that cannot be listed."""
     return names(landing, partition) > 0
 
 
-def chunks(landing: Location, file: LandedFile, digest: hashlib._Hash) -> Iterator[bytes]:
+def chunks(landing: StoragePath, file: LandedFile, digest: hashlib._Hash) -> Iterator[bytes]:
     """The file's decompressed bytes in chunks. `digest` is updated with the bytes as landed.
 
     Raises UnreadableError when the file is gone, has changed since it was listed, may not be read, or is damaged.
@@ -183,7 +190,7 @@ def chunks(landing: Location, file: LandedFile, digest: hashlib._Hash) -> Iterat
         yield from _read(landing / file.file, file, digest)
 
 
-def _read(path: Location, file: LandedFile, digest: hashlib._Hash) -> Iterator[bytes]:
+def _read(path: StoragePath, file: LandedFile, digest: hashlib._Hash) -> Iterator[bytes]:
     with _opened(path) as raw:
         if file.size == 0 and file.file.endswith((".gz", ".bz2")):
             raise EOFError  # a compressed file has a header; Python's gzip reads an empty file as empty content
@@ -206,6 +213,8 @@ def _faults_of(file: LandedFile) -> Iterator[None]:
     """Raise UnreadableError for what goes wrong while the file is read."""
     try:
         yield
+    except StoreError:
+        raise  # another file may be read no better: the run ends
     except FileNotFoundError:
         raise UnreadableError("gone since it was listed") from None
     except PermissionError:
@@ -215,16 +224,16 @@ def _faults_of(file: LandedFile) -> Iterator[None]:
     except (gzip.BadGzipFile, zlib.error):
         raise UnreadableError("not valid gzip") from None
     except (OSError, ValueError) as error:
-        if file.file.endswith(".bz2"):
-            raise UnreadableError("not valid bzip2") from None
-        if isinstance(error, OSError) and error.errno == errno.ESTALE:
+        number = error.errno if isinstance(error, OSError) else None
+        if number == errno.ESTALE:
             raise UnreadableError("changed while it was read") from None
-        raise UnreadableError(
-            f"cannot be read: {_why(error) if isinstance(error, OSError) and error.errno else type(error).__name__}"
-        ) from None
+        if number is None and file.file.endswith(".bz2"):
+            raise UnreadableError("not valid bzip2") from None
+        why = _why(error) if isinstance(error, OSError) and number else type(error).__name__
+        raise UnreadableError(f"cannot be read: {why}") from None
 
 
-def _opened(file: Location) -> io.FileIO | ObjectReader:
+def _opened(file: StoragePath) -> io.FileIO | ObjectReader:
     """The bytes of a file as landed, not buffered."""
     return file.open_object() if isinstance(file, BucketPath) else file.open("rb", buffering=0)
 
@@ -294,20 +303,20 @@ class _Bzip2(io.RawIOBase):
         return len(content)
 
 
-def _lister(root: Location) -> Callable[[Location], list[LocationEntry]]:
-    """The function that lists this folder and the folders in it. A bucket is asked once for all of them. Raises OSError."""
+def _lister(root: StoragePath) -> Callable[[StoragePath], list[Entry]]:
+    """The function that lists this folder and the folders in it. A bucket is listed once for all of them. Raises OSError."""
     if isinstance(root, Path):
         return _entries
-    tree = locations.tree(root)
+    tree = storage_paths.tree(root)
     return lambda folder: _visible(tree.get(folder, []))
 
 
-def _entries(folder: Location) -> list[LocationEntry]:
+def _entries(folder: StoragePath) -> list[Entry]:
     """The entries of a folder without ignored ones; none if there is no folder. Raises OSError."""
-    return _visible(locations.entries(folder))
+    return _visible(storage_paths.entries(folder))
 
 
-def _visible(entries: Iterable[LocationEntry]) -> list[LocationEntry]:
+def _visible(entries: Iterable[Entry]) -> list[Entry]:
     return [entry for entry in entries if not entry.name.startswith(("_", "."))]
 
 
@@ -327,8 +336,8 @@ def date_of(name: str) -> dt.date | None:
         return None
 
 
-def _described(landing: Location, entry: LocationEntry, partition: Partition, hour: int | None, fault: str | None = None) -> LandedFile:
-    relative = locations.relative(entry.path, landing)
+def _described(landing: StoragePath, entry: Entry, partition: Partition, hour: int | None, fault: str | None = None) -> LandedFile:
+    relative = storage_paths.relative(entry.path, landing)
     shown = os.fsencode(relative).decode("utf-8", "backslashreplace")
     if entry.is_folder and isinstance(landing, BucketPath):
         return LandedFile(partition, hour, shown, 0, 0, fault or f"a folder, not a file{_remedy_for_hour(entry.name)}")
@@ -341,7 +350,7 @@ def _described(landing: Location, entry: LocationEntry, partition: Partition, ho
             fault = "name is not UTF-8"
         elif entry.is_folder:
             fault = f"a folder, not a file{_remedy_for_hour(entry.name)}"
-        elif not entry.is_file:
+        elif isinstance(status, os.stat_result) and not stat.S_ISREG(status.st_mode):
             fault = "no regular file"
         elif not _NAME.fullmatch(entry.name):
             fault = "unknown extension"
@@ -357,7 +366,7 @@ def _remedy_for_hour(name: str) -> str:
     return f": name it hour={hour:02}" if hour < 24 and len(matched[1]) < 3 else ": hours are hour=00 to hour=23"
 
 
-def _with_distinct_names(listed: Sequence[tuple[LandedFile, Location]]) -> list[LandedFile]:
+def _with_distinct_names(listed: Sequence[tuple[LandedFile, StoragePath]]) -> list[LandedFile]:
     """The files with distinct names. A name that is not UTF-8 is shown with escapes, and another file may have that very name."""
     shown = Counter(file.file for file, _ in listed)
     files = []

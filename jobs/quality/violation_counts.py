@@ -43,10 +43,10 @@ class ViolationCounts:
 
 
 # Files of one table that a task reads together, so that it asks DuckDB once for all of them.
-_CHECKED_FILES = pa.schema([("added", array_of(STRING)), ("unchanged", array_of(STRING)), ("buckets", INTEGER)])
+_CHECKED_FILES = pa.schema([("added", array_of(STRING)), ("unchanged", array_of(STRING)), ("shards", INTEGER)])
 _EVENT_FILES = pa.schema([("stored_files", array_of(STRING))])
-# So many keys are compared in one bucket.
-_KEYS_OF_A_BUCKET = 500_000
+# Keys that are compared in one shard, about.
+_KEYS_OF_A_SHARD = 500_000
 _COUNTS = pa.unify_schemas([rule_violations.VIOLATIONS, time_shares.SHARES])
 
 
@@ -60,11 +60,11 @@ def count(
     checked_files = [file for files in checked for file in (*files.added, *files.unchanged)]
     few = file_tasks.are_few([*events, *checked_files])
     frames = []
-    if groups := [(*group, _buckets(files)) for files in checked for group in _groups(files, few=few)]:
+    if groups := [(*group, _shards(files)) for files in checked for group in _groups(files, few=few)]:
         counts = _map_groups(
             engine, groups, _CHECKED_FILES, _count_rules, rule_violations.PARTIAL_COUNTS, _tasks(checked_files, groups, few=few)
         )
-        frames.append(_padded(rule_violations.rule_violations(counts)))
+        frames.append(_padded(rule_violations.rule_violations(counts, in_one_task=few)))
     if event_groups := [(added,) for added, _ in _groups(TableFiles(events), few=few)]:
         counts = _map_groups(
             engine, event_groups, _EVENT_FILES, replaced_times.count_events, time_shares.EVENT_COUNTS, _tasks(events, event_groups, few=few)
@@ -92,8 +92,8 @@ def _groups(files: TableFiles, *, few: bool) -> list[tuple[list[str], list[str]]
     return groups
 
 
-def _buckets(files: TableFiles) -> int:
-    return 1 + sum(file.rows for file in (*files.added, *files.unchanged)) // _KEYS_OF_A_BUCKET
+def _shards(files: TableFiles) -> int:
+    return 1 + sum(file.rows for file in (*files.added, *files.unchanged)) // _KEYS_OF_A_SHARD
 
 
 def _tasks(files: Collection[StoredFile], groups: Sequence[tuple[Any, ...]], *, few: bool) -> int:
@@ -116,7 +116,7 @@ def _count_rules(batches: Batches) -> Iterator[pa.RecordBatch]:
             added, unchanged = ([StoredFile.of_json(text) for text in row[name]] for name in ("added", "unchanged"))
             table = TABLES[(added or unchanged)[0].table]
             rows = _parts(added, rule_violations.columns_needed(table)), _parts(unchanged, table.key)
-            yield from rule_violations.count_rows(*rows, table, row["buckets"]).to_batches()
+            yield from rule_violations.count_rows(*rows, table, row["shards"]).to_batches()
 
 
 def _parts(files: Sequence[StoredFile], columns: Sequence[str]) -> Iterator[pa.Table]:

@@ -25,7 +25,7 @@ from jobs.lake.table_changes import Change, TableFile
 from jobs.lake.tables import Lake, recorded
 from jobs.landing import landed_rows, zone
 from jobs.landing.zone import Partition
-from jobs.storage.locations import Location
+from jobs.storage.storage_paths import StoragePath
 from schemas.bookkeeping import FILES, QUALITY_RESULTS, RUNS
 from schemas.catalog import TABLES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
@@ -57,7 +57,7 @@ class DamagedState:
         return any(one.file is None for one in self.of(name))
 
 
-def mend(root: Path, landing_root: Location, gone: str | None) -> None:
+def mend(root: Path, landing_root: StoragePath, gone: str | None) -> None:
     """Make every table of a damaged lake readable, by taking out its damaged files. An undamaged lake is not changed.
 
     The caller holds the lock of the lake, and then builds the tables again from the landed files. `gone` decides about rows of
@@ -112,7 +112,7 @@ def _without_broken_checkpoints(root: Path, state: DamagedState) -> DamagedState
 
 
 def _partitions_to_keep(
-    root: Path, state: DamagedState, landing_root: Location, gone: str | None, unfinished: Mark | None
+    root: Path, state: DamagedState, landing_root: StoragePath, gone: str | None, unfinished: Mark | None
 ) -> list[Partition]:
     """The sources and dates without landed files whose rows are kept. Raises LandingError as `mend` does."""
     empty = [partition for partition in sorted(_partitions(root, state)) if not zone.has_files(landing_root, partition)]

@@ -20,39 +20,39 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from jobs.errors import STORE_FAILED
+
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 SCHEMES = ("s3://", "gs://", "abfss://")
-# The code in an error of S3, and those that say that the credentials are wrong or may not do this.
+# The code in an error of S3, and those of wrong credentials or missing permissions.
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _REFUSED = {"AccessDenied", "AllAccessDisabled", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
 _TIMEOUT = timedelta(seconds=30)
 _RETRIES = 3
-# At most so many bytes of an object are read at once.
+# Bytes of an object that are read at once, at most.
 _RANGE_BYTES = 8 << 20
+
+
+class StoreError(OSError):
+    """The store cannot be reached, or answers with an error of its own."""
 
 
 @dataclass(frozen=True)
 class ObjectStatus:
     """The size and the time of an object, by the names of `os.stat_result`, and its version.
 
-    The fraction of the second is no time: it differs between versions of the object.
+    Stores give the time in whole seconds. The microseconds are a checksum of the version.
     """
 
     st_size: int
     st_mtime_ns: int
-    version: str | None  # another one for other bytes, where the store gives one
+    version: str | None  # its ETag; None if the store gives none
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A folder or an object directly in a folder."""
-
-    name: str
-    path: BucketPath
-    is_folder: bool
-    status: ObjectStatus | None  # None for a folder
+# The name of a folder or an object directly in a folder, and the status of an object; None for a folder.
+Entry = tuple[str, ObjectStatus | None]
 
 
 @dataclass(frozen=True, order=True)
@@ -88,7 +88,7 @@ class BucketPath:
 
     def is_dir(self) -> bool:
         """Whether any key lies below this path. Raises OSError if the store does not say."""
-        return next(self.entries(), None) is not None
+        return bool(self.entries())
 
     def exists(self) -> bool:
         """Whether there is an object or a folder at this path. Raises OSError if the store does not say."""
@@ -105,26 +105,22 @@ class BucketPath:
         with _os_errors(self):
             return _status(obstore.head(_store(self.bucket), self.key))
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> list[Entry]:
         """What is directly in the folder; nothing if there is no such folder. Raises OSError if it cannot be listed."""
         import obstore
 
         prefix = f"{self.key}/" if self.key else None
         with _os_errors(self):
             listed = obstore.list_with_delimiter(_store(self.bucket), prefix)
-        for folder in listed["common_prefixes"]:
-            name = folder.rstrip("/").rpartition("/")[2]
-            yield Entry(name, self / name, is_folder=True, status=None)
-        for found in listed["objects"]:
-            name = found["path"].rpartition("/")[2]
-            if not _is_folder_marker(found, self.key):
-                yield Entry(name, self / name, is_folder=False, status=_status(found))
+        folders: list[Entry] = [(folder.rstrip("/").rpartition("/")[2], None) for folder in listed["common_prefixes"]]
+        objects = (found for found in listed["objects"] if not _is_folder_marker(found, self.key))
+        return folders + [(found["path"].rpartition("/")[2], _status(found)) for found in objects]
 
     def tree(self) -> dict[BucketPath, list[Entry]]:
         """What is directly in this folder and in each folder below it, from one listing. Raises OSError if it cannot be listed."""
         import obstore
 
-        folders_in: dict[BucketPath, dict[str, Entry]] = {self: {}}
+        folders_in: dict[BucketPath, set[str]] = {self: set()}
         objects_in: dict[BucketPath, list[Entry]] = {}
         with _os_errors(self):
             objects = [found for page in obstore.list(_store(self.bucket), f"{self.key}/" if self.key else None) for found in page]
@@ -134,11 +130,11 @@ class BucketPath:
             *folders, name = found["path"].removeprefix(f"{self.key}/").split("/")
             folder = self
             for below in folders:
-                folders_in[folder].setdefault(below, Entry(below, folder / below, is_folder=True, status=None))
+                folders_in[folder].add(below)
                 folder = folder / below
-                folders_in.setdefault(folder, {})
-            objects_in.setdefault(folder, []).append(Entry(name, folder / name, is_folder=False, status=_status(found)))
-        return {folder: [*inside.values(), *objects_in.get(folder, [])] for folder, inside in folders_in.items()}
+                folders_in.setdefault(folder, set())
+            objects_in.setdefault(folder, []).append((name, _status(found)))
+        return {folder: [*((name, None) for name in names), *objects_in.get(folder, [])] for folder, names in folders_in.items()}
 
     def open_object(self) -> ObjectReader:
         """The bytes of the object from its start. Raises OSError if there is none, or it may not be read."""
@@ -159,7 +155,7 @@ class ObjectReader(io.RawIOBase):
         self.status = status
 
     def readable(self) -> bool:
-        """True."""
+        """Whether it can be read: always."""
         return True
 
     def readinto(self, buffer: Any) -> int:
@@ -194,8 +190,8 @@ def _is_folder_marker(found: Mapping[str, Any], folder: str) -> bool:
 def _status(found: Mapping[str, Any]) -> ObjectStatus:
     modified: datetime = found["last_modified"]
     version: str | None = found.get("e_tag")
-    # A store tells whole seconds, and a file may be replaced twice in one. So the microseconds are those of its version.
-    microseconds = zlib.crc32(version.encode()) % 1_000_000 if version else 0
+    # Two versions of the same second differ in their microseconds. Some stores put quotes around an ETag, but not in a listing.
+    microseconds = zlib.crc32(version.strip('"').encode()) % 1_000_000 if version else 0
     return ObjectStatus(found["size"], int(modified.timestamp()) * 1_000_000_000 + microseconds * 1000, version)
 
 
@@ -210,7 +206,7 @@ def _store(bucket: str) -> ObjectStore:
     from obstore.store import from_url
 
     endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
-    # The address says that it is not encrypted.
+    # obstore refuses http:// unless it is allowed.
     client: Any = {"allow_http": True, "timeout": _TIMEOUT} if endpoint.startswith("http://") else {"timeout": _TIMEOUT}
     retries: Any = {"max_retries": _RETRIES, "retry_timeout": _TIMEOUT}
     config: Any = {"region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"}
@@ -228,6 +224,8 @@ def _os_errors(path: BucketPath) -> Iterator[None]:
         raise FileNotFoundError(errno.ENOENT, "no such object", str(path)) from None
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, PermissionError):
         raise PermissionError(errno.EACCES, "permission denied", str(path)) from None
+    except exceptions.InvalidPathError:
+        raise OSError(errno.EINVAL, "the key of an object has an empty part, `.` or `..`: rename it", str(path)) from None
     except exceptions.PreconditionError:
         raise OSError(errno.ESTALE, "changed while it was read", str(path)) from None
     except exceptions.BaseError as error:
@@ -236,4 +234,5 @@ def _os_errors(path: BucketPath) -> Iterator[None]:
             raise FileNotFoundError(errno.ENOENT, "there is no such bucket", str(path)) from None
         if code and code[1] in _REFUSED:
             raise PermissionError(errno.EACCES, f"permission denied ({code[1]})", str(path)) from None
-        raise OSError(errno.EIO, f"the store answers with {code[1]}" if code else "the store cannot be reached", str(path)) from None
+        why = f"it answers with {code[1]}" if code else "it cannot be reached"
+        raise StoreError(errno.EIO, f"{STORE_FAILED}: {why}", str(path)) from None

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 # What is counted in some files of a table: of a condition, the rows that break it; of a unique key, the rows beyond the first of each
 # value. Rows of other files may have the same value. So a key comes with the hashes of its different values, divided by hash into
-# buckets, one row each. A row per hash would cost Spark as much as everything else that the checks do.
-PARTIAL_COUNTS = pa.schema([("table", STRING), ("rule", STRING), ("amount", BIGINT), ("bucket", INTEGER), ("hashes", BINARY)])
+# shards, one row each. A row per hash would cost Spark as much as everything else that the checks do.
+PARTIAL_COUNTS = pa.schema([("table", STRING), ("rule", STRING), ("amount", BIGINT), ("shard", INTEGER), ("hashes", BINARY)])
 VIOLATIONS = pa.schema([("table", STRING), ("rule", STRING), ("observed", BIGINT)])
 
 
@@ -35,11 +35,11 @@ def columns_needed(table: Table) -> tuple[str, ...]:
     return tuple(name for name in table.names if name in named or name in table.key)
 
 
-def count_rows(added: Iterable[pa.Table], unchanged: Iterable[pa.Table], table: Table, buckets: int) -> pa.Table:
+def count_rows(added: Iterable[pa.Table], unchanged: Iterable[pa.Table], table: Table, shards: int) -> pa.Table:
     """Count what `rule_violations` adds up.
 
     In: rows that the run adds, with the columns needed, and unchanged rows with the columns of the key, which must be unique among all.
-    All calls for one table must have the same number of `buckets`, which is into how many parts `rule_violations` divides the keys.
+    All calls for one table must have the same number of `shards`, which is into how many parts `rule_violations` divides the keys.
     Out: PARTIAL_COUNTS. A rule of kind `filled` is not among them: nulls are counted when a file is written. Every row is read once;
     the key of the added rows is kept until their conditions are counted.
     """
@@ -51,7 +51,7 @@ def count_rows(added: Iterable[pa.Table], unchanged: Iterable[pa.Table], table: 
             yield part
 
     conditions = _count_conditions(keeping_keys(), table)
-    return pa.concat_tables([conditions, _count_keys(chain(keys, unchanged), table, buckets)])
+    return pa.concat_tables([conditions, _count_keys(chain(keys, unchanged), table, shards)])
 
 
 def _count_conditions(rows: Iterable[pa.Table], table: Table) -> pa.Table:
@@ -73,11 +73,11 @@ def _count_conditions(rows: Iterable[pa.Table], table: Table) -> pa.Table:
     )
 
 
-def _count_keys(rows: Iterable[pa.Table], table: Table, buckets: int) -> pa.Table:
+def _count_keys(rows: Iterable[pa.Table], table: Table, shards: int) -> pa.Table:
     """Count the rows beyond the first of each value of the table's key.
 
-    In: rows with the columns of the key. Out: PARTIAL_COUNTS, one row per bucket with hashes of 128 bits, which no two values share by
-    chance.
+    In: rows with the columns of the key. Out: PARTIAL_COUNTS, one row per shard, with hashes of 128 bits: two values have the same one with
+    negligible probability.
     """
     unique = [rule for rule in suite(table) if rule.kind == "unique"]
     if not unique:
@@ -87,37 +87,38 @@ def _count_keys(rows: Iterable[pa.Table], table: Table, buckets: int) -> pa.Tabl
         f"""
         SELECT CAST(hash >> 64 AS UBIGINT) AS high, CAST(hash & 18446744073709551615 AS UBIGINT) AS low, amount
         FROM (SELECT md5_number(concat_ws(chr(31), {key})) AS hash, count(*) AS amount FROM parts GROUP BY ALL)
-        ORDER BY low % {buckets}
+        ORDER BY low % {shards}
         """,
         parts=_reader(rows, table, table.key),
     )
     hashes = np.column_stack([counted["high"].to_numpy(), counted["low"].to_numpy()])
     repeats = counted["amount"].to_numpy() - 1
-    ends = np.cumsum(np.bincount((hashes[:, 1] % np.uint64(buckets)).astype(np.int64), minlength=buckets)).tolist()
-    rows_of_buckets = [
-        {"amount": int(repeats[start:end].sum()), "bucket": bucket, "hashes": hashes[start:end].tobytes()}
-        for bucket, (start, end) in enumerate(zip([0, *ends], ends, strict=False))
+    ends = np.cumsum(np.bincount((hashes[:, 1] % np.uint64(shards)).astype(np.int64), minlength=shards)).tolist()
+    rows_of_shards = [
+        {"amount": int(repeats[start:end].sum()), "shard": shard, "hashes": hashes[start:end].tobytes()}
+        for shard, (start, end) in enumerate(zip([0, *ends], ends, strict=False))
         if end > start
     ]
-    named = [{"table": table.name, "rule": unique[0].name, **row} for row in rows_of_buckets]
+    named = [{"table": table.name, "rule": unique[0].name, **row} for row in rows_of_shards]
     return pa.Table.from_pylist(named, schema=PARTIAL_COUNTS)
 
 
-def rule_violations(partial_counts: DataFrame) -> DataFrame:
+def rule_violations(partial_counts: DataFrame, *, in_one_task: bool = False) -> DataFrame:
     """Add up the partial counts of a rule. Of a key, the rows beyond the first of each value break the rule.
 
     In: PARTIAL_COUNTS of all files in which the key must be unique. Out: VIOLATIONS, one row per table and rule.
     """
     from pyspark.sql import functions as F
 
-    compared = partial_counts.repartition("table", "rule", "bucket").mapInArrow(_compare_buckets, spark_schema(VIOLATIONS))
+    shards = partial_counts.coalesce(1) if in_one_task else partial_counts.repartition("table", "rule", "shard")
+    compared = shards.mapInArrow(_compare_shards, spark_schema(VIOLATIONS))
     return compared.groupBy("table", "rule").agg(F.sum("observed").alias("observed"))
 
 
-def _compare_buckets(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Add to the amounts the values of keys that several files have.
+def _compare_shards(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Count the values of keys that occur in several groups of files, and add them to the amounts.
 
-    In: PARTIAL_COUNTS, all rows of each bucket. Out: VIOLATIONS, which are still to be added up.
+    In: PARTIAL_COUNTS, all rows of each shard. Out: VIOLATIONS, which are still to be added up.
     """
     amounts: Counter[tuple[str, str]] = Counter()
     hashes: dict[tuple[str, str, int], list[bytes]] = {}
@@ -125,9 +126,9 @@ def _compare_buckets(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBat
         for row in batch.to_pylist():
             amounts[row["table"], row["rule"]] += row["amount"]
             if row["hashes"] is not None:
-                hashes.setdefault((row["table"], row["rule"], row["bucket"]), []).append(row["hashes"])
-    for (table, rule, _), of_bucket in hashes.items():
-        high, low = np.frombuffer(b"".join(of_bucket), np.uint64).reshape(-1, 2).T
+                hashes.setdefault((row["table"], row["rule"], row["shard"]), []).append(row["hashes"])
+    for (table, rule, _), of_shard in hashes.items():
+        high, low = np.frombuffer(b"".join(of_shard), np.uint64).reshape(-1, 2).T
         order = np.lexsort((low, high))
         high, low = high[order], low[order]
         amounts[table, rule] += int(np.count_nonzero((high[1:] == high[:-1]) & (low[1:] == low[:-1])))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.events import EVENTS
+from schemas.events import EVENTS, LANDING_ORDER
 from schemas.sessions import WORKFLOW_CHAINS, WORKFLOW_SUMMARIES
 from schemas.table import BIGINT, STRING
 from transforms.affected_rows import events_of_chains, in_spans, rows_by_id
@@ -18,8 +18,6 @@ from transforms.duckdb_query import query
 from transforms.times import DAY_MS
 from transforms.workflows.summaries import INPUT, WorkflowRules
 
-# Where a record landed, which orders events of the same time.
-LANDING_ORDER = ("landing_date", "landing_hour", "file", "record", "position")
 _IN_STRUCT = ("key", "ets", "uid", "object_id", "object_type", "type", "mode", "item")
 # The columns of `events` that are read.
 EVENT_COLUMNS = (*(name for name in INPUT.names if name not in _IN_STRUCT), "workflow_input", *LANDING_ORDER[1:])
