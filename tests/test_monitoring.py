@@ -231,6 +231,7 @@ def webhook(status: int) -> Iterator[tuple[str, list[Any]]]:
         def do_POST(self) -> None:
             received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(status)
+            self.send_header("Location", "/elsewhere")
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -260,11 +261,42 @@ def test_a_webhook_that_fails_is_a_warning_without_its_address(
     with webhook(500) as (url, _):
         refused = run(capfd, landing, "--source", "nobody", url=url, exit_codes=[2])
     gone = run(capfd, landing, "--source", "nobody", url=url, exit_codes=[2])
-    for result, why in ((refused, "status 500"), (gone, "URLError")):
+    for result, why in ((refused, "status 500"), (gone, "Connection refused")):
         (warning,) = [line for line in result.stderr.splitlines() if "notification" in line]
         assert why in warning
         assert "s3cret" not in result.stderr
         assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/with space/s3cret", "http://[::1/s3cret", "http:///s3cret"])
+def test_an_address_that_no_request_can_have_is_a_warning_without_it(capfd: pytest.CaptureFixture[str], landing: Path, url: str) -> None:
+    result = run(capfd, landing, "--source", "nobody", url=url, exit_codes=[2])
+    assert result.exit_code == 2
+    assert len([line for line in result.stderr.splitlines() if "notification" in line]) == 1
+    assert "s3cret" not in result.stderr
+
+
+def test_a_redirect_is_a_failure_because_it_would_lose_the_document(
+    capfd: pytest.CaptureFixture[str], landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with webhook(302) as (url, received):
+        result = run(capfd, landing, "--source", "nobody", url=url, exit_codes=[2])
+    assert len(received) == 1
+    assert "status 302" in result.stderr
+
+
+def test_a_night_that_fails_a_check_is_in_the_summary(spark: SparkSession, capfd: pytest.CaptureFixture[str], landing: Path) -> None:
+    """Given a night whose only record is refused, and a critical bound on the rate of accepted records."""
+    summary = landing.parent / "summary.json"
+    conf = landing.parent / "critical.yaml"
+    quality = {"pages": False, "acceptance_rate": {"minimum": 0.9, "severity": "critical"}}
+    conf.write_text(yaml.safe_dump({"engine": "sail", "quality": quality, "notify": {"command": to_file(summary)}}))
+    result = call_millrace(capfd, "run", "--date", NIGHT, "--conf", conf, "--landing", landing, "--lake", landing.parent / "lake")
+    document = json.loads(summary.read_text())
+    assert (result.exit_code, document["exit_code"]) == (1, 1)
+    assert document["runs"] == [{"night": NIGHT, "published": False}]
+    assert "accepted_rate" in document["message"]
 
 
 def test_a_webhook_that_is_no_web_address_is_refused() -> None:

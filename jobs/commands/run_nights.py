@@ -17,7 +17,7 @@ from jobs.console import notification
 from jobs.console.printing import print_line, print_message, print_table
 from jobs.console.progress import Progress
 from jobs.engine.spark_session import Engine
-from jobs.errors import LandingError, MillraceError
+from jobs.errors import CheckFailedError, LandingError, MillraceError
 from jobs.lake import mending_mark
 from jobs.lake.tables import Lake
 from jobs.landing import strays, unlisted, zone
@@ -50,16 +50,20 @@ def run(
     code = 0
     with Engine(settings, progress) as engine:
         for night in nights:
-            outcome = run_night(
-                engine,
-                settings,
-                night,
-                sources=sources,
-                accept_empty=accept_empty,
-                accept_shrunk=accept_shrunk,
-                command=command,
-                progress=progress,
-            )
+            try:
+                outcome = run_night(
+                    engine,
+                    settings,
+                    night,
+                    sources=sources,
+                    accept_empty=accept_empty,
+                    accept_shrunk=accept_shrunk,
+                    command=command,
+                    progress=progress,
+                )
+            except CheckFailedError:
+                notification.add_run({"night": night.isoformat(), "published": False})
+                raise
             show(outcome)
             code = max(code, outcome.exit_code)
             if outcome.published and len(nights) == 1:
