@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import hashlib
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +18,7 @@ import bucket_server
 import pytest
 from bucket_server import BUCKET, Server
 from command_line import CommandResult, call_millrace
+from conftest import plain_environment
 from lakes import contents
 from pyspark.sql import SparkSession
 
@@ -29,6 +33,7 @@ from transforms.sources.registry import SOURCES
 
 pytestmark = pytest.mark.usefixtures("without_arguments")
 
+MILLRACE = str(Path(sys.executable).with_name("millrace"))
 NIGHT = dt.date(2026, 11, 20)
 PARTITION = "homepagevisit/date=2026-11-20"
 VISIT = b'{"event":{"wiki":"enwiki"}}\n'  # lacks most required fields: it is refused
@@ -48,6 +53,13 @@ def read(url: str, file: LandedFile) -> bytes:
     return b"".join(zone.chunks(BucketPath.of_url(url), file, hashlib.sha256()))
 
 
+@pytest.fixture
+def in_this_process(environment: str) -> None:
+    """The workers of a running JVM have the environment of its start, without the credentials of the server of these tests."""
+    if environment == "spark":
+        pytest.skip("on Spark, one night is run by a process of its own")
+
+
 def run(capfd: pytest.CaptureFixture[str], landing: object, lake: Path, command: str = "run", *options: object) -> CommandResult:
     conf = lake.with_suffix(".yaml")
     conf.write_text("{engine: sail, quality: {pages: false, acceptance_rate: {minimum: 0, severity: warning}}}")
@@ -58,6 +70,22 @@ def run(capfd: pytest.CaptureFixture[str], landing: object, lake: Path, command:
 # Nights
 
 
+def test_a_night_from_a_bucket_is_read_by_spark(
+    capfd: pytest.CaptureFixture[str], server: Server, environment: str, tmp_path: Path
+) -> None:
+    """Given a program of its own, so that Spark's workers have the credentials."""
+    if environment != "spark":
+        pytest.skip("the other tests run on Sail")
+    url = f"s3://{BUCKET}/by-spark"
+    server.put(f"by-spark/{PARTITION}/hour=03/a.json.gz", gzip.compress(VISIT * 3))
+    command = [MILLRACE, "run", "--date", str(NIGHT), "--env", "spark", "--landing", url, "--lake", str(tmp_path / "lake")]
+    done = subprocess.run(command, capture_output=True, text=True, env=plain_environment())
+    assert done.returncode == 0, done.stderr
+    (file,) = Lake.open(tmp_path / "lake").arrow("files").to_pylist()
+    assert (file["records"], file["rejected"]) == (3, 3)
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_a_night_from_a_bucket_gives_the_tables_of_a_night_from_a_folder(
     spark: SparkSession, capfd: pytest.CaptureFixture[str], server: Server, tmp_path: Path
 ) -> None:
@@ -74,6 +102,7 @@ def test_a_night_from_a_bucket_gives_the_tables_of_a_night_from_a_folder(
     assert run(capfd, url, from_bucket).stdout.count("nothing has changed") == 1
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_late_replaced_and_deleted_objects_change_the_next_run(
     spark: SparkSession, capfd: pytest.CaptureFixture[str], server: Server, tmp_path: Path
 ) -> None:
@@ -107,6 +136,7 @@ def test_an_object_of_the_same_size_that_is_replaced_within_a_second_is_another_
     assert first.modified != second.modified
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_status_and_verify_know_what_is_in_the_bucket(
     spark: SparkSession, capfd: pytest.CaptureFixture[str], server: Server, tmp_path: Path
 ) -> None:

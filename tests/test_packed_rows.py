@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from pyspark import cloudpickle
 from pyspark.sql import SparkSession
 
 from jobs import settings as configuration
@@ -25,6 +27,8 @@ EVENTS = pa.schema(
     ]
 )
 KEY = ("source", "input.key")
+# Spark's workers cannot import this module.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 def event(key: str | None, number: int, source: str = "a") -> dict[str, object]:

@@ -17,7 +17,7 @@ from jobs.errors import LakeError
 from jobs.lake import added_columns, failed_run
 from jobs.lake.tables import Lake
 from schemas.catalog import TABLES
-from schemas.table import Table
+from schemas.table import BIGINT, DOUBLE, STRING, Table
 
 
 def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
@@ -81,9 +81,12 @@ def _view(table: Table, paths: Sequence[Path]) -> str:
     return f"CREATE VIEW {_name(table.name)} AS SELECT {columns} {rows}"
 
 
+_SQL_TYPES = {STRING: "VARCHAR", BIGINT: "BIGINT", DOUBLE: "DOUBLE"}
+
+
 def _sql_type(kind: pa.DataType) -> str:
     """The DuckDB type of an added column."""
-    return f"MAP({_sql_type(kind.key_type)}, {_sql_type(kind.item_type)})" if pa.types.is_map(kind) else "VARCHAR"
+    return f"MAP({_sql_type(kind.key_type)}, {_sql_type(kind.item_type)})" if pa.types.is_map(kind) else _SQL_TYPES[kind]
 
 
 def _name(name: str) -> str:
