@@ -133,7 +133,8 @@ def endings(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> dict[
         int(result["date"][-2:]): {**result["tasks"], "run": result["run"], "calls": [call for call in calls if result["date"] in call]}
         for result in results
     }
-    return ended | {0: {"due": now["tasks"]["due"], "calls": calls[-2:]}}
+    updated = sorted({line.split()[1] for line in output.splitlines() if line.startswith("ASSET ")})
+    return ended | {0: {"due": now["tasks"]["due"], "calls": calls[-2:], "assets": updated}}
 
 
 def test_a_night_is_run_and_then_reported(endings: dict[int, dict[str, object]]) -> None:
@@ -144,6 +145,11 @@ def test_a_night_is_run_and_then_reported(endings: dict[int, dict[str, object]])
         "night_is_complete": ["success", 1],
         "calls": ["run --date=2026-11-05", "report --date=2026-11-05"],
     }
+
+
+def test_a_night_updates_the_assets_of_its_tables(endings: dict[int, dict[str, object]]) -> None:
+    tables = ("daily_metrics", "duplicate_events", "events", "files", "rejected_events", "session_events", "sessions", "workflow_summaries")
+    assert endings[0]["assets"] == [f"millrace_{table}" for table in tables]
 
 
 def test_a_night_that_lacks_files_is_done_and_shows_it(endings: dict[int, dict[str, object]]) -> None:
