@@ -59,18 +59,23 @@ def serving() -> Iterator[Server]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    before = dict(os.environ)
+    given = {**VARIABLES, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+    before = {name: os.environ.get(name) for name in given}
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        os.environ.update(VARIABLES, AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}")
+        os.environ.update(given)
         bucket.forget_stores()
         _wait_for(port, process)
         yield Server(f"http://127.0.0.1:{port}")
     finally:
         process.kill()
         process.wait()
-        os.environ.clear()
-        os.environ.update(before)
+        # The others stay: a session that was started meanwhile has left marks of its own.
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
         bucket.forget_stores()
 
 
