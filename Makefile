@@ -26,7 +26,7 @@ demo: .venv/.ready
 	.venv/bin/millrace demo
 
 # The promises (docs/promises.md) are kept on both engines; no engine takes part in a publication, which the slow tests kill anywhere.
-PROMISES = tests/test_across_nights.py tests/test_bucket.py tests/test_landed_files.py tests/test_night.py
+PROMISES = tests/test_across_nights.py tests/test_landed_files.py tests/test_night.py
 
 # Two processes, each with a session of its own, and each file of tests in one of them: two cores are busy, and what a file
 # makes is made once.

@@ -20,7 +20,6 @@ from bucket_server import BUCKET, Server
 from command_line import CommandResult, call_millrace
 from conftest import plain_environment
 from lakes import contents
-from pyspark.sql import SparkSession
 
 from jobs.errors import fault_of_the_machine
 from jobs.generator.generate import generate
@@ -53,18 +52,14 @@ def read(url: str, file: LandedFile) -> bytes:
     return b"".join(zone.chunks(BucketPath.of_url(url), file, hashlib.sha256()))
 
 
-@pytest.fixture
-def in_this_process(environment: str) -> None:
-    """The workers of a running JVM have the environment of its start, without the credentials of the server of these tests."""
-    if environment == "spark":
-        pytest.skip("on Spark, one night is run by a process of its own")
-
-
-def run(capfd: pytest.CaptureFixture[str], landing: object, lake: Path, command: str = "run", *options: object) -> CommandResult:
+def run(landing: object, lake: Path, command: str = "run", *options: object) -> CommandResult:
+    """Call a command on Sail, as a program of its own: workers that are already running have no credentials of the server."""
     conf = lake.with_suffix(".yaml")
     conf.write_text("{engine: sail, quality: {pages: false, acceptance_rate: {minimum: 0, severity: warning}}}")
     date = ["--date", NIGHT] if command == "run" else []
-    return call_millrace(capfd, command, *date, "--conf", conf, "--landing", landing, "--lake", lake, *options)
+    words = [MILLRACE, command, *date, "--conf", conf, "--landing", landing, "--lake", lake, *options]
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, env=plain_environment())
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
 # Nights
@@ -85,27 +80,21 @@ def test_a_night_from_a_bucket_is_read_by_spark(
     assert (file["records"], file["rejected"]) == (3, 3)
 
 
-@pytest.mark.usefixtures("in_this_process")
-def test_a_night_from_a_bucket_gives_the_tables_of_a_night_from_a_folder(
-    spark: SparkSession, capfd: pytest.CaptureFixture[str], server: Server, tmp_path: Path
-) -> None:
+def test_a_night_from_a_bucket_gives_the_tables_of_a_night_from_a_folder(server: Server, tmp_path: Path) -> None:
     """Given generated files with faults, some of them compressed."""
     generate(tmp_path / "landing", NIGHT, events=600, faults=0.1)
     url = server.upload(tmp_path / "landing", "same-tables")
     from_bucket, from_folder = tmp_path / "bucket", tmp_path / "folder"
-    assert run(capfd, url, from_bucket).exit_code == run(capfd, tmp_path / "landing", from_folder).exit_code
+    assert run(url, from_bucket).exit_code == run(tmp_path / "landing", from_folder).exit_code
     expected, made = contents(from_folder), contents(from_bucket)
     # Only the time of an upload differs.
     for tables in (expected, made):
         tables["files"] = sorted(json.dumps(json.loads(row) | {"modified": None}) for row in tables["files"])
     assert made == expected
-    assert run(capfd, url, from_bucket).stdout.count("nothing has changed") == 1
+    assert run(url, from_bucket).stdout.count("nothing has changed") == 1
 
 
-@pytest.mark.usefixtures("in_this_process")
-def test_late_replaced_and_deleted_objects_change_the_next_run(
-    spark: SparkSession, capfd: pytest.CaptureFixture[str], server: Server, tmp_path: Path
-) -> None:
+def test_late_replaced_and_deleted_objects_change_the_next_run(server: Server, tmp_path: Path) -> None:
     def refused() -> dict[str, int]:
         rows = Lake.open(tmp_path / "lake").arrow("files").to_pylist()
         return {row["file"].rpartition("/")[2]: row["rejected"] for row in rows}
@@ -113,16 +102,16 @@ def test_late_replaced_and_deleted_objects_change_the_next_run(
     url = f"s3://{BUCKET}/changes"
     server.put(f"changes/{PARTITION}/a.json", VISIT)
     server.put(f"changes/{PARTITION}/hour=03/b.json", VISIT * 2)
-    run(capfd, url, tmp_path / "lake")
+    run(url, tmp_path / "lake")
     assert refused() == {"a.json": 1, "b.json": 2}
     server.put(f"changes/{PARTITION}/c.json", VISIT * 3)
     server.delete(f"changes/{PARTITION}/hour=03/b.json")
-    run(capfd, url, tmp_path / "lake")
+    run(url, tmp_path / "lake")
     assert refused() == {"a.json": 1, "c.json": 3}
     for name in "ac":
         server.delete(f"changes/{PARTITION}/{name}.json")
     server.put("changes/homepagevisit/date=2026-11-19/d.json", VISIT)
-    stopped = run(capfd, url, tmp_path / "lake")
+    stopped = run(url, tmp_path / "lake")
     assert stopped.exit_code == 2
     assert "homepagevisit of 2026-11-20" in stopped.fault
 
@@ -136,20 +125,17 @@ def test_an_object_of_the_same_size_that_is_replaced_within_a_second_is_another_
     assert first.modified != second.modified
 
 
-@pytest.mark.usefixtures("in_this_process")
-def test_status_and_verify_know_what_is_in_the_bucket(
-    spark: SparkSession, capfd: pytest.CaptureFixture[str], server: Server, tmp_path: Path
-) -> None:
+def test_status_and_verify_know_what_is_in_the_bucket(server: Server, tmp_path: Path) -> None:
     url = f"s3://{BUCKET}/status"
     server.put(f"status/{PARTITION}/a.json", VISIT)
-    run(capfd, url, tmp_path / "lake")
+    run(url, tmp_path / "lake")
     server.put(f"status/{PARTITION}/b.json", VISIT)
     server.put("status/Sunbird/date=2026-11-20/c.json", VISIT)
-    document = json.loads(run(capfd, url, tmp_path / "lake", "status", "--format", "json").stdout)
+    document = json.loads(run(url, tmp_path / "lake", "status", "--format", "json").stdout)
     (night,) = [one for one in document["nights"] if one["source"] == "homepagevisit"]
     assert (night["landed"], night["done"]) == (2, 1)
     assert "Sunbird" in json.dumps(document)
-    assert run(capfd, url, tmp_path / "lake", "verify", "--deep").exit_code == 0
+    assert run(url, tmp_path / "lake", "verify", "--deep").exit_code == 0
 
 
 # Listing and reading
@@ -223,8 +209,8 @@ def test_an_object_that_is_replaced_while_it_is_read_is_unreadable(server: Serve
 # Faults
 
 
-def fault_of_run(capfd: pytest.CaptureFixture[str], landing: object, tmp_path: Path) -> str:
-    result = run(capfd, landing, tmp_path / "lake")
+def fault_of_run(landing: object, tmp_path: Path) -> str:
+    result = run(landing, tmp_path / "lake")
     assert result.exit_code == 2
     assert len(result.faults) == 1
     assert bucket_server.VARIABLES["AWS_SECRET_ACCESS_KEY"] not in result.stderr
@@ -232,17 +218,17 @@ def fault_of_run(capfd: pytest.CaptureFixture[str], landing: object, tmp_path: P
     return result.fault
 
 
-def test_a_bucket_that_does_not_exist_is_one_line(capfd: pytest.CaptureFixture[str], server: Server, tmp_path: Path) -> None:
-    assert "there is no such bucket): name another with --landing" in fault_of_run(capfd, "s3://no-such-bucket/x", tmp_path)
+def test_a_bucket_that_does_not_exist_is_one_line(server: Server, tmp_path: Path) -> None:
+    assert "there is no such bucket): name another with --landing" in fault_of_run("s3://no-such-bucket/x", tmp_path)
 
 
-def test_a_folder_without_objects_is_one_line(capfd: pytest.CaptureFixture[str], server: Server, tmp_path: Path) -> None:
-    assert "nothing has landed there" in fault_of_run(capfd, f"s3://{BUCKET}/nothing-here", tmp_path)
+def test_a_folder_without_objects_is_one_line(server: Server, tmp_path: Path) -> None:
+    assert "nothing has landed there" in fault_of_run(f"s3://{BUCKET}/nothing-here", tmp_path)
 
 
 @pytest.mark.parametrize("url", ["s3://", "s3:///folder"])
-def test_a_url_without_a_bucket_is_one_line(capfd: pytest.CaptureFixture[str], tmp_path: Path, url: str) -> None:
-    assert "names no bucket: write it as s3://BUCKET/FOLDER" in fault_of_run(capfd, url, tmp_path)
+def test_a_url_without_a_bucket_is_one_line(tmp_path: Path, url: str) -> None:
+    assert "names no bucket: write it as s3://BUCKET/FOLDER" in fault_of_run(url, tmp_path)
 
 
 def test_a_lake_in_a_bucket_is_refused(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -261,22 +247,18 @@ def test_nothing_is_generated_into_a_bucket(capfd: pytest.CaptureFixture[str], t
     assert "files are generated into a folder" in result.fault
 
 
-def test_a_server_that_does_not_answer_is_one_line(
-    capfd: pytest.CaptureFixture[str], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_does_not_answer_is_one_line(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with fresh_stores():
-        fault = fault_of_run(capfd, f"s3://{BUCKET}/x", tmp_path)
+        fault = fault_of_run(f"s3://{BUCKET}/x", tmp_path)
     assert "it cannot be reached): check its address, in AWS_ENDPOINT_URL and AWS_REGION" in fault
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"])
-def test_wrong_credentials_are_one_line(
-    capfd: pytest.CaptureFixture[str], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
-) -> None:
+def test_wrong_credentials_are_one_line(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     with refusing(code) as endpoint, fresh_stores():
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-        fault = fault_of_run(capfd, f"s3://{BUCKET}/x", tmp_path)
+        fault = fault_of_run(f"s3://{BUCKET}/x", tmp_path)
     assert "permission denied" in fault
     assert "in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in fault
 
