@@ -65,12 +65,7 @@ def run(landing: object, lake: Path, command: str = "run", *options: object) -> 
 # Nights
 
 
-def test_a_night_from_a_bucket_is_read_by_spark(
-    capfd: pytest.CaptureFixture[str], server: Server, environment: str, tmp_path: Path
-) -> None:
-    """Given a program of its own, so that Spark's workers have the credentials."""
-    if environment != "spark":
-        pytest.skip("the other tests run on Sail")
+def test_a_night_from_a_bucket_is_read_by_spark(server: Server, tmp_path: Path) -> None:
     url = f"s3://{BUCKET}/by-spark"
     server.put(f"by-spark/{PARTITION}/hour=03/a.json.gz", gzip.compress(VISIT * 3))
     command = [MILLRACE, "run", "--date", str(NIGHT), "--env", "spark", "--landing", url, "--lake", str(tmp_path / "lake")]

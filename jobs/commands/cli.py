@@ -240,7 +240,7 @@ def status(
 )
 @click.option("--out", type=PATH, metavar="FILE", help="Write this file, as a whole, in place of stdout.")
 def metrics(landing: StoragePath | None, lake: Path | None, environment: str, file: Path | None, out: Path | None) -> int:
-    """Print how the last runs went, in the text format of Prometheus."""
+    """Print metrics of the last runs, in the text format of Prometheus."""
     from jobs.commands import run_metrics as job
 
     return job.show(_settings(environment, file, landing, lake), out)

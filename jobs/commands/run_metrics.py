@@ -1,4 +1,4 @@
-"""How the last runs went, as metrics in the text format of Prometheus.
+"""Metrics of the last runs, in the text format of Prometheus.
 
 millrace metrics --lake lake --out /var/lib/node_exporter/millrace.prom
 """

@@ -1,6 +1,6 @@
 """Send the summary of a run, as JSON, to the command or the webhook of the configuration.
 
-A notification that cannot be sent is a warning, and the exit code stays what it was.
+A notification that cannot be sent is a warning, and does not change the exit code.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def send(exit_code: int, message: str | None) -> None:
             _call(pending.arguments, body)
         if pending.url:
             _post(pending.url, body)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the exit code of the run stays
+    except Exception as error:  # noqa: BLE001 - it must not change the exit code of the run
         print_message(f"warning: the notification was not sent ({type(error).__name__}): see notify in the configuration")
 
 

@@ -52,7 +52,7 @@ class ObjectStatus:
 
 
 # The name of a folder or an object directly in a folder, and the status of an object; None for a folder.
-Entry = tuple[str, ObjectStatus | None]
+Listed = tuple[str, ObjectStatus | None]
 
 
 @dataclass(frozen=True, order=True)
@@ -105,23 +105,23 @@ class BucketPath:
         with _os_errors(self):
             return _status(obstore.head(_store(self.bucket), self.key))
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[Listed]:
         """What is directly in the folder; nothing if there is no such folder. Raises OSError if it cannot be listed."""
         import obstore
 
         prefix = f"{self.key}/" if self.key else None
         with _os_errors(self):
             listed = obstore.list_with_delimiter(_store(self.bucket), prefix)
-        folders: list[Entry] = [(folder.rstrip("/").rpartition("/")[2], None) for folder in listed["common_prefixes"]]
+        folders: list[Listed] = [(folder.rstrip("/").rpartition("/")[2], None) for folder in listed["common_prefixes"]]
         objects = (found for found in listed["objects"] if not _is_folder_marker(found, self.key))
         return folders + [(found["path"].rpartition("/")[2], _status(found)) for found in objects]
 
-    def tree(self) -> dict[BucketPath, list[Entry]]:
+    def tree(self) -> dict[BucketPath, list[Listed]]:
         """What is directly in this folder and in each folder below it, from one listing. Raises OSError if it cannot be listed."""
         import obstore
 
         folders_in: dict[BucketPath, set[str]] = {self: set()}
-        objects_in: dict[BucketPath, list[Entry]] = {}
+        objects_in: dict[BucketPath, list[Listed]] = {}
         with _os_errors(self):
             objects = [found for page in obstore.list(_store(self.bucket), f"{self.key}/" if self.key else None) for found in page]
         for found in objects:
