@@ -9,7 +9,8 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -269,6 +270,62 @@ def test_a_store_that_fails_while_files_are_read_ends_the_run(server: Server, mo
     assert fault is not None
     assert fault.exit_code == 75
     assert "nothing was published" in str(fault)
+
+
+def test_a_store_that_fails_in_the_middle_of_a_night_leaves_the_lake_to_the_next_run(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given four files and a store that answers for two of them, nothing is published; the same call is right when it answers again."""
+    for number in range(4):
+        server.put(f"middle/{PARTITION}/{number}.json", VISIT)
+    with answering_twice(server.endpoint) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        failed = run(f"s3://{BUCKET}/middle", tmp_path / "lake")
+    assert (failed.exit_code, len(failed.faults)) == (75, 1)
+    assert "did not answer: nothing was published" in failed.fault
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    assert run(f"s3://{BUCKET}/middle", tmp_path / "lake").exit_code == 0
+    assert sorted(row["rejected"] for row in Lake.open(tmp_path / "lake").arrow("files").to_pylist()) == [1, 1, 1, 1]
+
+
+@contextmanager
+def answering_twice(endpoint: str) -> Iterator[str]:
+    """A server that passes requests on to another one, and gives the content of two objects; gives its address."""
+    contents_given: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if "Range" in self.headers and contents_given.append(self.path) is None and len(contents_given) > 2:
+                self.answer(503, {}, b"")
+                return
+            request = urllib.request.Request(endpoint + self.path, headers={"Range": self.headers.get("Range", "bytes=0-")})
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as response:
+                self.answer(response.status, response.headers, response.read())
+
+        def do_HEAD(self) -> None:
+            request = urllib.request.Request(endpoint + self.path, method="HEAD")
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as response:
+                self.answer(response.status, response.headers, b"", response.headers["Content-Length"])
+
+        def answer(self, status: int, headers: Mapping[str, str], body: bytes, length: str | None = None) -> None:
+            self.send_response(status)
+            for name in ("ETag", "Last-Modified", "Content-Type", "Content-Range"):
+                if name in headers:
+                    self.send_header(name, headers[name])
+            self.send_header("Content-Length", length or str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    failing_server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=failing_server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{failing_server.server_port}"
+    finally:
+        failing_server.shutdown()
+        failing_server.server_close()
 
 
 @contextmanager
