@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from jobs.engine import file_tasks, task_reports
 from jobs.engine.file_tasks import FILES, StoredFile
@@ -24,6 +23,7 @@ from jobs.lake.run_output import RunOutput
 from jobs.lake.table_changes import Change, TableFile, logged_values
 from jobs.lake.table_files import write_partitioned
 from jobs.lake.tables import Lake
+from jobs.storage.parquet_files import open_parquet
 from schemas.catalog import TABLES
 from schemas.events import EVENTS
 from schemas.table import BIGINT, BOOLEAN, Table, spark_schema
@@ -297,7 +297,7 @@ def _without_affected_rows(output: RunOutput, id_columns: Mapping[str, str]) -> 
     def write_without(batches: Batches) -> Iterator[pa.RecordBatch]:
         for _, file, addressed in file_tasks.per_file(batches):
             table = TABLES[file.table]
-            ids = pq.ParquetFile(file.location).read(columns=[id_columns[file.table]])[0]
+            ids = open_parquet(file.location).read(columns=[id_columns[file.table]])[0]
             removed = pc.is_in(ids, value_set=addressed["id"].combine_chunks())
             if pc.any(removed).as_py():
                 rows = table_rows.read_whole(table, file.location, file.partition).filter(pc.invert(removed))

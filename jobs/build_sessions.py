@@ -53,12 +53,12 @@ def rebuild(engine: Engine, inputs: ChangedEvents, rules: SessionRules) -> dict[
         for name, change in changes.items():
             change.removed = inputs.lake.files(name)
     else:
-        affected = affected_chains.find(engine, inputs, chain_rules, SOURCES, inputs.output.working_folder / "_sessions")
+        affected = affected_chains.find(engine, inputs, chain_rules, SOURCES, inputs.output.local_folder / "_sessions")
     packing = Packing(_NARROW, _KEY, inputs.tasks)
     narrow = affected_chains.narrow_events(engine, inputs.added_files(), affected, INPUT.names, _narrow, packing)
     if affected.rows is not None:
         narrow = narrow.unionByName(packing.pack_frame(_used_keys(affected.rows)))
-    folder = inputs.output.working_folder / "_events_of_sessions"
+    folder = inputs.output.local_folder / "_events_of_sessions"
     built = engine.map_by_key(narrow, packing, _builder(inputs, rules), task_reports.REPORT, folder)
     affected_chains.write(engine, inputs, built, affected, chain_rules, changes)
     return changes

@@ -47,12 +47,12 @@ def rebuild(engine: Engine, inputs: ChangedEvents, rules: WorkflowRules) -> dict
         for name, change in changes.items():
             change.removed = inputs.lake.files(name)
     else:
-        affected = affected_chains.find(engine, inputs, chain_rules, WITH_WORKFLOWS, inputs.output.working_folder / "_workflows")
+        affected = affected_chains.find(engine, inputs, chain_rules, WITH_WORKFLOWS, inputs.output.local_folder / "_workflows")
     if not added and not removed and not affected.events:
         return changes
     packing = Packing(chains.STEPS, ("key",), inputs.tasks)
     steps = affected_chains.narrow_events(engine, added, affected, chains.EVENT_COLUMNS, _narrow, packing)
-    folder = inputs.output.working_folder / "_events_of_workflows"
+    folder = inputs.output.local_folder / "_events_of_workflows"
     built = engine.map_by_key(steps, packing, _builder(inputs, rules), task_reports.REPORT, folder)
     affected_chains.write(engine, inputs, built, affected, chain_rules, changes)
     return changes

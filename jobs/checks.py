@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from jobs.engine import state_files
 from jobs.lake.new_state import NewState
@@ -24,6 +23,7 @@ from jobs.quality import baseline, replaced_times, violation_counts
 from jobs.quality.gate import Finding, of_rows
 from jobs.quality.violation_counts import TableFiles, ViolationCounts
 from jobs.settings import Bound, Quality, SourceQuality
+from jobs.storage.parquet_files import open_parquet
 from schemas.bookkeeping import DAILY_METRICS, FILES, QUALITY_RESULTS, RUNS
 from schemas.catalog import TABLES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
@@ -124,7 +124,7 @@ def _audit(state: NewState, landed: frozenset[Partition]) -> Iterable[Finding]:
     """Per source: what the files account for is what the tables hold."""
     audited: dict[tuple[Partition, str], int] = {}
     for file in state.changes.get(FILES.name, Change()).added:
-        rows = pq.ParquetFile(state.lake.root / FILES.name / file.path).read(columns=list(_AUDIT_COLUMNS.values()))
+        rows = open_parquet(state.lake.root / FILES.name / file.path).read(columns=list(_AUDIT_COLUMNS.values()))
         for kind in _AUDIT_COLUMNS.values():
             key = (_partition(file.partition_values), kind)
             audited[key] = audited.get(key, 0) + (pc.sum(rows[kind]).as_py() or 0)
@@ -139,10 +139,10 @@ def _membership(state: NewState) -> Finding:
     """Every event that a session counts is one of its `session_events`, and no other is."""
     counted = 0
     for file in state.changes.get(SESSIONS.name, Change()).added:
-        counted += pc.sum(pq.ParquetFile(state.lake.root / SESSIONS.name / file.path).read(columns=["events"])["events"]).as_py() or 0
+        counted += pc.sum(open_parquet(state.lake.root / SESSIONS.name / file.path).read(columns=["events"])["events"]).as_py() or 0
     members = sum(file.rows for file in state.changes.get(SESSION_EVENTS.name, Change()).added)
     removed_sessions = sum(
-        pc.sum(pq.ParquetFile(state.lake.root / SESSIONS.name / file.path).read(columns=["events"])["events"]).as_py() or 0
+        pc.sum(open_parquet(state.lake.root / SESSIONS.name / file.path).read(columns=["events"])["events"]).as_py() or 0
         for file in state.changes.get(SESSIONS.name, Change()).removed
     )
     removed_members = sum(file.rows for file in state.changes.get(SESSION_EVENTS.name, Change()).removed)
@@ -155,7 +155,7 @@ def _rates(state: NewState, quality: Quality, night: dt.date) -> Iterable[Findin
     for file in state.changes.get(DAILY_METRICS.name, Change()).added:
         if file.partition_values["metric_date"] != night.isoformat():
             continue
-        rows = pq.ParquetFile(state.lake.root / DAILY_METRICS.name / file.path).read(columns=["source", "metric", "dimension", "value"])
+        rows = open_parquet(state.lake.root / DAILY_METRICS.name / file.path).read(columns=["source", "metric", "dimension", "value"])
         for row in rows.to_pylist():
             bound = _bounds(quality.of(row["source"])).get(row["metric"])
             if bound is not None and bound.is_set and row["dimension"] == "all":

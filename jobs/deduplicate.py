@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from jobs.engine import file_tasks, task_reports
 from jobs.engine.file_tasks import FILES, StoredFile
@@ -30,6 +29,7 @@ from jobs.lake.table_changes import Change, TableFile
 from jobs.lake.table_files import WrittenFile, write_partitioned
 from jobs.lake.tables import Lake
 from jobs.landing.zone import Partition
+from jobs.storage.parquet_files import open_parquet
 from schemas.catalog import TABLES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, LANDING_ORDER, REJECTED_EVENTS
 from schemas.table import INTEGER, Table, spark_schema
@@ -112,7 +112,7 @@ def find_repeats(engine: Engine, records: Records) -> Repeats | None:
         return None
     few = file_tasks.are_few(files.values())
     parts = 1 if few else 1 + sum(file.rows for file in files.values()) // _HASHES_OF_A_TASK
-    packing, folder = Packing(HASHES, ("event_hash",), parts), records.output.working_folder
+    packing, folder = Packing(HASHES, ("event_hash",), parts), records.output.local_folder
     read_hashes = packing.pack_output_of(_read_hashes(records.unreadable, len(staged), len(removed)))
     hashes = file_tasks.spread(engine, files, few=few).mapInArrow(engine.in_processes(read_hashes), spark_schema(PACKED))
     repeated = engine.map_by_key(hashes, packing, repeated_hashes, REPEATED, folder / "_hashes")
@@ -127,7 +127,7 @@ def find_repeats(engine: Engine, records: Records) -> Repeats | None:
     # year 1000.
     first = F.lit(min(partition.landing_date for partition in records.replaced).isoformat()).cast("date")
     changed = changed_copies(with_earlier_copy(copies, records.window_days).where(F.col("landing_date") >= first))
-    rows = engine.hold(changed.select("number", "row", "file", *EARLIER), records.output.working_folder / "_repeats")
+    rows = engine.hold(changed.select("number", "row", "file", *EARLIER), records.output.local_folder / "_repeats")
     per_file = rows.groupBy("number", "file", F.col("earlier_file").isNotNull().alias("is_duplicate")).agg(F.count("row").alias("rows"))
     counts = [(row["number"], row["file"], row["is_duplicate"], row["rows"]) for row in per_file.collect()]
     engine.release(repeated)
@@ -272,7 +272,7 @@ def _writer(records: Records) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
 
 
 def _write_staged(file: StoredFile, repeats: pa.Table, output: RunOutput, unreadable_files: pa.Array) -> Iterator[pa.RecordBatch]:
-    rows = _with_earlier(pq.read_table(file.location), repeats, output.run_id)
+    rows = _with_earlier(open_parquet(file.location).read(), repeats, output.run_id)
     if len(unreadable_files):
         rows = rows.filter(pc.invert(pc.is_in(rows["file"], value_set=unreadable_files)))
     accepted = pc.equal(rows["status"], "accepted")

@@ -6,10 +6,16 @@ The message has one line, which names the fault and the remedy. The command line
 from __future__ import annotations
 
 import errno
+import re
 
-# The messages of the operating system, Python and Spark for a full disk, and for a lost process.
 # How an error of an object store begins that does not answer, or answers with an error of its own. It may come from a task, as text.
 STORE_FAILED = "object store failed"
+# The errors of delta-rs and of Arrow that say the same, but for those that name what is missing, forbidden or there already.
+_STORE_ERROR = re.compile(
+    r"Generic (S3|GCS|MicrosoftAzure) error(?!.*\b40[34]\b)|AWS Error (?!NO_SUCH|RESOURCE_NOT_FOUND|ACCESS_DENIED|INVALID_|MISSING_AUTH)",
+    re.DOTALL,
+)
+# The messages of the operating system, Python and Spark for a full disk, and for a lost process.
 _NO_ROOM = ("No space left on device", "Disk quota exceeded", "[Errno 28]", "[Errno 122]")
 _LOST = (
     "Python worker exited unexpectedly",
@@ -86,6 +92,11 @@ class CheckFailedError(MillraceError):
     exit_code = 1
 
 
+def is_store_failure(message: str) -> bool:
+    """Whether an error says that an object store cannot be reached, or answers with an error of its own."""
+    return STORE_FAILED in message or _STORE_ERROR.search(message) is not None
+
+
 def fault_of_the_machine(error: BaseException) -> MillraceError | None:
     """The error for the user if this one came from a full disk or a lost process; None for any other error."""
     cause: BaseException | None = error
@@ -99,10 +110,9 @@ def fault_of_the_machine(error: BaseException) -> MillraceError | None:
         return DiskFullError(
             "no space left on the disk: nothing was published; make room for the lake and for temporary files, then call again"
         )
-    if STORE_FAILED in messages:
+    if is_store_failure(messages):
         return StoreUnreachableError(
-            "the object store of the landing zone did not answer: nothing was published; call again when it does"
-            " (AWS_ENDPOINT_URL names its address)"
+            "the object store did not answer: nothing was published; call again when it does (AWS_ENDPOINT_URL names its address)"
         )
     if any(words in messages for words in _LOST):
         return WorkerLostError(

@@ -16,17 +16,17 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from jobs.engine import file_tasks
 from jobs.engine.processes import Batches
 from jobs.landing import zone
 from jobs.landing.zone import LandedFile, Partition, UnreadableError
+from jobs.storage import storage_paths
+from jobs.storage.parquet_files import write_parquet
 from jobs.storage.storage_paths import StoragePath
 from schemas.table import BIGINT, INTEGER, STRING, spark_schema
 from transforms.ingest.lines import Line, split_lines
@@ -112,12 +112,12 @@ class StagedFile:
 
 
 def read(
-    engine: Engine, root: StoragePath, files: Sequence[LandedFile], stage: Path, rules: ReadRules, task_bytes: int
+    engine: Engine, root: StoragePath, files: Sequence[LandedFile], stage: StoragePath, rules: ReadRules, task_bytes: int
 ) -> tuple[list[FileCounts], list[StagedFile]]:
     """Read these files into the stage; gives the counts of each file, in their order, and the staged files."""
     if not files:
         return [], []
-    stage.mkdir(parents=True, exist_ok=True)
+    storage_paths.make_folder(stage)
     read_files = engine.in_processes(_reader(root, stage, rules))
     reports = _landed_files(engine, files, task_bytes).mapInArrow(read_files, spark_schema(REPORT)).toArrow()
     return from_reports(reports, files)
@@ -165,7 +165,7 @@ def _landed_file(row: Mapping[str, Any]) -> LandedFile:
     return LandedFile(partition, row["landing_hour"], row["file"], row["size"], row["modified"], row["fault"])
 
 
-def _reader(root: StoragePath, stage: Path, rules: ReadRules) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+def _reader(root: StoragePath, stage: StoragePath, rules: ReadRules) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     """The function that reads the landed files of a task into the stage and reports on them."""
 
     def read_files(batches: Batches) -> Iterator[pa.RecordBatch]:
@@ -177,7 +177,7 @@ def _reader(root: StoragePath, stage: Path, rules: ReadRules) -> Callable[[Batch
     return read_files
 
 
-def read_into_stage(root: StoragePath, files: Sequence[tuple[int, LandedFile]], stage: Path, rules: ReadRules) -> pa.RecordBatch:
+def read_into_stage(root: StoragePath, files: Sequence[tuple[int, LandedFile]], stage: StoragePath, rules: ReadRules) -> pa.RecordBatch:
     """Read some numbered files into the stage; gives a report of the schema REPORT."""
     writer = _StageWriter(stage)
     report: list[dict[str, Any]] = []
@@ -238,7 +238,7 @@ def _no_cyclic_gc() -> Iterator[None]:
 class _StageWriter:
     """Collects records of one partition after the other and writes them as staged files of bounded size."""
 
-    def __init__(self, stage: Path) -> None:
+    def __init__(self, stage: StoragePath) -> None:
         self._stage = stage
         self._number = -1
         self._partition: Partition | None = None
@@ -266,7 +266,7 @@ class _StageWriter:
         if self._rows:
             name = f"{uuid.uuid4()}.parquet"
             rows = pa.Table.from_batches(self._batches)
-            pq.write_table(rows, self._stage / name, compression="zstd", compression_level=1)
+            write_parquet(rows, self._stage / name, compression="zstd", compression_level=1)
             staged.append({"number": self._number, "staged_file": name, "rows": self._rows})
         self._batches, self._rows, self._bytes = [], 0, 0
         return staged

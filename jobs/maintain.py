@@ -11,10 +11,8 @@ these states, pages, and the stage of failed runs.
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -33,6 +31,8 @@ from jobs.lake.tables import REPORTS, Lake
 from jobs.quality.gate import PAGES
 from jobs.rebuild import repair
 from jobs.settings import Maintain, Settings
+from jobs.storage import storage_paths
+from jobs.storage.storage_paths import StoragePath
 from schemas.bookkeeping import RUNS
 from schemas.catalog import TABLES
 from schemas.events import REJECTED_EVENTS
@@ -61,7 +61,8 @@ def run(settings: Settings, today: dt.date | None = None) -> int:
     progress.begin("maintain")
     rules = settings.maintain
     journal = Journal("maintain", progress)
-    with Lake.writing(settings.paths.lake, "millrace maintain") as lake, Engine(settings, progress) as engine:
+    writing = Lake.writing(settings.paths.lake, "millrace maintain", lease_seconds=settings.storage.lease_seconds)
+    with writing as lake, Engine(settings, progress) as engine:
         before = {name: lake.files(name) for name in TABLES}
         with journal.step("vacuum"):
             freed = lake.vacuum(rules.history_days)
@@ -173,7 +174,7 @@ def _bins(files: Sequence[TableFile], target: int) -> list[list[TableFile]]:
     return bins
 
 
-def _sweep(root: Path, rules: Maintain) -> dict[str, int]:
+def _sweep(root: StoragePath, rules: Maintain) -> dict[str, int]:
     """Delete files outside the tables that are older than their retention; gives the number of deleted entries per folder."""
     now = dt.datetime.now(dt.UTC).timestamp()
     swept = {}
@@ -183,14 +184,12 @@ def _sweep(root: Path, rules: Maintain) -> dict[str, int]:
         (PAGES, rules.pages_days),
         (REPORTS, rules.pages_days),
     ):
-        old = [entry for entry in (root / folder).glob("*") if entry.stat().st_mtime < now - days * 86_400]
+        old = [entry for entry in storage_paths.entries(root / folder) if storage_paths.modified_at(entry) < now - days * 86_400]
         for entry in old:
             if folder == STAGING:
                 failed_run.remove(root, entry.name)
-            elif entry.is_dir():
-                shutil.rmtree(entry, ignore_errors=True)
             else:
-                entry.unlink(missing_ok=True)
+                storage_paths.remove_tree(entry.path)
         swept[folder] = len(old)
     return swept
 

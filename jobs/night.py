@@ -324,7 +324,7 @@ def run_night(
     progress.begin(night.isoformat())
     check_sources(sources)
     check_root(settings.paths.landing)
-    with Lake.writing(settings.paths.lake, f"millrace {command}") as lake:
+    with Lake.writing(settings.paths.lake, f"millrace {command}", lease_seconds=settings.storage.lease_seconds) as lake:
         rules = recorded_rules.for_run(lake, settings)
         with progress.step("survey"):
             first = shifted(night, -settings.ingest.nights_back)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from jobs import settings_files
 from jobs.console.home import at_home
 from jobs.errors import SettingsError
-from jobs.storage.bucket import SCHEMES
+from jobs.storage.object_store import VARIABLE_PREFIXES
 from jobs.storage.storage_paths import StoragePath, storage_path
 from schemas.events import EVENTS
 
@@ -31,9 +32,9 @@ class Paths(Section):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     landing: StoragePath
-    lake: Path
+    lake: StoragePath
 
-    @field_validator("landing", mode="before")
+    @field_validator("landing", "lake", mode="before")
     @classmethod
     def _is_a_location(cls, path: object) -> object:
         return storage_path(path) if isinstance(path, str) else path
@@ -44,13 +45,6 @@ class Paths(Section):
         if "\0" in str(path):
             raise PydanticCustomError("path", "a path cannot hold a NUL character")
         return at_home(path) if isinstance(path, Path) else path
-
-    @field_validator("lake", mode="before")
-    @classmethod
-    def _is_a_folder(cls, lake: object) -> object:
-        if isinstance(lake, str) and lake.startswith(SCHEMES):
-            raise PydanticCustomError("path", "the lake must be a folder; a bucket is not supported yet")
-        return lake
 
 
 class Ingest(Section):
@@ -311,6 +305,26 @@ class Notify(Section):
         return url
 
 
+class Storage(Section):
+    """The lake and the landing zone in a bucket."""
+
+    lease_seconds: float = Field(ge=5)
+    variables: dict[str, SecretStr]
+
+    @field_validator("variables")
+    @classmethod
+    def _are_of_a_store(cls, variables: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        if wrong := next((name for name in variables if not name.startswith(VARIABLE_PREFIXES)), None):
+            prefixes = ", ".join(VARIABLE_PREFIXES)
+            raise PydanticCustomError("variable", "{name} begins with none of {prefixes}", {"name": wrong, "prefixes": prefixes})
+        return variables
+
+    def set_variables(self) -> None:
+        """Set the variables that the environment of this process does not have. Tasks get them from it."""
+        for name, value in self.variables.items():
+            os.environ.setdefault(name, value.get_secret_value())
+
+
 class Spark(Section):
     """The Spark session. With a null master, spark-submit sets it."""
 
@@ -342,10 +356,11 @@ class Settings(Section):
     quality: Quality
     maintain: Maintain
     notify: Notify
+    storage: Storage
     spark: Spark
     sail: Sail
 
-    def at(self, landing: StoragePath | None = None, lake: Path | None = None) -> Settings:
+    def at(self, landing: StoragePath | None = None, lake: StoragePath | None = None) -> Settings:
         """These settings with other paths."""
         paths = Paths(landing=landing or self.paths.landing, lake=lake or self.paths.lake)
         return self.model_copy(update={"paths": paths})

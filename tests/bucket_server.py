@@ -6,16 +6,22 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import boto3
+from command_line import CommandResult
+from conftest import plain_environment
 
-from jobs.storage import bucket
+from jobs.storage import object_store
 
+MILLRACE = str(Path(sys.executable).with_name("millrace"))
 BUCKET = "landing-zone"
 VARIABLES = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -64,7 +70,7 @@ def serving() -> Iterator[Server]:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         os.environ.update(given)
-        bucket.forget_stores()
+        object_store.forget_stores()
         _wait_for(port, process)
         yield Server(f"http://127.0.0.1:{port}")
     finally:
@@ -76,7 +82,83 @@ def serving() -> Iterator[Server]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        bucket.forget_stores()
+        object_store.forget_stores()
+
+
+@contextmanager
+def relaying(endpoint: str, fault: Callable[[str, str, Mapping[str, str]], int | str | None]) -> Iterator[str]:
+    """A server that passes requests on to another one; gives its address.
+
+    `fault` gets the method, the path and the headers of a request. It gives None, or the status with which the request is refused, or
+    the code of an error of S3 with status 403, or "cut": the request is passed on, and the connection closed without an answer.
+    """
+    address = endpoint.removeprefix("http://")
+
+    class Relay(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def relay(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            wrong = fault(self.command, self.path, self.headers)
+            if isinstance(wrong, int):
+                self.answer(wrong, {}, b"")
+                return
+            if wrong not in (None, "cut"):
+                self.answer(403, {}, f"<Error><Code>{wrong}</Code><Message>no</Message></Error>".encode())
+                return
+            connection = HTTPConnection(address)
+            connection.request(self.command, self.path, body, {name: value for name, value in self.headers.items() if name != "Host"})
+            response = connection.getresponse()
+            content = response.read()
+            connection.close()
+            if wrong == "cut":
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            self.answer(response.status, dict(response.getheaders()), content)
+
+        def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+            self.send_response_only(status)
+            for name, value in headers.items():
+                if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                    self.send_header(name, value)
+            self.send_header("Content-Length", headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    for method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
+        setattr(Relay, f"do_{method}", Relay.relay)
+    relay = ThreadingHTTPServer(("127.0.0.1", 0), Relay)
+    threading.Thread(target=relay.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{relay.server_port}"
+    finally:
+        relay.shutdown()
+        relay.server_close()
+
+
+@contextmanager
+def fresh_stores() -> Iterator[None]:
+    """Read the environment again, before and after."""
+    object_store.forget_stores()
+    try:
+        yield
+    finally:
+        object_store.forget_stores()
+
+
+def run_as_a_program(landing: object, lake: object, conf: Path, command: str = "run", *options: object) -> CommandResult:
+    """Call a command on Sail, as a program of its own: workers that are already running have no credentials of the server."""
+    if not conf.exists():
+        conf.write_text(
+            "{engine: sail, storage: {lease_seconds: 5}, quality: {pages: false, acceptance_rate: {minimum: 0, severity: warning}}}"
+        )
+    words = [MILLRACE, command, "--conf", conf, "--landing", landing, "--lake", lake, *options]
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, env=plain_environment())
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

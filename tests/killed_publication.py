@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import os
 import pickle
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +15,15 @@ from typing import Any, NamedTuple
 from jobs.lake import state_file, table_changes
 from jobs.lake.table_changes import Change
 from jobs.lake.tables import Lake
+from jobs.storage import storage_paths
+from jobs.storage.storage_paths import StoragePath, storage_path
 
 # The functions that write in a publication, by the name that a point has for them.
 WRITES: dict[str, tuple[Any, str]] = {
     "commit": (table_changes, "commit"),
     "create": (table_changes, "create"),
     "state": (state_file, "write"),
-    "sweep": (shutil, "rmtree"),
+    "sweep": (storage_paths, "remove_tree"),
 }
 
 
@@ -55,14 +56,14 @@ def _killing(function: Callable[..., Any], number: int, *, after: bool) -> Calla
     return counted
 
 
-def publish(root: Path, publication: Path) -> None:
+def publish(root: StoragePath, publication: Path) -> None:
     """Publish the pickled changes, as the run that staged them would have."""
     with publication.open("rb") as file:
         changes, journal, run_id = pickle.load(file)
     Lake.open(root).publish(changes, journal, run_id)
 
 
-def publish_in_a_process(root: Path, publication: Path, point: KillPoint) -> bool:
+def publish_in_a_process(root: StoragePath, publication: Path, point: KillPoint) -> bool:
     """Publish in a process of its own that is killed at this point; whether it was: a point may lie beyond the last call."""
     process = subprocess.run([sys.executable, __file__, str(root), str(publication), *map(str, point)], capture_output=True, text=True)
     assert process.returncode in (0, -signal.SIGKILL), process.stderr
@@ -82,7 +83,7 @@ if __name__ == "__main__":
     root, publication, function, number, moment = sys.argv[1:]
     kill_at(*WRITES[function], int(number), after=moment == "after")
     if function == "create":
-        with Lake.writing(Path(root), "a test"):
+        with Lake.writing(storage_path(root), "a test"):
             pass
     else:
-        publish(Path(root), Path(publication))
+        publish(storage_path(root), Path(publication))

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from jobs.lake.tables import Lake
+from jobs.storage.storage_paths import StoragePath
 from schemas.catalog import TABLES
 
 DAY_MS = 86_400_000
@@ -14,7 +15,7 @@ DAY_MS = 86_400_000
 LANDED = [name for name in TABLES if name not in ("runs", "quality_results")]
 
 
-def contents(root: Path) -> dict[str, list[str]]:
+def contents(root: StoragePath) -> dict[str, list[str]]:
     """Per table all rows but for `run_id`, as sorted lines."""
     lake = Lake.open(root)
     rows_by_table = {}
@@ -24,7 +25,7 @@ def contents(root: Path) -> dict[str, list[str]]:
     return rows_by_table
 
 
-def assert_same(one: Path, other: Path) -> None:
+def assert_same(one: StoragePath, other: StoragePath) -> None:
     """Two lakes hold the same rows in every table; a failure names the first row that differs."""
     left, right = contents(one), contents(other)
     for name in LANDED:

@@ -8,10 +8,17 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+import random_nights
+from conftest import without_pages
+from killed_publication import publish
+from lakes import contents
+from quiet_runs import run_quietly
 
+from jobs import settings as configuration
 from jobs.lake import run_output
 from jobs.lake.table_changes import Change
 from jobs.lake.tables import Lake
@@ -52,6 +59,25 @@ class StagedNight:
     def commits(self) -> int:
         """How many tables the publication commits to; always to `runs`, which is the last."""
         return sum(bool(change) for name, change in self.changes.items() if name != "runs") + 1
+
+
+def stage_second_night(environment: str, root: Path) -> StagedNight:
+    """A lake of one random night in this folder, and the staged publication of the next."""
+    first, second = random_nights.NIGHTS[:2]
+    settings = without_pages(configuration.load(environment)).at(root / "landing", root / "lake")
+    for path, documents in random_nights.landed_files(Random(7), people=12).items():
+        if any(f"date={date}" in path.parts for date in (first, second)):
+            random_nights.write(root / "landing", path, documents)
+    run_quietly(settings, first)
+    rows_before = contents(root / "lake")
+    publication = root / "publication.pickle"
+    with staging_publication(publication):
+        run_quietly(settings, second)
+    shutil.copytree(root / "lake", root / "published")
+    publish(root / "published", publication)
+    rows_after = contents(root / "published")
+    assert rows_before != rows_after
+    return StagedNight(settings, publication, rows_before, rows_after)
 
 
 class _StagedError(Exception):

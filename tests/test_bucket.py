@@ -7,17 +7,12 @@ import gzip
 import hashlib
 import json
 import subprocess
-import sys
-import threading
-import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import bucket_server
 import pytest
-from bucket_server import BUCKET, Server
+from bucket_server import BUCKET, MILLRACE, Server, fresh_stores, relaying, run_as_a_program
 from command_line import CommandResult, call_millrace
 from conftest import plain_environment
 from lakes import contents
@@ -28,12 +23,12 @@ from jobs.lake.tables import Lake
 from jobs.landing import strays, zone
 from jobs.landing.zone import LandedFile, Partition, UnreadableError
 from jobs.storage import bucket
-from jobs.storage.bucket import BucketPath, StoreError
+from jobs.storage.bucket import BucketPath
+from jobs.storage.object_store import StoreError
 from transforms.sources.registry import SOURCES
 
 pytestmark = pytest.mark.usefixtures("without_arguments")
 
-MILLRACE = str(Path(sys.executable).with_name("millrace"))
 NIGHT = dt.date(2026, 11, 20)
 PARTITION = "homepagevisit/date=2026-11-20"
 VISIT = b'{"event":{"wiki":"enwiki"}}\n'  # lacks most required fields: it is refused
@@ -54,13 +49,8 @@ def read(url: str, file: LandedFile) -> bytes:
 
 
 def run(landing: object, lake: Path, command: str = "run", *options: object) -> CommandResult:
-    """Call a command on Sail, as a program of its own: workers that are already running have no credentials of the server."""
-    conf = lake.with_suffix(".yaml")
-    conf.write_text("{engine: sail, quality: {pages: false, acceptance_rate: {minimum: 0, severity: warning}}}")
     date = ["--date", NIGHT] if command == "run" else []
-    words = [MILLRACE, command, *date, "--conf", conf, "--landing", landing, "--lake", lake, *options]
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, env=plain_environment())
-    return CommandResult(done.returncode, done.stdout, done.stderr)
+    return run_as_a_program(landing, lake, lake.with_suffix(".yaml"), command, *date, *options)
 
 
 # Nights
@@ -227,16 +217,6 @@ def test_a_url_without_a_bucket_is_one_line(tmp_path: Path, url: str) -> None:
     assert "names no bucket: write it as s3://BUCKET/FOLDER" in fault_of_run(url, tmp_path)
 
 
-def test_a_lake_in_a_bucket_is_refused(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    result = call_millrace(capfd, "run", "--date", NIGHT, "--landing", tmp_path, "--lake", "s3://bucket/lake")
-    assert result.exit_code == 2
-    assert "only the landing zone can be in a bucket" in result.fault
-    (tmp_path / "conf.yaml").write_text("{engine: sail, paths: {lake: 's3://bucket/lake'}}")
-    result = call_millrace(capfd, "run", "--date", NIGHT, "--conf", tmp_path / "conf.yaml")
-    assert result.exit_code == 2
-    assert "the lake must be a folder" in result.fault
-
-
 def test_nothing_is_generated_into_a_bucket(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     result = call_millrace(capfd, "demo", "--landing", "s3://bucket/x", "--lake", tmp_path / "lake")
     assert result.exit_code == 2
@@ -252,7 +232,7 @@ def test_a_server_that_does_not_answer_is_one_line(server: Server, tmp_path: Pat
 
 @pytest.mark.parametrize("code", ["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"])
 def test_wrong_credentials_are_one_line(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    with refusing(code) as endpoint, fresh_stores():
+    with relaying(server.endpoint, lambda *_: code) as endpoint, fresh_stores():
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
         fault = fault_of_run(f"s3://{BUCKET}/x", tmp_path)
     assert "permission denied" in fault
@@ -278,7 +258,14 @@ def test_a_store_that_fails_in_the_middle_of_a_night_leaves_the_lake_to_the_next
     """Given four files and a store that answers for two of them, nothing is published; the same call is right when it answers again."""
     for number in range(4):
         server.put(f"middle/{PARTITION}/{number}.json", VISIT)
-    with answering_twice(server.endpoint) as endpoint:
+    contents_given: list[str] = []
+
+    def answer_twice(method: str, path: str, headers: Mapping[str, str]) -> int | None:
+        if method == "GET" and "Range" in headers:
+            contents_given.append(path)
+        return 503 if len(contents_given) > 2 and "Range" in headers else None
+
+    with relaying(server.endpoint, answer_twice) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
         failed = run(f"s3://{BUCKET}/middle", tmp_path / "lake")
     assert (failed.exit_code, len(failed.faults)) == (75, 1)
@@ -286,77 +273,3 @@ def test_a_store_that_fails_in_the_middle_of_a_night_leaves_the_lake_to_the_next
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
     assert run(f"s3://{BUCKET}/middle", tmp_path / "lake").exit_code == 0
     assert sorted(row["rejected"] for row in Lake.open(tmp_path / "lake").arrow("files").to_pylist()) == [1, 1, 1, 1]
-
-
-@contextmanager
-def answering_twice(endpoint: str) -> Iterator[str]:
-    """A server that passes requests on to another one, and gives the content of two objects; gives its address."""
-    contents_given: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if "Range" in self.headers and contents_given.append(self.path) is None and len(contents_given) > 2:
-                self.answer(503, {}, b"")
-                return
-            request = urllib.request.Request(endpoint + self.path, headers={"Range": self.headers.get("Range", "bytes=0-")})
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as response:
-                self.answer(response.status, response.headers, response.read())
-
-        def do_HEAD(self) -> None:
-            request = urllib.request.Request(endpoint + self.path, method="HEAD")
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as response:
-                self.answer(response.status, response.headers, b"", response.headers["Content-Length"])
-
-        def answer(self, status: int, headers: Mapping[str, str], body: bytes, length: str | None = None) -> None:
-            self.send_response(status)
-            for name in ("ETag", "Last-Modified", "Content-Type", "Content-Range"):
-                if name in headers:
-                    self.send_header(name, headers[name])
-            self.send_header("Content-Length", length or str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    failing_server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=failing_server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{failing_server.server_port}"
-    finally:
-        failing_server.shutdown()
-        failing_server.server_close()
-
-
-@contextmanager
-def fresh_stores() -> Iterator[None]:
-    """Read the environment again, before and after."""
-    bucket.forget_stores()
-    try:
-        yield
-    finally:
-        bucket.forget_stores()
-
-
-@contextmanager
-def refusing(code: str) -> Iterator[str]:
-    """A server that answers every request with 403 and this code, as S3 does; gives its address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>no</Message></Error>'.encode()
-            self.send_response(403)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    refusing_server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=refusing_server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{refusing_server.server_port}"
-    finally:
-        refusing_server.shutdown()
-        refusing_server.server_close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +12,9 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 
 import pytest
-import random_nights
-from conftest import ENVIRONMENTS, without_pages
+from conftest import ENVIRONMENTS
 from deltalake import DeltaTable
 from killed_publication import KillPoint, publish, publish_in_a_process
 from lakes import contents
@@ -25,10 +22,9 @@ from process_groups import assert_all_end
 from pyspark.sql import SparkSession
 from quiet_runs import run_quietly
 from random_nights import NIGHTS
-from staged_nights import StagedNight, staging_publication
+from staged_nights import StagedNight, stage_second_night, staging_publication
 
 from jobs import maintain
-from jobs import settings as configuration
 from jobs.lake import state_file
 from jobs.lake.tables import Lake, recorded
 from jobs.settings import Settings
@@ -45,26 +41,7 @@ STEPS = ("survey", ENGINE_START, "ingest", "deduplicate", "write", "account", "s
 
 @pytest.fixture(scope="module")
 def night(spark: SparkSession, environment: str, tmp_path_factory: pytest.TempPathFactory) -> StagedNight:
-    root = tmp_path_factory.mktemp("kills")
-    settings = without_pages(configuration.load(environment)).at(root / "landing", root / "lake")
-    land_two_nights(settings.paths.landing)
-    run_quietly(settings, FIRST)
-    rows_before = contents(settings.paths.lake)
-    publication = root / "publication.pickle"
-    with staging_publication(publication):
-        run_quietly(settings, SECOND)
-    published = root / "published"
-    shutil.copytree(settings.paths.lake, published)
-    publish(published, publication)
-    rows_after = contents(published)
-    assert rows_before != rows_after
-    return StagedNight(settings, publication, rows_before, rows_after)
-
-
-def land_two_nights(landing: Path) -> None:
-    for path, documents in random_nights.landed_files(Random(7), people=12).items():
-        if any(f"date={date}" in path.parts for date in (FIRST, SECOND)):
-            random_nights.write(landing, path, documents)
+    return stage_second_night(environment, tmp_path_factory.mktemp("kills"))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +14,7 @@ from jobs.lake.table_changes import Change
 from jobs.lake.table_files import write_partitioned
 from jobs.lake.tables import Lake
 from jobs.rebuild import recorded_rules
+from jobs.storage.storage_paths import StoragePath
 from schemas.catalog import TABLES
 from schemas.table import Column, Table
 
@@ -27,7 +27,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def publish(
-    root: Path, tables: Mapping[str, Rows], *, run_id: str = RUN, night: dt.date | None = NIGHT, failed: bool = False, **run: Any
+    root: StoragePath, tables: Mapping[str, Rows], *, run_id: str = RUN, night: dt.date | None = NIGHT, failed: bool = False, **run: Any
 ) -> None:
     """Add these rows to the lake as one run of the night, whose every step took ten seconds."""
     with Lake.writing(root, "a test") as lake:

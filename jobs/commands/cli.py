@@ -39,7 +39,7 @@ def cli() -> None:
 @cli.command(epilog="Example: millrace demo --landing /tmp/landing --lake /tmp/lake")
 @lake_options
 @click.option("--events", type=click.IntRange(min=100), default=4_000, show_default=True, help="Approximate number of records per night.")
-def demo(landing: StoragePath | None, lake: Path | None, environment: str, file: Path | None, events: int) -> int:
+def demo(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, events: int) -> int:
     """Generate three nights of all sources, run them, and show the results."""
     from jobs.commands import demo
 
@@ -94,7 +94,7 @@ def generate(
 def run(
     date: dt.date,
     landing: StoragePath | None,
-    lake: Path | None,
+    lake: StoragePath | None,
     sources: Sequence[str],
     environment: str,
     file: Path | None,
@@ -128,7 +128,7 @@ def backfill(
     last: dt.date | None,
     missing: bool,
     landing: StoragePath | None,
-    lake: Path | None,
+    lake: StoragePath | None,
     sources: Sequence[str],
     environment: str,
     file: Path | None,
@@ -161,7 +161,7 @@ def backfill(
 @click.option("--all", "everything", is_flag=True, help="Build all tables again, even if no rule has changed.")
 def rebuild(
     landing: StoragePath | None,
-    lake: Path | None,
+    lake: StoragePath | None,
     environment: str,
     file: Path | None,
     gone: str | None,
@@ -182,7 +182,7 @@ def rebuild(
 @cli.command(epilog="Example: millrace maintain --lake lake")
 @lake_options
 @log_option
-def maintain(landing: StoragePath | None, lake: Path | None, environment: str, file: Path | None) -> int:
+def maintain(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None) -> int:
     """Merge small files, and delete what is older than its retention."""
     from jobs import maintain as job
 
@@ -192,7 +192,7 @@ def maintain(landing: StoragePath | None, lake: Path | None, environment: str, f
 @cli.command(epilog="Example: millrace verify --deep --lake lake")
 @lake_options
 @click.option("--deep", is_flag=True, help="Read every file: compare rows with the log and with `files`, and landed files with their hash.")
-def verify(landing: StoragePath | None, lake: Path | None, environment: str, file: Path | None, deep: bool) -> int:
+def verify(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, deep: bool) -> int:
     """Check that every file of the lake's recorded state is there and whole; exit code 2 if not."""
     from jobs.commands import verify as job
 
@@ -212,7 +212,7 @@ def verify(landing: StoragePath | None, lake: Path | None, environment: str, fil
 @format_option("table", "json", help="json: one document of lake, state, rules, nights and unreadable.")
 def status(
     landing: StoragePath | None,
-    lake: Path | None,
+    lake: StoragePath | None,
     environment: str,
     file: Path | None,
     sources: Sequence[str],
@@ -239,7 +239,7 @@ def status(
     help="The text format of Prometheus.",
 )
 @click.option("--out", type=PATH, metavar="FILE", help="Write this file, as a whole, in place of stdout.")
-def metrics(landing: StoragePath | None, lake: Path | None, environment: str, file: Path | None, out: Path | None) -> int:
+def metrics(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, out: Path | None) -> int:
     """Print metrics of the last runs, in the text format of Prometheus."""
     from jobs.commands import run_metrics as job
 
@@ -249,7 +249,7 @@ def metrics(landing: StoragePath | None, lake: Path | None, environment: str, fi
 @cli.command(epilog="Example: millrace state --format json")
 @lake_options
 @format_option("table", "json", help="json: one document, whose versions are those of _state.json.")
-def state(landing: StoragePath | None, lake: Path | None, environment: str, file: Path | None, shape: str) -> int:
+def state(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, shape: str) -> int:
     """Show the recorded version of each table, and whether that is its latest one."""
     from jobs.commands import state as job
 
@@ -258,7 +258,7 @@ def state(landing: StoragePath | None, lake: Path | None, environment: str, file
 
 @cli.command(epilog="Example: millrace restore --lake lake")
 @lake_options
-def restore(landing: StoragePath | None, lake: Path | None, environment: str, file: Path | None) -> int:
+def restore(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None) -> int:
     """Restore the recorded state of the tables after a run was killed; the next run also does this."""
     from jobs.commands import state as job
 
@@ -268,7 +268,7 @@ def restore(landing: StoragePath | None, lake: Path | None, environment: str, fi
 @cli.command(epilog="Example: millrace quality --date 2026-11-20")
 @lake_options
 @click.option("--date", type=DATE, help="The night; by default the last one that was checked.")
-def quality(landing: StoragePath | None, lake: Path | None, environment: str, file: Path | None, date: dt.date | None) -> int:
+def quality(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, date: dt.date | None) -> int:
     """Show the checks of a night, and why records were refused."""
     from jobs.commands import quality as job
 
@@ -281,7 +281,7 @@ def quality(landing: StoragePath | None, lake: Path | None, environment: str, fi
 @click.option("--run", "run_id", metavar="RUN_ID", help="Query the tables that this run would have published, had no check failed.")
 @click.argument("query")
 def sql(
-    query: str, landing: StoragePath | None, lake: Path | None, environment: str, file: Path | None, shape: str, run_id: str | None
+    query: str, landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, shape: str, run_id: str | None
 ) -> int:
     """Query the tables in SQL."""
     from jobs.commands import sql as job
@@ -292,7 +292,7 @@ def sql(
 @cli.command(epilog="Example: millrace session 5f2c81d0")
 @lake_options
 @click.argument("session_id")
-def session(session_id: str, landing: StoragePath | None, lake: Path | None, environment: str, file: Path | None) -> int:
+def session(session_id: str, landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None) -> int:
     """Show one session with its events, and how each number is computed. The first characters of its id are enough."""
     from jobs.commands import explain_session as job
 
@@ -312,7 +312,9 @@ def describe(table: str | None) -> int:
 @lake_options
 @click.option("--date", type=DATE, required=True, help="The night.")
 @click.option("--out", type=PATH, metavar="FILE", help="The file to write; by default LAKE/_reports/DATE.html.")
-def report(landing: StoragePath | None, lake: Path | None, environment: str, file: Path | None, date: dt.date, out: Path | None) -> int:
+def report(
+    landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, date: dt.date, out: Path | None
+) -> int:
     """Write the report of a night: one HTML file with plots."""
     from jobs.commands import report as job
 
@@ -324,7 +326,7 @@ def _check_order(first: dt.date | None, last: dt.date | None) -> None:
         raise UsageError(f"--to {last} lies before --from {first}: give the earlier date with --from")
 
 
-def _settings(environment: str, file: Path | None, landing: StoragePath | None, lake: Path | None) -> Settings:
+def _settings(environment: str, file: Path | None, landing: StoragePath | None, lake: StoragePath | None) -> Settings:
     from jobs import settings
     from jobs.console.remedies import options_of_command
 
@@ -333,8 +335,8 @@ def _settings(environment: str, file: Path | None, landing: StoragePath | None, 
     named = environment if environment != "local" and file is None else None
     # In the root context: `command_group` reports damage, with a remedy, when the command's own context is closed.
     context.find_root().with_resource(options_of_command(None if landing is None else str(landing), file, named))
-    if loaded.paths.lake.is_dir():
-        note_lake(context, loaded.paths.lake)
+    loaded.storage.set_variables()
+    note_lake(context, loaded.paths.lake)
     return loaded
 
 
@@ -347,7 +349,7 @@ def _notifying(command: str, settings: Settings) -> Settings:
     return settings
 
 
-def _settings_and_workers(environment: str, file: Path | None, landing: StoragePath | None, lake: Path | None) -> Settings:
+def _settings_and_workers(environment: str, file: Path | None, landing: StoragePath | None, lake: StoragePath | None) -> Settings:
     """The settings. Starts the worker processes of a night first, so that they import their modules while this process does."""
     from jobs.quality import gate
 

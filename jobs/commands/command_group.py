@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import click
 
 from jobs.console import printing, termination
 from jobs.errors import MillraceError, WorkerLostError
+from jobs.storage.storage_paths import StoragePath
 
 _LAKE = "millrace.lake"
 
@@ -30,9 +30,16 @@ class CommandGroup(click.Group):
             return super().make_context(*arguments, **extra)
 
 
-def note_lake(context: click.Context, root: Path) -> None:
+def note_lake(context: click.Context, root: StoragePath) -> None:
     """Note the lake of a command: if the command fails, this lake is searched for damage."""
     context.meta[_LAKE] = root
+
+
+def _is_there(root: StoragePath) -> bool:
+    try:
+        return root.is_dir()
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -60,10 +67,10 @@ def _report_damage(ctx: click.Context) -> Iterator[None]:
         raise
     except Exception:
         root = ctx.meta.get(_LAKE)
-        if root is None or termination.is_mending():
+        if root is None or termination.is_mending() or not _is_there(root):
             raise
         from jobs.lake import damage
-        from jobs.lake.tables import Lake
+        from jobs.lake.half_published import versions_to_diagnose
 
-        with damage.diagnose_failures(root, lambda: Lake.open(root).versions):
+        with damage.diagnose_failures(root, lambda: versions_to_diagnose(root)):
             raise

@@ -11,7 +11,7 @@ import click
 
 from jobs.console import printing
 from jobs.console.home import at_home
-from jobs.storage.bucket import SCHEMES
+from jobs.storage.object_store import SCHEMES
 from jobs.storage.storage_paths import StoragePath, storage_path
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -45,7 +45,9 @@ class AnyPath(click.ParamType[Path]):
         if not str(value):
             return self.fail("the path is empty: is a variable of the shell not set?", param, ctx)
         if str(value).startswith(SCHEMES):
-            return self.fail(f"{value} is a URL: name a folder or a file; only the landing zone can be in a bucket", param, ctx)
+            return self.fail(
+                f"{value} is a URL: name a folder or a file; only the landing zone and the lake can be in a bucket", param, ctx
+            )
         return at_home(Path(value))
 
 
@@ -82,7 +84,7 @@ def lake_options(command: Command) -> Command:
             metavar="FILE",
             help="Your settings over conf/base.yaml, in place of an environment: the engine is Spark unless the file says `engine: sail`.",
         ),
-        click.option("--lake", type=PATH, metavar="DIR", help="Folder of the Delta tables; by default as configured."),
+        click.option("--lake", type=STORAGE_PATH, metavar="DIR", help="Folder or s3:// URL of the Delta tables; by default as configured."),
         click.option("--landing", type=STORAGE_PATH, metavar="DIR", help="Folder or s3:// URL where files land; by default as configured."),
     ):
         command = option(command)

@@ -41,6 +41,16 @@ def write(settings: Settings, date: dt.date, out: Path | None) -> int:
     lake = open_to_read(settings.paths.lake)
     page = render(gather(connect(lake), date), lake, settings)
     target = out or lake.root / REPORTS / f"{date}.html"
+    if isinstance(target, Path):
+        _write(target, page)
+    else:
+        target.write_bytes(page.encode())
+    print_line(str(target))
+    return 0
+
+
+def _write(target: Path, page: str) -> None:
+    """Write the page. Raises UsageError when that fails."""
     # The file is replaced as a whole: a reader never sees half of it.
     if not target.name:
         raise UsageError(f"{target} is a folder: name the file to write with --out")
@@ -54,8 +64,6 @@ def write(settings: Settings, date: dt.date, out: Path | None) -> int:
         with suppress(OSError):
             partial.unlink()
         raise UsageError(f"the report cannot be written to {shown(target)} ({error.strerror}): name another file with --out") from None
-    print_line(str(target))
-    return 0
 
 
 def _late_hours(settings: Settings, sources: Iterable[str]) -> str:
@@ -84,7 +92,7 @@ def render(facts: Facts, lake: Lake, settings: Settings) -> str:
         facts=facts,
         state=lake.state,
         late_hours=_late_hours(settings, facts.sources),
-        pages=(pages_of(Path(), facts.night) / "index.html").as_posix() if settings.quality.pages else None,
+        pages=str(pages_of(Path(), facts.night) / "index.html") if settings.quality.pages else None,
         landed_check=LANDED,
         needs_a_look=run_needs_a_look(facts),
         has_landed=facts.night in facts.landed,

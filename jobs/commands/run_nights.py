@@ -116,7 +116,7 @@ def rebuild(settings: Settings, gone: str | None, *, accept_shrunk: bool = False
     progress.begin("rebuild")
     root = settings.paths.landing
     mend = partial(repair.mend, landing_root=root, gone=gone)
-    with Lake.writing(settings.paths.lake, "millrace rebuild", mend) as lake:
+    with Lake.writing(settings.paths.lake, "millrace rebuild", mend, lease_seconds=settings.storage.lease_seconds) as lake:
         with progress.step("survey"):
             is_mended = mending_mark.read(lake.root) is not None
             scope = rebuild_scope.EVERYTHING if everything or is_mended else rebuild_scope.scope_of(lake, settings)

@@ -50,7 +50,7 @@ def restore(settings: Settings) -> int:
     """
     root = Lake.open(settings.paths.lake).root
     in_file = state_file.read(root)
-    with Lake.writing(root, "millrace restore") as lake:
+    with Lake.writing(root, "millrace restore", lease_seconds=settings.storage.lease_seconds) as lake:
         for name, (version_before, version) in lake.restored.items():
             print_line(f"{name}: stood at version {version_before}, brought back to version {version} as version {lake.versions[name]}")
         if lake.restored:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from jobs.console import paths
 from jobs.console.paths import shown
@@ -77,7 +76,7 @@ def show(settings: Settings, *, deep: bool) -> int:
     return 0
 
 
-def examine(root: Path, landing: StoragePath, *, deep: bool) -> Examination:
+def examine(root: StoragePath, landing: StoragePath, *, deep: bool) -> Examination:
     """Examine the recorded state of a lake. Raises LakeError when there is no lake."""
     try:
         lake = Lake.open(root)
@@ -103,21 +102,21 @@ def examine(root: Path, landing: StoragePath, *, deep: bool) -> Examination:
     return examination
 
 
-def _state_of(root: Path) -> int | None:
+def _state_of(root: StoragePath) -> int | None:
     try:
         return Lake.open(root).state
     except LakeDamagedError:
         return None
 
 
-def _unreadable_later_entries(root: Path, examination: Examination) -> list[Damage]:
+def _unreadable_later_entries(root: StoragePath, examination: Examination) -> list[Damage]:
     """Unreadable log entries after the recorded version: readers do not need them, but no run can write the table."""
     damaged = {one.table for one in examination.damages}
     others = (name for name in examination.versions if name not in damaged)
     return [Damage(name, why) for name in others if (why := table_log.fault(root / name))]
 
 
-def _outdated_state_file(root: Path) -> list[str]:
+def _outdated_state_file(root: StoragePath) -> list[str]:
     """A line if `_state.json` does not hold the recorded state while no run is writing."""
     last = recorded(root)
     if last is None or state_file.read(root) == last.document() or lock.is_locked(root) or recorded(root) != last:
@@ -144,7 +143,7 @@ def _wrong_bounds(lake: Lake) -> list[str]:
     ]
 
 
-def _show_tables(root: Path, examination: Examination) -> None:
+def _show_tables(root: StoragePath, examination: Examination) -> None:
     lost = {one.table for one in examination.damages if one.file is None}
     rows = []
     for name in TABLES:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from jobs.errors import LakeError
+from jobs.storage.bucket import BucketPath
+from jobs.storage.storage_paths import StoragePath
 from schemas.catalog import TABLES
 
 # What Linux takes, and what a table's files need below the lake.
@@ -25,21 +27,47 @@ _LOG_CANNOT = (
 )
 
 
-def check_lake(root: Path) -> None:
+def check_lake(root: StoragePath) -> None:
     """Raises LakeError when no lake can be made or read at this path."""
     remedy = "name another folder with --lake"
+    if isinstance(root, BucketPath):
+        _check_bucket(root, remedy)
+        return
     if why := unusable(root):
         raise LakeError(f"the lake {shown(root)} cannot be opened ({why}): {remedy}")
     for path in (str(root.absolute()), os.path.realpath(root)):
-        for pattern, what in _LOG_CANNOT:
-            if pattern.search(path):
-                raise LakeError(f"the path of the lake {shown(root)} holds {what}, which Delta's log cannot be kept under: {remedy}")
-        partitions = {name for table in TABLES.values() for name in table.partitioned_by}
-        for folder in Path(path).parts:
-            if folder.partition("=")[0] in partitions and "=" in folder:
-                raise LakeError(f"the path of the lake {shown(root)} holds {folder}, which readers take for a partition: {remedy}")
+        _check_characters(root, path, remedy)
         if len(os.fsencode(path)) > PATH_BYTES - _BELOW_A_LAKE_BYTES:
             raise LakeError(f"the path of the lake is {len(os.fsencode(path))} bytes long, too long for the files below it: {remedy}")
+
+
+def _check_bucket(root: BucketPath, remedy: str) -> None:
+    _check_characters(root, root.key, remedy)
+    if not root.key:
+        raise LakeError(f"the lake {shown(root)} is a whole bucket: name a folder in it with --lake, such as {shown(root)}/lake")
+    try:
+        root.is_dir()
+    except FileNotFoundError:
+        why = "there is no such bucket"
+    except PermissionError as error:
+        why, remedy = error.strerror or "permission denied", "set credentials of a user who may list it"
+        remedy += ", in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if root.bucket.startswith("s3://") else ""
+    except OSError as error:
+        why, remedy = error.strerror or str(error), "check its address"
+        remedy += ", in AWS_ENDPOINT_URL and AWS_REGION" if root.bucket.startswith("s3://") else ""
+    else:
+        return
+    raise LakeError(f"the lake {shown(root)} cannot be opened ({why}): {remedy}")
+
+
+def _check_characters(root: StoragePath, path: str, remedy: str) -> None:
+    for pattern, what in _LOG_CANNOT:
+        if pattern.search(path):
+            raise LakeError(f"the path of the lake {shown(root)} holds {what}, which Delta's log cannot be kept under: {remedy}")
+    partitions = {name for table in TABLES.values() for name in table.partitioned_by}
+    for folder in PurePosixPath(path).parts:
+        if folder.partition("=")[0] in partitions and "=" in folder:
+            raise LakeError(f"the path of the lake {shown(root)} holds {folder}, which readers take for a partition: {remedy}")
 
 
 def unusable(path: Path) -> str | None:
@@ -55,7 +83,7 @@ def unusable(path: Path) -> str | None:
     return None
 
 
-def shown(path: Path | str) -> str:
+def shown(path: StoragePath | str) -> str:
     """A path in a message: on one line, and in characters that can be printed."""
     text = os.fsencode(str(path)).decode("utf-8", "backslashreplace")
     return "".join(character if character.isprintable() else character.encode("unicode_escape").decode() for character in text)

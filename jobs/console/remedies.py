@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from jobs.console.paths import shown
+from jobs.storage.storage_paths import StoragePath
 
 _OPTIONS: ContextVar[tuple[str, ...]] = ContextVar("the options of the running command", default=())
 
@@ -27,6 +28,6 @@ def options_of_command(landing: str | None, file: Path | None, environment: str 
         _OPTIONS.reset(token)
 
 
-def command_line(command: str, lake: Path) -> str:
+def command_line(command: str, lake: StoragePath) -> str:
     """The call of a Millrace command on this lake, with the other options of the running command."""
     return shlex.join(["millrace", command, "--lake", shown(lake), *_OPTIONS.get()])

@@ -14,17 +14,20 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+
+from jobs.storage.storage_paths import StoragePath
 
 # The exit code, and the name of the signal in the final line.
 _ENDINGS = {signal.SIGTERM: (143, "SIGTERM"), signal.SIGINT: (130, "Ctrl-C")}
 # Seconds. Docker sends SIGKILL after 10, Kubernetes after 30, Airflow after 60.
 _PUBLICATION_SECONDS = 8.0
 _PROCESSES_SECONDS = 5.0
+_RELEASE_SECONDS = 5.0
 # A signal to a process group may reach other processes this many seconds before this one.
 _ARRIVAL_SECONDS = 0.5
 # multiprocessing's resource tracker removes the semaphores of this process, and would print a warning for each.
@@ -38,7 +41,8 @@ class _StopState:
     is_received = False
     publications_open = 0
     publications_done = 0
-    mending: Path | None = None  # the mark of a repair that this process has begun
+    mending: StoragePath | None = None  # the mark of a repair that this process has begun
+    release: Callable[[], None] | None = None  # of what other processes wait for
 
 
 def install() -> None:
@@ -73,9 +77,19 @@ def delay_exit(*, publishes: bool) -> Iterator[None]:
             _block_forever()
 
 
-def note_mending(mark: Path) -> None:
+def note_mending(mark: StoragePath) -> None:
     """Let the final line say that the lake is damaged, as long as the file of this mark exists."""
     _StopState.mending = mark
+
+
+@contextmanager
+def released_at_end(release: Callable[[], None]) -> Iterator[None]:
+    """When a signal ends this process within the block, call this function first, for some seconds at most."""
+    _StopState.release = release
+    try:
+        yield
+    finally:
+        _StopState.release = None
 
 
 def is_mending() -> bool:
@@ -131,6 +145,10 @@ def _end_process(code: int, name: str) -> NoReturn:
     while _StopState.publications_open and time.monotonic() < until:
         time.sleep(0.01)
     _end_processes()
+    if _StopState.release is not None:
+        releasing = threading.Thread(target=_StopState.release, daemon=True)
+        releasing.start()
+        releasing.join(_RELEASE_SECONDS)
     line = f"millrace: stopped by {name}{_outcome()}; call the same command again to go on\n".encode()
     # The reader of stderr may be gone.
     with suppress(OSError):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from jobs.engine.processes import Batches
 from jobs.lake import table_rows
 from jobs.lake.table_changes import TableFile
 from jobs.lake.table_files import WrittenFile
+from jobs.storage.storage_paths import StoragePath, storage_path
 from schemas.table import BIGINT, INTEGER, STRING, spark_schema
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ class StoredFile:
     partition: Mapping[str, str]  # as text
 
     @classmethod
-    def of_lake(cls, root: Path, table: str, file: TableFile) -> StoredFile:
+    def of_lake(cls, root: StoragePath, table: str, file: TableFile) -> StoredFile:
         """A file of a table of the lake."""
         return cls(table, file.path, str(root / table), file.rows, file.partition)
 
     @classmethod
-    def written(cls, root: Path, file: WrittenFile) -> StoredFile:
+    def written(cls, root: StoragePath, file: WrittenFile) -> StoredFile:
         """A file that a run has written for a table of the lake."""
         return cls(file.table, file.path, str(root / file.table), file.rows, file.partition_values)
 
@@ -67,9 +67,9 @@ class StoredFile:
         return json.dumps(vars(self))
 
     @property
-    def location(self) -> Path:
+    def location(self) -> StoragePath:
         """Where the file is."""
-        return Path(self.folder) / self.path
+        return storage_path(self.folder) / self.path
 
 
 def are_few(files: Iterable[StoredFile]) -> bool:

@@ -18,6 +18,7 @@ from jobs.engine.java import require_java
 from jobs.engine.processes import ArrowFunction
 from jobs.errors import SetupError
 from jobs.settings import Settings
+from jobs.storage.object_store import VARIABLE_PREFIXES
 from schemas.table import spark_schema
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 # A value of packed rows has up to some megabytes.
 _VALUES_OF_A_GROUP = 8
+# Spark's own expression for the names of settings with secrets, and the variables of object stores.
+_REDACTED = "(?i)secret|password|token|access[.]?key|executorEnv[.](AWS|GOOGLE|AZURE)_"
 # Set by spark-submit for the Python program that it runs.
 _SUBMITTED = "PYSPARK_GATEWAY_PORT"
 
@@ -193,7 +196,7 @@ def _start_spark(settings: Settings) -> SparkSession:
             .config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
             .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
         )
-    for key, value in settings.spark.options.items():
+    for key, value in {**_store_variables(), **settings.spark.options}.items():
         builder = builder.config(key, str(value).lower() if isinstance(value, bool) else str(value))
     # py4j also logs the errors that it raises, and interrupts; some of them with the root logger.
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
@@ -206,6 +209,12 @@ def _start_spark(settings: Settings) -> SparkSession:
         raise SetupError(
             f"Spark does not start ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}): see the message above"
         ) from error
+
+
+def _store_variables() -> dict[str, str]:
+    """The settings by which executors on other machines get this process's variables of object stores. Spark shows no value of them."""
+    variables = {f"spark.executorEnv.{name}": value for name, value in os.environ.items() if name.startswith(VARIABLE_PREFIXES)}
+    return variables | ({"spark.redaction.regex": _REDACTED} if variables else {})
 
 
 def _is_not_of_py4j(record: logging.LogRecord) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 import pyarrow as pa
-from deltalake import DeltaTable, PostCommitHookProperties
+from deltalake import PostCommitHookProperties
 from deltalake.schema import Field, Schema
 
+from jobs.lake.delta_tables import open_delta
+from jobs.storage.storage_paths import StoragePath
 from schemas.bookkeeping import RUNS
 from schemas.catalog import TABLES
 from schemas.table import Table
@@ -22,11 +23,11 @@ def are_known(table: Table, columns: Collection[str]) -> bool:
     return set(columns) | set(ADDED.get(table.name, ())) == set(table.names)
 
 
-def add(root: Path) -> bool:
+def add(root: StoragePath) -> bool:
     """Add missing columns to the tables of the lake, as nulls. True if any was missing."""
     added = False
     for name, columns in ADDED.items():
-        table = DeltaTable(str(root / name))
+        table = open_delta(root / name)
         known = {field.name for field in table.schema().fields}
         missing = [column for column in columns if column not in known]
         # A table with other unknown columns is refused when it is opened.

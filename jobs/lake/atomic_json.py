@@ -7,18 +7,24 @@ import os
 from pathlib import Path
 from typing import Any
 
+from jobs.storage.bucket import BucketPath
+from jobs.storage.storage_paths import StoragePath
+
 
 def partial_path(path: Path) -> Path:
-    """The file that is written first and then renamed to `path`."""
+    """The file that is written first and then renamed to `path`, on a file system."""
     return path.with_name(f"{path.name}.partial")
 
 
-def write(path: Path, content: Any) -> None:
-    """Write a JSON value to a file, and return when it is on the disk. Raises OSError when that fails."""
+def write(path: StoragePath, content: Any) -> None:
+    """Write a JSON value to a file, and return when it is on the disk or in the bucket. Raises OSError when that fails."""
+    text = (json.dumps(content, indent=2) + "\n").encode()
+    if isinstance(path, BucketPath):
+        path.write_bytes(text)
+        return
     partial = partial_path(path)
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
+    with partial.open("wb") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)

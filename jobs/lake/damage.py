@@ -11,11 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from jobs.console.paths import shown
@@ -24,6 +22,11 @@ from jobs.errors import LakeDamagedError, LakeError, MillraceError, fault_of_the
 from jobs.lake import state_file, table_log
 from jobs.lake.state_file import StateInFile
 from jobs.lake.table_log import LoggedFile, UnreadableLogError
+from jobs.storage import storage_paths
+from jobs.storage.bucket import BucketPath
+from jobs.storage.object_store import raise_store_failure
+from jobs.storage.parquet_files import open_parquet
+from jobs.storage.storage_paths import StoragePath
 from schemas.bookkeeping import RUNS
 from schemas.catalog import TABLES
 
@@ -46,7 +49,7 @@ class Damage:
         return f"{self.table}: {self.what}"
 
 
-def error_of(root: Path, damages: Sequence[Damage], *, contents: bool = False) -> LakeDamagedError:
+def error_of(root: StoragePath, damages: Sequence[Damage], *, contents: bool = False) -> LakeDamagedError:
     """The error that names the first of these damages and the remedy; with `contents`, the files were read to find them."""
     more = f" and {len(damages) - 1:,} more" if len(damages) > 1 else ""
     return LakeDamagedError(
@@ -55,12 +58,12 @@ def error_of(root: Path, damages: Sequence[Damage], *, contents: bool = False) -
     )
 
 
-def rebuild_command(root: Path) -> str:
+def rebuild_command(root: StoragePath) -> str:
     """The command line that mends this lake."""
     return command_line("rebuild", root)
 
 
-def open_table(root: Path, name: str, version: int | None = None) -> DeltaTable:
+def open_table(root: StoragePath, name: str, version: int | None = None) -> DeltaTable:
     """A table of the lake at a version; None: the latest one.
 
     Raises LakeDamagedError when that version cannot be read, or when a data file of it is missing or has another size.
@@ -70,7 +73,7 @@ def open_table(root: Path, name: str, version: int | None = None) -> DeltaTable:
     return table
 
 
-def open_log(root: Path, name: str, version: int | None = None) -> DeltaTable:
+def open_log(root: StoragePath, name: str, version: int | None = None) -> DeltaTable:
     """A table of the lake at a version (None: the latest one), of which only the log is checked."""
     try:
         return table_log.open_table(root / name, version)
@@ -78,13 +81,13 @@ def open_log(root: Path, name: str, version: int | None = None) -> DeltaTable:
         raise error_of(root, [Damage(name, str(error))]) from error
 
 
-def check_files(root: Path, name: str, table: DeltaTable) -> None:
+def check_files(root: StoragePath, name: str, table: DeltaTable) -> None:
     """Raises LakeDamagedError when a data file of the table is missing or has another size."""
     if damages := damaged_files(root, name, table_log.data_files(table)):
         raise error_of(root, damages)
 
 
-def check_last_state(root: Path, number: int | None, in_file: StateInFile | None) -> None:
+def check_last_state(root: StoragePath, number: int | None, in_file: StateInFile | None) -> None:
     """Raises LakeDamagedError when `runs` no longer names the last state of the lake.
 
     `number` is the highest state in `runs`, None if there is none; `in_file` is the state in `_state.json`.
@@ -102,28 +105,29 @@ def check_last_state(root: Path, number: int | None, in_file: StateInFile | None
         raise error_of(root, [Damage(RUNS.name, what)])
 
 
-def find(root: Path, versions: Mapping[str, int | None], *, contents: bool = False) -> list[Damage]:
+def find(root: StoragePath, versions: Mapping[str, int | None], *, contents: bool = False) -> list[Damage]:
     """All damage of these tables at these versions (None: the latest one). With `contents`, every data file is read to its end."""
-    damages: list[Damage] = []
-    for name, version in versions.items():
-        try:
-            table = table_log.open_table(root / name, version)
-            # delta-rs does not read entries of the log that it does not need.
-            if why := table_log.fault(root / name, table.version()):
-                raise UnreadableLogError(why)
-        except UnreadableLogError as error:
-            damages.append(Damage(name, str(error)))
-            continue
-        files = table_log.data_files(table)
-        of_table = damaged_files(root, name, files)
-        if contents:
-            wrong = {damage.file for damage in of_table}
-            of_table += _unreadable_files(root, name, [file for file in files if file not in wrong])
-        damages += sorted(of_table, key=lambda damage: damage.file.path if damage.file else "")
-    return damages
+    of_tables = storage_paths.each(root, lambda name: _of_table(root, name, versions[name], contents=contents), versions)
+    return [damage for of_table in of_tables for damage in of_table]
 
 
-def find_without_state(root: Path, *, contents: bool = False) -> tuple[int, dict[str, int | None], list[Damage]]:
+def _of_table(root: StoragePath, name: str, version: int | None, *, contents: bool) -> list[Damage]:
+    try:
+        table = table_log.open_table(root / name, version)
+        # delta-rs does not read entries of the log that it does not need.
+        if why := table_log.fault(root / name, table.version()):
+            raise UnreadableLogError(why)
+    except UnreadableLogError as error:
+        return [Damage(name, str(error))]
+    files = table_log.data_files(table)
+    damages = damaged_files(root, name, files)
+    if contents:
+        wrong = {damage.file for damage in damages}
+        damages += _unreadable_files(root, name, [file for file in files if file not in wrong])
+    return sorted(damages, key=lambda damage: damage.file.path if damage.file else "")
+
+
+def find_without_state(root: StoragePath, *, contents: bool = False) -> tuple[int, dict[str, int | None], list[Damage]]:
     """All damage of a lake whose `runs` does not name its last state, at the versions in `_state.json` or else at the latest ones.
 
     Gives the highest known number of a state (-1 if none is known), these versions, and the damage.
@@ -139,7 +143,7 @@ def find_without_state(root: Path, *, contents: bool = False) -> tuple[int, dict
 
 
 @contextmanager
-def diagnose_failures(root: Path, versions: Callable[[], Mapping[str, int | None]]) -> Iterator[None]:
+def diagnose_failures(root: StoragePath, versions: Callable[[], Mapping[str, int | None]]) -> Iterator[None]:
     """When the block fails and the lake is damaged, raise LakeDamagedError instead. `versions` gives the table versions that were read."""
     try:
         yield
@@ -151,58 +155,71 @@ def diagnose_failures(root: Path, versions: Callable[[], Mapping[str, int | None
         raise
 
 
-def damaged_files(root: Path, name: str, files: Sequence[LoggedFile]) -> list[Damage]:
+def damaged_files(root: StoragePath, name: str, files: Sequence[LoggedFile]) -> list[Damage]:
     """The data files of a table that are missing or have another size than in the log."""
+    folder = root / name
+    if isinstance(folder, BucketPath):
+        sizes = storage_paths.sizes_below(folder) if files else {}
+        return [one for file in files if (one := _damage(name, file, sizes.get(file.path)))]
     damages = []
     for file in files:
+        size: int | None = None
         try:
-            size = os.stat(root / name / file.path).st_size  # noqa: PTH116 - quicker than Path.stat; there is one call per file of the lake
+            size = os.stat(folder / file.path).st_size  # noqa: PTH116 - quicker than Path.stat; there is one call per file of the lake
         except PermissionError as error:
-            raise _permission_error(root / name / file.path, error) from None
+            raise _permission_error(folder / file.path, error) from None
         except (FileNotFoundError, NotADirectoryError):
-            damages.append(Damage(name, f"the file {file.path} is missing{_row_count(file)}", file))
-            continue
-        if size != file.size:
-            damages.append(Damage(name, f"the file {file.path} has {size:,} bytes in place of {file.size:,}", file))
+            pass
+        if one := _damage(name, file, size):
+            damages.append(one)
     return damages
 
 
-def _logged_paths(root: Path, name: str) -> list[Path]:
+def _damage(name: str, file: LoggedFile, size: int | None) -> Damage | None:
+    """What is wrong with a data file of this size; None for the size: it is missing."""
+    if size is None:
+        return Damage(name, f"the file {file.path} is missing{_row_count(file)}", file)
+    return None if size == file.size else Damage(name, f"the file {file.path} has {size:,} bytes in place of {file.size:,}", file)
+
+
+def _logged_paths(root: StoragePath, name: str) -> list[StoragePath]:
     try:
         return [root / name / file.path for file in table_log.data_files(table_log.open_table(root / name))]
     except UnreadableLogError:
         return []
 
 
-def _column_values(path: Path, column: str) -> list[Any]:
+def _column_values(path: StoragePath, column: str) -> list[Any]:
     """The values of a column of a data file without nulls; empty if the file cannot be read."""
     try:
-        return pq.ParquetFile(path).read(columns=[column])[column].drop_null().to_pylist()  # type: ignore[no-any-return]
-    except (pa.ArrowException, OSError):
+        return open_parquet(path).read(columns=[column])[column].drop_null().to_pylist()  # type: ignore[no-any-return]
+    except (pa.ArrowException, OSError) as error:
+        raise_store_failure(error, path)
         return []
 
 
-def _unreadable_files(root: Path, name: str, files: Sequence[LoggedFile]) -> list[Damage]:
+def _unreadable_files(root: StoragePath, name: str, files: Sequence[LoggedFile]) -> list[Damage]:
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         reasons = threads.map(lambda file: _fault_of_file(root / name / file.path, file), files)
         return [Damage(name, why, file) for file, why in zip(files, reasons, strict=True) if why]
 
 
-def _fault_of_file(path: Path, file: LoggedFile) -> str | None:
+def _fault_of_file(path: StoragePath, file: LoggedFile) -> str | None:
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
+        with open_parquet(path, page_checksum_verification=True) as parquet:
             # Every page is read. The footer, which has the number of rows, may be whole while a page is damaged.
             rows = sum(batch.num_rows for batch in parquet.iter_batches(_BATCH_ROWS, use_threads=False))
     except PermissionError as error:
         raise _permission_error(path, error) from None
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError) as error:
+        raise_store_failure(error, path)
         return f"the file {file.path} is unreadable{_row_count(file)}"
     if file.rows is not None and rows != file.rows:
         return f"the file {file.path} holds {rows:,} rows in place of {file.rows:,}"
     return None
 
 
-def _permission_error(path: Path, error: PermissionError) -> LakeError:
+def _permission_error(path: StoragePath, error: PermissionError) -> LakeError:
     return LakeError(f"{shown(path)} cannot be read ({error.strerror}): give this user the right to read it")
 
 

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.dataset as ds
 
 from jobs.errors import LakeError
 from jobs.lake import added_columns, failed_run
 from jobs.lake.tables import Lake
+from jobs.storage.parquet_files import file_system_of
+from jobs.storage.storage_paths import StoragePath
 from schemas.catalog import TABLES
 from schemas.table import BIGINT, DOUBLE, STRING, Table
 
@@ -28,7 +31,7 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
     The connection reads those files and no others, and writes none. To join a data frame, call `tables.register(name, frame)`.
     The view of `runs` is its latest version, because `runs` records the states.
     """
-    return _connect({name: [lake.root / name / file.path for file in lake.files(name)] for name in TABLES})
+    return _connect(lake.root, {name: [file.path for file in lake.files(name)] for name in TABLES})
 
 
 def connect_to_failed_run(lake: Lake, run_id: str) -> duckdb.DuckDBPyConnection:
@@ -38,32 +41,42 @@ def connect_to_failed_run(lake: Lake, run_id: str) -> duckdb.DuckDBPyConnection:
     """
     run = failed_run.read(lake.root, run_id)
     before = lake.at(run.versions)
-    paths: dict[str, list[Path]] = {}
+    paths: dict[str, list[str]] = {}
     for name in TABLES:
         kept = {file.path for file in before.files(name)} - set(run.removed.get(name, ()))
-        paths[name] = [lake.root / name / path for path in [*sorted(kept), *(file.path for file in run.added.get(name, ()))]]
-    if not all(path.is_file() for of_table in paths.values() for path in of_table):
+        paths[name] = [*sorted(kept), *(file.path for file in run.added.get(name, ()))]
+    if not all((lake.root / name / path).is_file() for name, of_table in paths.items() for path in of_table):
         raise LakeError(f"the files of the run {run_id} have been deleted: maintenance keeps them for maintain.failed_runs_days")
-    return _connect(paths)
+    return _connect(lake.root, paths)
 
 
-def _connect(files: Mapping[str, Sequence[Path]]) -> duckdb.DuckDBPyConnection:
-    """A connection with one view per table, of these files."""
+def _connect(root: StoragePath, files: Mapping[str, Sequence[str]]) -> duckdb.DuckDBPyConnection:
+    """A connection with one view per table of the lake, of these files: paths from the table's folder."""
     # All extensions that are used are built in, so DuckDB need not download any.
     offline: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
     connection = duckdb.connect(config=offline)
     connection.execute("SET TimeZone = 'UTC'")
     readable: list[str] = []
     for name, table in TABLES.items():
-        paths = [path.absolute() for path in files[name]]
-        if paths:
-            connection.execute(_view(table, paths))
-        else:
+        if not files[name]:
             connection.register(name, table.arrow.empty_table())
-        readable += [*map(str, paths), *map(_pattern, paths)]
+        elif isinstance(root, Path):
+            paths = [(root / name / path).absolute() for path in files[name]]
+            connection.execute(_view(table, paths))
+            readable += [*map(str, paths), *map(_pattern, paths)]
+        else:
+            # DuckDB's own access to buckets is an extension, which would have to be downloaded.
+            connection.register(name, _dataset(table, root / name, files[name]))
     connection.execute(f"SET allowed_paths = {_list(readable)}")
     connection.execute("SET enable_external_access = false")
     return connection
+
+
+def _dataset(table: Table, folder: StoragePath, paths: Sequence[str]) -> ds.Dataset:
+    """The files of a table as an Arrow dataset, of which a query reads the columns and row groups that it needs."""
+    partitions = pa.schema([table.arrow.field(name) for name in table.partitioned_by])
+    hive = ds.partitioning(partitions, flavor="hive")
+    return ds.dataset(list(paths), table.arrow, format="parquet", filesystem=file_system_of(folder), partitioning=hive)
 
 
 def _view(table: Table, paths: Sequence[Path]) -> str:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from jobs.errors import LakeError
 from jobs.lake import atomic_json
-from jobs.lake.run_output import STAGING, RunOutput
+from jobs.lake.run_output import STAGING, RunOutput, unfinished
 from jobs.lake.table_changes import Change
 from jobs.lake.table_files import WrittenFile
+from jobs.storage.object_store import StoreError
+from jobs.storage.storage_paths import StoragePath
 
 _NAME = "changes.json"
 
@@ -31,8 +31,7 @@ class FailedRun:
 
 def record(output: RunOutput, versions: Mapping[str, int], changes: Mapping[str, Change]) -> None:
     """Write the changes into the working folder of the run, which stays, in place of its intermediate files."""
-    for intermediate in output.working_folder.iterdir():
-        shutil.rmtree(intermediate)
+    output.clear()
     tables = {
         name: {"added": [asdict(file) for file in change.added], "removed": [file.path for file in change.removed]}
         for name, change in changes.items()
@@ -40,7 +39,7 @@ def record(output: RunOutput, versions: Mapping[str, int], changes: Mapping[str,
     atomic_json.write(output.working_folder / _NAME, {"versions": dict(versions), "tables": tables})
 
 
-def remove(root: Path, run_id: str) -> None:
+def remove(root: StoragePath, run_id: str) -> None:
     """Remove the files that a run with a failed check wrote and did not publish, and its working folder."""
     with suppress(LakeError):
         for name, files in read(root, run_id).added.items():
@@ -49,12 +48,14 @@ def remove(root: Path, run_id: str) -> None:
     RunOutput(root, run_id).end()
 
 
-def read(root: Path, run_id: str) -> FailedRun:
+def read(root: StoragePath, run_id: str) -> FailedRun:
     """The changes of a run with a failed check. Raises LakeError when the lake has none of this run."""
     try:
         document: Any = json.loads((root / STAGING / run_id / _NAME).read_bytes())
+    except StoreError:
+        raise
     except (OSError, ValueError):
-        failed = sorted(path.parent.name for path in (root / STAGING).glob(f"*/{_NAME}"))
+        failed = [run.run_id for run in unfinished(root) if (run.working_folder / _NAME).exists()]
         remedy = f"name one of {', '.join(failed)}" if failed else "the lake has none"
         raise LakeError(f"no run with a failed check is called {run_id!r}: {remedy}") from None
     tables = document["tables"]

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 from jobs.console.printing import print_message
 from jobs.console.remedies import command_line
+from jobs.errors import LakeDamagedError, LakeError
 from jobs.lake import lock
+from jobs.lake.table_log import FOLDER
 from jobs.lake.tables import Lake, recorded
+from jobs.storage import storage_paths
+from jobs.storage.storage_paths import StoragePath
 from schemas.bookkeeping import RUNS
 
 _VERSION = re.compile(r"(\d{20})\.(?:json|checkpoint\..*parquet)")
 
 
-def open_to_read(root: Path) -> Lake:
+def open_to_read(root: StoragePath) -> Lake:
     """Open the recorded state of the lake, and warn of tables that a killed publication has left half-published.
 
     Raises LakeError when there is no lake at this path, LakeDamagedError when a part of it is missing or unreadable.
@@ -33,6 +36,19 @@ def open_to_read(root: Path) -> Lake:
             f" other readers see a mixture until the next run or `{remedy}`"
         )
     return lake
+
+
+def versions_to_diagnose(root: StoragePath) -> Mapping[str, int]:
+    """The recorded versions of the tables; none if there is no lake, or none that was ever finished.
+
+    Raises LakeDamagedError when the recorded state is lost.
+    """
+    try:
+        return Lake.open(root).versions
+    except LakeDamagedError:
+        raise
+    except LakeError:
+        return {}
 
 
 def half_published_tables(lake: Lake) -> list[str]:
@@ -49,15 +65,17 @@ def half_published_tables(lake: Lake) -> list[str]:
     return tables
 
 
-def _tables_ahead(root: Path, versions: Mapping[str, int]) -> list[str]:
+def _tables_ahead(root: StoragePath, versions: Mapping[str, int]) -> list[str]:
     """The tables with a later version than these. This lists the folders of the logs and reads no file."""
-    return [name for name, version in versions.items() if name != RUNS.name and (latest_version(root, name) or 0) > version]
+    names = [name for name in versions if name != RUNS.name]
+    latest = storage_paths.each(root, lambda name: latest_version(root, name) or 0, names)
+    return [name for name, version in zip(names, latest, strict=True) if version > versions[name]]
 
 
-def latest_version(root: Path, name: str) -> int | None:
+def latest_version(root: StoragePath, name: str) -> int | None:
     """The newest version of a table; None if it has no log."""
     try:
-        names = [path.name for path in (root / name / "_delta_log").iterdir()]
-    except OSError:
+        names = [entry.name for entry in storage_paths.entries(root / name / FOLDER)]
+    except PermissionError:
         return None
     return max((int(matched[1]) for name in names if (matched := _VERSION.fullmatch(name))), default=None)

@@ -1,4 +1,7 @@
-"""The lock that lets one process at a time write a lake. The kernel releases it when that process ends, also when it is killed."""
+"""The lock that lets one process at a time write a lake.
+
+On a file system it is the kernel's: released when the process ends, also when it is killed. In a bucket it is a lease.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,17 @@ import datetime as dt
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from dataclasses import dataclass
 from typing import IO
 
+from jobs.console import termination
 from jobs.errors import LakeBusyError
+from jobs.lake import lease
+from jobs.lake.lease import Lease
+from jobs.storage.bucket import BucketPath
+from jobs.storage.storage_paths import StoragePath
 
 LOCK = "_lock"
 # `is_locked` holds the lock for a moment. A writer therefore tries several times.
@@ -19,9 +27,29 @@ _ATTEMPTS = 5
 _PAUSE_SECONDS = 0.05
 
 
+@dataclass(frozen=True)
+class HeldLock:
+    """The lock of a lake while this process holds it."""
+
+    check: Callable[[], None]  # raises LakeBusyError when the lock was lost
+    was_taken_over: bool  # from a process that may still be running
+
+
 @contextmanager
-def acquire(root: Path, command: str) -> Iterator[None]:
-    """Hold the lock of a lake within the block. Raises LakeBusyError when another run is writing."""
+def acquire(root: StoragePath, command: str, lease_seconds: float) -> Iterator[HeldLock]:
+    """Hold the lock of a lake within the block. In a bucket, a killed holder's lease ends after `lease_seconds`.
+
+    Raises LakeBusyError when another run is writing.
+    """
+    if isinstance(root, BucketPath):
+        held = Lease(root / LOCK, command, lease_seconds)
+        held.acquire()
+        try:
+            with termination.released_at_end(held.release):
+                yield HeldLock(held.check, held.was_taken_over)
+        finally:
+            held.release()
+        return
     with (root / LOCK).open("a+") as lock:
         if not _try_lock(lock):
             lock.seek(0)
@@ -30,12 +58,14 @@ def acquire(root: Path, command: str) -> Iterator[None]:
         lock.truncate(0)
         lock.write(f"{command} (process {os.getpid()}, since {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%S} UTC)")
         lock.flush()
-        yield
+        yield HeldLock(lambda: None, was_taken_over=False)
 
 
-def is_locked(root: Path) -> bool:
+def is_locked(root: StoragePath) -> bool:
     """Whether a run is writing the lake; also True if the lock cannot be read."""
     try:
+        if isinstance(root, BucketPath):
+            return lease.is_held(root / LOCK)
         with (root / LOCK).open() as lock:
             # A shared lock: several readers can hold it, and it needs no right to write.
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -10,15 +10,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from jobs.lake.table_changes import TableFile
 from jobs.lake.table_files import WrittenFile, as_json
 from jobs.lake.tables import Lake
+from jobs.storage import storage_paths
+from jobs.storage.parquet_files import open_parquet
+from jobs.storage.storage_paths import StoragePath
 
 _ESCAPED_PAIR = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint(\.[\d.]+)?\.parquet")
@@ -43,7 +44,8 @@ def _recorded(lake: Lake, name: str, files: Mapping[str, TableFile]) -> dict[str
     """Per file its statistics, JSON, from the last entry of the log about it."""
     log = lake.root / name / "_delta_log"
     version = lake.version(name)
-    checkpoints = [(int(matched[1]), path) for path in log.iterdir() if (matched := _CHECKPOINT.fullmatch(path.name))]
+    entries = storage_paths.entries(log)
+    checkpoints = [(int(matched[1]), entry.path) for entry in entries if (matched := _CHECKPOINT.fullmatch(entry.name))]
     start = max((number for number, _ in checkpoints if number <= version), default=-1)
     recorded: dict[str, str] = {}
     for number, path in checkpoints:
@@ -54,14 +56,13 @@ def _recorded(lake: Lake, name: str, files: Mapping[str, TableFile]) -> dict[str
     return {path: stats for path, stats in recorded.items() if path in files}
 
 
-def _of_checkpoint(path: Path) -> dict[str, str]:
-    adds = pq.ParquetFile(path).read(columns=["add.path", "add.stats"])["add"].combine_chunks()
+def _of_checkpoint(path: StoragePath) -> dict[str, str]:
+    adds = open_parquet(path).read(columns=["add.path", "add.stats"])["add"].combine_chunks()
     described = pa.table({"path": pc.struct_field(adds, "path"), "stats": pc.struct_field(adds, "stats")})
     described = described.filter(pc.is_valid(described["stats"]))
     return dict(zip(described["path"].to_pylist(), described["stats"].to_pylist(), strict=True))
 
 
-def _of_commit(path: Path) -> dict[str, str]:
-    with path.open(encoding="utf-8") as lines:
-        adds = (action["add"] for action in map(json.loads, lines) if "add" in action)
-        return {add["path"]: add["stats"] for add in adds if add.get("stats")}
+def _of_commit(path: StoragePath) -> dict[str, str]:
+    adds = (action["add"] for action in map(json.loads, path.read_bytes().splitlines()) if "add" in action)
+    return {add["path"]: add["stats"] for add in adds if add.get("stats")}

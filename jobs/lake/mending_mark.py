@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from jobs.console.paths import shown
 from jobs.errors import LakeBusyError, LakeDamagedError
 from jobs.lake import atomic_json, damage, lock
+from jobs.storage.object_store import StoreError
+from jobs.storage.storage_paths import StoragePath
 
 NAME = "_mending"
 
@@ -20,22 +21,24 @@ class Mark:
     is_emptied: bool  # the rows of all sources and dates are dropped, also those without landed files
 
 
-def read(root: Path) -> Mark | None:
+def read(root: StoragePath) -> Mark | None:
     """The mark of a lake; None if it has none. An unreadable mark counts as `is_emptied`."""
     try:
         return Mark(json.loads((root / NAME).read_bytes())["is_emptied"])
     except FileNotFoundError:
         return None
+    except StoreError:
+        raise
     except (OSError, ValueError, TypeError, KeyError):
         return Mark(is_emptied=True)
 
 
-def write(root: Path, mark: Mark) -> None:
+def write(root: StoragePath, mark: Mark) -> None:
     """Write the mark. It is on the disk before any change that follows."""
     atomic_json.write(root / NAME, asdict(mark))
 
 
-def check_mended(root: Path, *, is_writer: bool = False) -> None:
+def check_mended(root: StoragePath, *, is_writer: bool = False) -> None:
     """Raises LakeDamagedError when a mending was started and not finished, LakeBusyError while one is running.
 
     `is_writer`: the caller holds the lock of the lake, so no other process can be mending it.

@@ -17,6 +17,8 @@ from typing import Any
 from jobs.console.paths import shown
 from jobs.console.printing import print_message
 from jobs.lake import atomic_json
+from jobs.storage.object_store import StoreError
+from jobs.storage.storage_paths import StoragePath
 from schemas.bookkeeping import RUNS
 
 NAME = "_state.json"
@@ -57,7 +59,7 @@ class StateInFile:
     versions: Mapping[str, int]  # of all tables
 
 
-def state_in(root: Path) -> StateInFile | None:
+def state_in(root: StoragePath) -> StateInFile | None:
     """The state that `_state.json` of a lake names; None if the file is missing or names none."""
     match read(root):
         case {"state": int(state), "versions": dict(versions)} if all(isinstance(version, int) for version in versions.values()):
@@ -65,21 +67,23 @@ def state_in(root: Path) -> StateInFile | None:
     return None
 
 
-def read(root: Path) -> Any:
+def read(root: StoragePath) -> Any:
     """The JSON value of `_state.json` of a lake; None if the file is missing or is not JSON."""
     try:
         return json.loads((root / NAME).read_bytes())
+    except StoreError:
+        raise
     except (OSError, ValueError):
         return None
 
 
-def renew(root: Path, recorded: RecordedState) -> None:
+def renew(root: StoragePath, recorded: RecordedState) -> None:
     """Write the file if it does not hold the recorded state."""
     if read(root) != recorded.document():
         write(root, recorded)
 
 
-def write(root: Path, recorded: RecordedState) -> None:
+def write(root: StoragePath, recorded: RecordedState) -> None:
     """Write the file, whole or not at all.
 
     If it cannot be written, this prints a warning and does not raise: the state is recorded in `runs` already.
@@ -87,7 +91,8 @@ def write(root: Path, recorded: RecordedState) -> None:
     try:
         atomic_json.write(root / NAME, recorded.document())
     except OSError as error:
-        with suppress(OSError):
-            (root / PARTIAL).unlink()
+        if isinstance(root, Path):
+            with suppress(OSError):
+                (root / PARTIAL).unlink()
         why = error.strerror or error
         print_message(f"warning: {shown(root / NAME)} still names an older state ({why}): make it writable, then call `millrace restore`")

@@ -5,17 +5,20 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
+from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
 from jobs.errors import LakeError
 from jobs.lake import log_retention, table_files
+from jobs.lake.delta_tables import create_delta
 from jobs.lake.table_files import WrittenFile
 from jobs.lake.table_log import ACTIONS
+from jobs.storage.object_store import raise_store_failure
+from jobs.storage.storage_paths import StoragePath
 from schemas.table import Table
 
 # A recorded state may name a version that is older than what delta-rs keeps in the log by default.
@@ -72,16 +75,15 @@ def files_of(table: DeltaTable) -> list[TableFile]:
     return sorted(files, key=lambda file: file.path)
 
 
-def create(root: Path, table: Table) -> None:
+def create(root: StoragePath, table: Table) -> None:
     """Create a table of the lake, without rows. An existing table is not changed."""
     configuration = {
         "delta.logRetentionDuration": f"interval {log_retention.LOG_DAYS} days",
         "delta.deletedFileRetentionDuration": f"interval {log_retention.REMOVED_FILE_DAYS} days",
     }
-    DeltaTable.create(
-        str(root / table.name),
-        schema=table.arrow,
-        mode="ignore",
+    create_delta(
+        root / table.name,
+        table.arrow,
         partition_by=list(table.partitioned_by),
         description=f"One row per {table.one_row_per}",
         configuration=configuration,
@@ -93,8 +95,9 @@ def commit(delta: DeltaTable, table: Table, change: Change, expected: int, run_i
 
     Raises LakeError when the table is not at the `expected` version: another program has changed it.
     """
+    changed = LakeError(f"the table {table.name} was changed by someone else while this run worked: call the run again")
     if delta.version() != expected:
-        raise LakeError(f"the table {table.name} was changed by someone else while this run worked: call the run again")
+        raise changed
     now = int(dt.datetime.now(dt.UTC).timestamp() * 1000)
     actions: list[AddAction | RemoveAction] = [
         RemoveAction(
@@ -120,9 +123,13 @@ def commit(delta: DeltaTable, table: Table, change: Change, expected: int, run_i
     ]
     properties = CommitProperties(custom_metadata={"run_id": run_id, ACTIONS: str(len(actions))}, max_commit_retries=0)
     # Until the new versions are recorded, a restore needs the old ones, however old they are.
-    delta.create_write_transaction(
-        actions, "append", delta.schema(), list(table.partitioned_by), commit_properties=properties, post_commithook_properties=KEEP_LOG
-    )
+    try:
+        delta.create_write_transaction(
+            actions, "append", delta.schema(), list(table.partitioned_by), commit_properties=properties, post_commithook_properties=KEEP_LOG
+        )
+    except CommitFailedError as error:
+        raise_store_failure(error, table.name)
+        raise changed from error
     return expected + 1
 
 

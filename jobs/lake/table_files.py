@@ -14,9 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from jobs.lake.run_output import RunOutput
+from jobs.storage import storage_paths
+from jobs.storage.parquet_files import write_parquet
 from schemas.table import Table
 
 # A task sends these columns to the driver, one row per file.
@@ -59,11 +60,11 @@ class WrittenFile:
 def write(table: Table, rows: pa.Table, partition: Mapping[str, str], output: RunOutput) -> WrittenFile:
     """Write rows of one partition as one Parquet file of a run, without the partition columns; gives its description."""
     target = output.new_file(table.name, "/".join(f"{name}={partition[name]}" for name in table.partitioned_by))
-    target.parent.mkdir(parents=True, exist_ok=True)
+    storage_paths.make_folder(target.parent)
     names = [name for name in table.names if name not in table.partitioned_by]
     fields = pa.schema([pa.field(name, table[name].type) for name in names])
     bare = rows.select(names).cast(fields)
-    pq.write_table(
+    size = write_parquet(
         bare,
         target,
         compression="zstd",
@@ -74,9 +75,9 @@ def write(table: Table, rows: pa.Table, partition: Mapping[str, str], output: Ru
     )
     return WrittenFile(
         table=table.name,
-        path=target.relative_to(output.lake / table.name).as_posix(),
+        path=storage_paths.relative(target, output.lake / table.name),
         partition=as_json(dict(partition)),
-        size=target.stat().st_size,
+        size=size,
         rows=rows.num_rows,
         stats=as_json(_statistics(bare)),
     )

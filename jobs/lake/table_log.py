@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from jobs.errors import LakeError
+from jobs.lake.delta_tables import open_delta
+from jobs.storage import storage_paths
+from jobs.storage.object_store import StoreError
+from jobs.storage.parquet_files import open_parquet
+from jobs.storage.storage_paths import Entry, StoragePath
 
 FOLDER = "_delta_log"
 # This field of an entry's first action has the number of actions after it. An incomplete entry has fewer.
@@ -38,10 +41,12 @@ class LoggedFile:
     rows: int | None
 
 
-def open_table(folder: Path, version: int | None = None) -> DeltaTable:
+def open_table(folder: StoragePath, version: int | None = None) -> DeltaTable:
     """The table in this folder at a version; None: the latest one. Raises UnreadableLogError when its log does not give that version."""
     try:
-        table = DeltaTable(str(folder), version=version)
+        table = open_delta(folder, version)
+    except StoreError:
+        raise
     except (DeltaError, OSError) as error:
         raise UnreadableLogError(fault(folder, version) or f"its log cannot be read ({_first_line(error)})") from error
     if empty := _empty_entries(folder, table.version()):
@@ -56,7 +61,7 @@ def data_files(table: DeltaTable) -> list[LoggedFile]:
     return [LoggedFile(*row) for row in zip(*columns, strict=True)]
 
 
-def fault(folder: Path, version: int | None = None) -> str | None:
+def fault(folder: StoragePath, version: int | None = None) -> str | None:
     """The part of a table's log that is missing or unreadable, up to a version (None: the latest one); None if the log is whole."""
     if not folder.is_dir():
         return "its folder is missing"
@@ -71,32 +76,32 @@ def fault(folder: Path, version: int | None = None) -> str | None:
     for number in range(start + 1, last + 1):
         if number not in commits:
             return _entry(number, "is missing")
-        if not _is_whole(commits[number]):
+        if not _is_whole(commits[number].path):
             return _entry(number, "is unreadable")
     if start < 0 and (folder / FOLDER / _HINT).exists():
         return "the checkpoint of its log is missing"
     return None
 
 
-def exists(folder: Path) -> bool:
+def exists(folder: StoragePath) -> bool:
     """Whether a table has been made in this folder."""
     commits, checkpoints = _contents(folder)
     return bool(commits or checkpoints)
 
 
-def has_held_rows(folder: Path) -> bool:
+def has_held_rows(folder: StoragePath) -> bool:
     """Whether a table has ever held rows, by its folder: a table that was only created has one entry in its log and no data file."""
     if not folder.is_dir():
         return False
     commits, checkpoints = _contents(folder)
-    return bool(checkpoints) or any(commits) or next(folder.rglob("*.parquet"), None) is not None
+    return bool(checkpoints) or any(commits) or any(path.endswith(".parquet") for path in storage_paths.paths_below(folder))
 
 
-def drop_checkpoints(folder: Path) -> bool:
+def drop_checkpoints(folder: StoragePath) -> bool:
     """Delete the checkpoints of a log that has all its entries and so needs none. True if any was deleted."""
     commits, checkpoints = _contents(folder)
     hint = folder / FOLDER / _HINT
-    if not commits or sorted(commits) != list(range(len(commits))) or not all(map(_is_whole, commits.values())):
+    if not commits or sorted(commits) != list(range(len(commits))) or not all(_is_whole(entry.path) for entry in commits.values()):
         return False
     if not checkpoints and not hint.exists():
         return False
@@ -106,38 +111,40 @@ def drop_checkpoints(folder: Path) -> bool:
     return True
 
 
-def _contents(folder: Path) -> tuple[dict[int, Path], dict[int, list[Path]]]:
+def _contents(folder: StoragePath) -> tuple[dict[int, Entry], dict[int, list[StoragePath]]]:
     """The commits and the checkpoints of a log, by version."""
-    commits: dict[int, Path] = {}
-    checkpoints: dict[int, list[Path]] = {}
+    commits: dict[int, Entry] = {}
+    checkpoints: dict[int, list[StoragePath]] = {}
     log = folder / FOLDER
     try:
-        entries = list(log.iterdir()) if log.is_dir() else []
+        entries = storage_paths.entries(log)
     except PermissionError as error:
         raise LakeError(f"the table {folder} cannot be read ({error.strerror}): give this user the right to read it") from None
-    for path in entries:
-        if matched := _COMMIT.fullmatch(path.name):
-            commits[int(matched[1])] = path
-        elif matched := _CHECKPOINT.fullmatch(path.name):
-            checkpoints.setdefault(int(matched[1]), []).append(path)
+    for entry in entries:
+        if matched := _COMMIT.fullmatch(entry.name):
+            commits[int(matched[1])] = entry
+        elif matched := _CHECKPOINT.fullmatch(entry.name):
+            checkpoints.setdefault(int(matched[1]), []).append(entry.path)
     return commits, checkpoints
 
 
-def _empty_entries(folder: Path, version: int) -> list[int]:
+def _empty_entries(folder: StoragePath, version: int) -> list[int]:
     commits, checkpoints = _contents(folder)
     start = max((number for number in checkpoints if number <= version), default=-1)
-    return sorted(number for number, path in commits.items() if start < number <= version and not path.stat().st_size)
+    return sorted(number for number, entry in commits.items() if start < number <= version and not entry.status().st_size)
 
 
-def _is_parquet(path: Path) -> bool:
+def _is_parquet(path: StoragePath) -> bool:
     try:
-        pq.ParquetFile(path).close()
+        open_parquet(path).close()
+    except StoreError:
+        raise
     except (pa.ArrowException, OSError):
         return False
     return True
 
 
-def _is_whole(path: Path) -> bool:
+def _is_whole(path: StoragePath) -> bool:
     """Whether a commit is a list of JSON objects, as many as its first action says."""
     try:
         actions = [json.loads(line) for line in path.read_bytes().splitlines() if line.strip()]

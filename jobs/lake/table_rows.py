@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from jobs.lake import added_columns
 from jobs.lake.table_files import NO_VALUE
+from jobs.storage.parquet_files import open_parquet
+from jobs.storage.storage_paths import StoragePath
 from schemas.table import Table
 
 _ROWS_AT_A_TIME = 65_536
 
 
-def read_whole(table: Table, path: Path, partition: Mapping[str, str]) -> pa.Table:
+def read_whole(table: Table, path: StoragePath, partition: Mapping[str, str]) -> pa.Table:
     """All rows of one file of a table. `partition` has the values of its partition, as text. Columns that it lacks are null."""
-    rows = with_partition(table.arrow, partition, pq.ParquetFile(path).read())
+    rows = with_partition(table.arrow, partition, open_parquet(path).read())
     return added_columns.with_nulls(table, rows).select(table.names)
 
 
-def parts(schema: pa.Schema, files: Iterable[tuple[Path, Mapping[str, str]]], columns: Sequence[str]) -> Iterator[pa.Table]:
+def parts(schema: pa.Schema, files: Iterable[tuple[StoragePath, Mapping[str, str]]], columns: Sequence[str]) -> Iterator[pa.Table]:
     """These columns and all partition columns of some files, some rows at a time. Each file comes with the values of its partition.
 
     A name with a dot, such as `session_input.key`, is one field of a struct.
     """
     for path, partition in files:
         inside = [name for name in columns if name not in partition]
-        for batch in pq.ParquetFile(path).iter_batches(_ROWS_AT_A_TIME, columns=inside):
+        for batch in open_parquet(path).iter_batches(_ROWS_AT_A_TIME, columns=inside):
             rows = pa.Table.from_batches([batch])
             if any("." in name for name in inside):
                 rows = rows.flatten()

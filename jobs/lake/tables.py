@@ -11,14 +11,12 @@ import datetime as dt
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from deltalake import DeltaTable
-from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from jobs.console import paths, termination
 from jobs.errors import LakeError
@@ -34,9 +32,15 @@ from jobs.lake import (
     table_files,
     table_log,
 )
+from jobs.lake.delta_tables import open_delta
+from jobs.lake.lease import LEASE_SECONDS
+from jobs.lake.lock import HeldLock
 from jobs.lake.run_output import STAGING, RunOutput
 from jobs.lake.state_file import RecordedState
 from jobs.lake.table_changes import KEEP_LOG, Change, TableFile, files_of
+from jobs.storage import storage_paths
+from jobs.storage.parquet_files import file_system_of
+from jobs.storage.storage_paths import StoragePath
 from schemas.bookkeeping import RUNS
 from schemas.catalog import TABLES
 
@@ -48,17 +52,21 @@ _JOURNAL = RUNS.name
 class Lake:
     """A folder of Delta tables, at the state that was recorded last."""
 
-    def __init__(self, root: Path, versions: Mapping[str, int], state: int) -> None:
+    def __init__(
+        self, root: StoragePath, versions: Mapping[str, int], state: int, runs_version: int | None = None, lock: HeldLock | None = None
+    ) -> None:
         self.root = root
         self.versions = dict(versions)
         self.state = state
+        self._runs_version = runs_version  # at which a writer expects `runs`; None: whatever it is
+        self._lock = lock  # of a writer
         self.restored: dict[str, tuple[int, int]] = {}  # per restored table its version before and after
         self._opened: dict[str, DeltaTable] = {}  # so that each version's log is read once
 
     # Opening
 
     @classmethod
-    def open(cls, root: Path) -> Lake:
+    def open(cls, root: StoragePath) -> Lake:
         """The lake at its recorded state, to be read.
 
         Raises LakeError when there is no lake at this path, LakeDamagedError when its recorded state is lost.
@@ -78,11 +86,18 @@ class Lake:
 
     @classmethod
     @contextmanager
-    def writing(cls, root: Path, command: str, mend: Callable[[Path], None] | None = None) -> Iterator[Lake]:
+    def writing(
+        cls,
+        root: StoragePath,
+        command: str,
+        mend: Callable[[StoragePath], None] | None = None,
+        *,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> Iterator[Lake]:
         """The lake, to be written: created if there is none, locked for one writer, and restored to its recorded state.
 
         `command` names the writer in the lock and in `runs`. `mend` makes every table of a damaged lake readable; its caller then
-        builds the tables again.
+        builds the tables again. In a bucket, the lock of a killed writer ends after `lease_seconds`.
 
         Raises LakeError when the path holds something else, LakeDamagedError when a part of the lake is lost, LakeBusyError when
         another run is writing.
@@ -90,11 +105,11 @@ class Lake:
         paths.check_lake(root)
         _refuse_foreign(root)
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            storage_paths.make_folder(root)
         except (FileExistsError, NotADirectoryError, PermissionError) as error:
             why = os.strerror(error.errno or 0)
             raise LakeError(f"no lake can be made at {paths.shown(root)} ({why}): name another folder with --lake") from None
-        with lock.acquire(root, command):
+        with lock.acquire(root, command, lease_seconds) as held:
             if mend:
                 mend(root)
             else:
@@ -106,20 +121,20 @@ class Lake:
                     table_changes.create(root, table)
             if last and added_columns.add(root):
                 last = recorded(root)
-            lake = cls(root, last.versions, last.state) if last else cls(root, {}, -1)
+            lake = cls(root, last.versions, last.state, last.runs_version, held) if last else cls(root, {}, -1, lock=held)
             lake._restore(command)
             if last and lake.state == last.state:
                 state_file.renew(root, last)
             with damage.diagnose_failures(root, lambda: {_JOURNAL: None, **lake.versions}):
                 yield lake
+            held.check()
             (root / mending_mark.NAME).unlink(missing_ok=True)
 
     # Reading
 
     def check_whole(self) -> None:
         """Raises LakeDamagedError when a log or a data file of any table is missing."""
-        for name in TABLES:
-            self._delta(name)
+        storage_paths.each(self.root, self._delta, TABLES)
 
     def files(self, name: str) -> list[TableFile]:
         """The files of a table in this state, sorted by path."""
@@ -176,6 +191,7 @@ class Lake:
         versions = dict(self.versions)
         for name, change in changes.items():
             if change and name != _JOURNAL:
+                self._check_lock()
                 versions[name] = table_changes.commit(self._latest(name), TABLES[name], change, self.versions.get(name, 0), run_id)
         self.record_state(journal, versions, run_id, changes.get(_JOURNAL, Change()))
         if not failed:
@@ -188,15 +204,19 @@ class Lake:
         """
         freed = {}
         for name in TABLES:
+            self._check_lock()
             table = self._latest(name)
             # The log lists removed files for fewer days than a longer history needs them.
             is_longer = days > log_retention.REMOVED_FILE_DAYS
             kept = log_retention.current_within(self.root / name / "_delta_log", days) if is_longer else None
             unneeded = table.vacuum(days * 24, full=True, keep_versions=kept)
-            freed[name] = [path.stat().st_size for path in (self.root / name / file for file in unneeded) if path.is_file()]
+            sizes = storage_paths.sizes_below(self.root / name) if unneeded else {}
+            freed[name] = [sizes[file] for file in unneeded if file in sizes]
             if unneeded:
                 table.vacuum(days * 24, dry_run=False, full=True, keep_versions=kept, post_commithook_properties=KEEP_LOG)
-                if name != _JOURNAL:
+                if name == _JOURNAL:
+                    self._runs_version = table.version()
+                else:
                     self.versions[name] = table.version()
         return freed
 
@@ -211,7 +231,7 @@ class Lake:
         """The latest version of a table, recorded or not."""
         table = self._opened.get(name)
         if table is None:
-            return DeltaTable(str(self.root / name))
+            return open_delta(self.root / name)
         table.update_incremental()
         return table
 
@@ -222,43 +242,56 @@ class Lake:
         journal_changes = journal_changes or Change()
         rows = [dict(row) for row in journal]
         rows[-1].update(versions=sorted(versions.items()), state=self.state + 1)
-        path = self.root / _JOURNAL
         # A restore is no run: its row has no id.
         output = RunOutput(self.root, run_id.strip("-") or rows[-1]["step"])
         written = table_files.write_partitioned(RUNS, pa.Table.from_pylist(rows, schema=RUNS.arrow.remove_metadata()), output)
-        runs = DeltaTable(str(path))
+        runs = open_delta(self.root / _JOURNAL)
         change = Change([*written, *journal_changes.added], journal_changes.removed, redescribed=journal_changes.redescribed)
-        version = table_changes.commit(runs, RUNS, change, runs.version(), run_id)
+        self._check_lock()
+        # A writer that took over the lock of this one has recorded a state since.
+        expected = runs.version() if self._runs_version is None else self._runs_version
+        self._runs_version = version = table_changes.commit(runs, RUNS, change, expected, run_id)
         self.versions, self.state = dict(versions), self.state + 1
         last = rows[-1]
         state_file.write(self.root, RecordedState(self.state, last["run_id"], last.get("ended"), self.versions, version))
 
+    def _check_lock(self) -> None:
+        """Raises LakeBusyError when this process has lost the lock of the lake."""
+        if self._lock is not None:
+            self._lock.check()
+
     @termination.delay_exit(publishes=False)
     def _restore(self, command: str) -> None:
-        """Restore every table to the recorded state. If a table was restored, or no state was recorded, record a new one."""
+        """Restore every table to the recorded state. If a table was restored, or no state was recorded, record a new one.
+
+        This also happens when the lock was taken over: the writer that held it, if it still runs, then cannot record its state.
+        """
         restored = {name: self.versions.get(name, 0) for name in TABLES if name != _JOURNAL}
-        unrecorded = []
-        for name, version in restored.items():
-            table = damage.open_log(self.root, name)
-            if table.version() == version:
-                damage.check_files(self.root, name, table)
-                self._keep(name, table)
-            else:
-                self._delta(name)
-                unrecorded.append(name)
+        is_recorded = storage_paths.each(self.root, self._is_at_recorded_version, restored)
+        unrecorded = [name for name, holds in zip(restored, is_recorded, strict=True) if not holds]
         # Nothing changes before the whole recorded state has been checked.
         for name in unrecorded:
-            table = DeltaTable(str(self.root / name))
+            table = open_delta(self.root / name)
             self.restored[name] = (table.version(), restored[name])
             table.restore(restored[name], post_commithook_properties=KEEP_LOG)
-            restored[name] = self._keep(name, DeltaTable(str(self.root / name))).version()
-        if restored != self.versions or self.state < 0:
+            restored[name] = self._keep(name, open_delta(self.root / name)).version()
+        if restored != self.versions or self.state < 0 or (self._lock is not None and self._lock.was_taken_over):
             now = dt.datetime.now(dt.UTC)
             step = "create" if self.state < 0 else "restore"
             self.record_state(
                 [{"run_id": "-", "command": command, "step": step, "started": now, "ended": now, "status": "done"}], restored, "-"
             )
         self._sweep()
+
+    def _is_at_recorded_version(self, name: str) -> bool:
+        """Whether the latest version of a table is the recorded one, which this opens."""
+        table = damage.open_log(self.root, name)
+        if table.version() != self.versions.get(name, 0):
+            self._delta(name)
+            return False
+        damage.check_files(self.root, name, table)
+        self._keep(name, table)
+        return True
 
     def _sweep(self) -> None:
         """Remove the files of killed runs. Those of runs with a failed check are kept for inspection."""
@@ -276,12 +309,12 @@ class Lake:
                 output.end()
 
 
-def _dataset(path: Path, table: DeltaTable) -> ds.Dataset:
+def _dataset(path: StoragePath, table: DeltaTable) -> ds.Dataset:
     # Arrow's own file system. That of delta-rs calls Python from threads that may outlive the interpreter, which then aborts.
-    return table.to_pyarrow_dataset(filesystem=SubTreeFileSystem(str(path.resolve()), LocalFileSystem()))
+    return table.to_pyarrow_dataset(filesystem=file_system_of(path))
 
 
-def recorded(root: Path) -> RecordedState | None:
+def recorded(root: StoragePath) -> RecordedState | None:
     """The state that was recorded last; None if none was. Raises LakeDamagedError when the lake has lost it."""
     in_file = state_file.state_in(root)  # before `runs` is read: another state may be published meanwhile
     last = _last_state(root) if table_log.exists(root / _JOURNAL) else None
@@ -289,7 +322,7 @@ def recorded(root: Path) -> RecordedState | None:
     return last
 
 
-def _last_state(root: Path) -> RecordedState | None:
+def _last_state(root: StoragePath) -> RecordedState | None:
     table = damage.open_table(root, _JOURNAL)
     with damage.diagnose_failures(root, lambda: {_JOURNAL: None}):
         runs = _dataset(root / _JOURNAL, table).to_table(columns=["state", "run_id", "ended", "versions"])
@@ -300,11 +333,11 @@ def _last_state(root: Path) -> RecordedState | None:
     return RecordedState(last["state"], last["run_id"], last["ended"], dict(last["versions"]), table.version())
 
 
-def _refuse_foreign(root: Path) -> None:
+def _refuse_foreign(root: StoragePath) -> None:
     if root.is_file():
         raise LakeError(f"{root} is a file: name a folder for the lake with --lake")
     if root.is_dir():
-        inside = {entry.name for entry in os.scandir(root)}
+        inside = {entry.name for entry in storage_paths.entries(root)}
         # Names of Millrace's own files and folders begin with an underscore. Nothing else is left of a lake without its tables.
         foreign = {name for name in inside if not name.startswith("_") or name == table_log.FOLDER}
         if foreign and not inside & {STAGING, *TABLES}:

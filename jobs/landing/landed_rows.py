@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from jobs.console.paths import shown
 from jobs.lake.damage import Damage
 from jobs.lake.table_changes import TableFile
 from jobs.lake.tables import Lake
 from jobs.landing.zone import CHUNK_BYTES
-from jobs.storage.bucket import BucketPath, StoreError
+from jobs.storage.bucket import BucketPath
+from jobs.storage.object_store import StoreError
+from jobs.storage.parquet_files import open_parquet
 from jobs.storage.storage_paths import StoragePath
 from schemas.bookkeeping import FILES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
@@ -28,7 +28,7 @@ TABLE_OF_COUNT = {"accepted": EVENTS.name, "duplicates": DUPLICATE_EVENTS.name, 
 _LandedFile = tuple[str, str, str]  # landing date, source, path from the landing root
 
 
-def differences(root: Path, files: Mapping[str, Sequence[TableFile]]) -> list[Damage]:
+def differences(root: StoragePath, files: Mapping[str, Sequence[TableFile]]) -> list[Damage]:
     """The tables that do not have as many rows of a landed file as `files` counts, and the files whose counts do not add up.
 
     `files` maps `files`, `events`, `duplicate_events` and `rejected_events` to the data files that are compared.
@@ -73,21 +73,21 @@ def silently_changed(lake: Lake, landing: StoragePath) -> list[str]:
     return changed
 
 
-def _counts(root: Path, files: Sequence[TableFile]) -> dict[_LandedFile, dict[str, Any]]:
+def _counts(root: StoragePath, files: Sequence[TableFile]) -> dict[_LandedFile, dict[str, Any]]:
     """The rows of `files` with the counts of each landed file that was read to its end."""
     columns = ["file", "status", "records", "erased", *TABLE_OF_COUNT]
     counts = {}
     for file in files:
-        for row in pq.ParquetFile(root / FILES.name / file.path).read(columns=columns).to_pylist():
+        for row in open_parquet(root / FILES.name / file.path).read(columns=columns).to_pylist():
             if row["status"] == "done":
                 counts[_landed_file(file, row["file"])] = row
     return counts
 
 
-def _rows_per_file(table: Path, files: Sequence[TableFile]) -> Counter[_LandedFile]:
+def _rows_per_file(table: StoragePath, files: Sequence[TableFile]) -> Counter[_LandedFile]:
     counts: Counter[_LandedFile] = Counter()
     for file in files:
-        rows = pq.ParquetFile(table / file.path).read(columns=["file"])
+        rows = open_parquet(table / file.path).read(columns=["file"])
         for landed in pc.value_counts(rows["file"]).to_pylist():
             counts[_landed_file(file, landed["values"])] += landed["counts"]
     return counts

@@ -25,7 +25,8 @@ from typing import IO, cast
 from jobs.console import paths
 from jobs.errors import LandingError
 from jobs.storage import storage_paths
-from jobs.storage.bucket import BucketPath, ObjectReader, StoreError
+from jobs.storage.bucket import BucketPath, ObjectReader
+from jobs.storage.object_store import StoreError
 from jobs.storage.storage_paths import Entry, StoragePath
 
 CHUNK_BYTES = 1 << 20

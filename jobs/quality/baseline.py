@@ -12,11 +12,9 @@ import datetime as dt
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from jobs.changed_partitions import NIGHT_DONE
 from jobs.lake.new_state import NewState
@@ -26,6 +24,8 @@ from jobs.landing.zone import Partition
 from jobs.quality.gate import Finding
 from jobs.rules import past_rules
 from jobs.settings import Bound, Quality, SourceQuality
+from jobs.storage.parquet_files import open_parquet
+from jobs.storage.storage_paths import StoragePath
 from schemas.bookkeeping import FILES, RUNS
 from schemas.events import EVENTS
 from transforms.quality import baseline
@@ -39,7 +39,7 @@ LANDED = "landed files of an expected source"
 class _PartitionFiles:
     """The files of one partition in the new state of a table, and what the Delta log says of them."""
 
-    paths: list[Path] = field(default_factory=list)
+    paths: list[StoragePath] = field(default_factory=list)
     rows: int = 0
     nulls: list[Mapping[str, int]] = field(default_factory=list)  # per file
 
@@ -164,7 +164,7 @@ def _landed(contents: _PartitionFiles) -> Landed:
     hours: dict[int, int] = {}
     records = 0
     for path in contents.paths:
-        for row in pq.ParquetFile(path).read(columns=["landing_hour", "records"]).to_pylist():
+        for row in open_parquet(path).read(columns=["landing_hour", "records"]).to_pylist():
             records += row["records"] or 0
             if row["landing_hour"] is not None:
                 hours[row["landing_hour"]] = hours.get(row["landing_hour"], 0) + (row["records"] or 0)

@@ -16,11 +16,11 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from jobs.engine.processes import uninterrupted
 from jobs.errors import WorkerLostError
+from jobs.storage.storage_paths import StoragePath
 from schemas.suite import Rule
 from schemas.table import Expectation
 
@@ -61,7 +61,7 @@ class Finding:
         return f"at least {self.minimum:g}" if self.minimum is not None else f"at most {self.maximum:g}"
 
 
-def pages_of(lake: Path, night: dt.date) -> Path:
+def pages_of(lake: StoragePath, night: dt.date) -> StoragePath:
     """The folder of the pages of a night."""
     return lake / PAGES / night.isoformat()
 
@@ -79,7 +79,7 @@ def warm_up() -> None:
     _process()
 
 
-def validate(findings: Sequence[Finding], name: str, pages: Path | None) -> list[Finding]:
+def validate(findings: Sequence[Finding], name: str, pages: StoragePath | None) -> list[Finding]:
     """The findings with `passed` as Great Expectations decides it.
 
     `name` is the name of the run in the pages; `pages` is their folder, None for no pages. The process writes them after this

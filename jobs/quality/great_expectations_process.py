@@ -16,8 +16,9 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+
+from jobs.storage.storage_paths import storage_path
 
 # Great Expectations reads this variable when it is imported. A nightly job sends no usage statistics.
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
@@ -50,7 +51,7 @@ def main(requests: TextIO, answers: TextIO) -> None:
             from jobs.quality.pages import write_pages
 
             try:
-                write_pages(Path(pages), name, findings, passed, [words(finding) for finding in findings])
+                write_pages(storage_path(pages), name, findings, passed, [words(finding) for finding in findings])
             except Exception as error:  # noqa: BLE001
                 answer({"pages": _reason(error)})
             else:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from jobs.storage import storage_paths
+from jobs.storage.bucket import BucketPath
+from jobs.storage.storage_paths import StoragePath
 from schemas.metrics import with_definition
 
 
@@ -64,13 +66,15 @@ class TablePage:
         return [*self.troubles, *(row for row in self.rows if row.passed)]
 
 
-def write_pages(folder: Path, run: str, findings: Sequence[Mapping[str, Any]], passed: Sequence[bool], expectations: Sequence[str]) -> None:
+def write_pages(
+    folder: StoragePath, run: str, findings: Sequence[Mapping[str, Any]], passed: Sequence[bool], expectations: Sequence[str]
+) -> None:
     """Write `index.html` and one page per table into the folder of a night. They replace the pages of an earlier run of the night."""
     tables: dict[str, TablePage] = {}
     for finding, holds, expectation in zip(findings, passed, expectations, strict=True):
         page = tables.setdefault(finding["table"], TablePage(finding["table"]))
         page.rows.append(_row(finding, holds, expectation))
-    folder.mkdir(parents=True, exist_ok=True)
+    storage_paths.make_folder(folder)
     environment = jinja2.Environment(loader=jinja2.PackageLoader("jobs"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     common = {"night": folder.name, "run": run, "tables": list(tables.values()), "written": dt.datetime.now(dt.UTC)}
     _write(folder / "index.html", environment.get_template("quality_index.html").render(common))
@@ -107,8 +111,11 @@ def _observed(finding: Mapping[str, Any]) -> str:
     return f"{observed:,} of {rows:,} rows{share}"
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: StoragePath, text: str) -> None:
     """Replace a file atomically: a reader sees the old page or the new one, never a part."""
+    if isinstance(path, BucketPath):
+        path.write_bytes(text.encode())
+        return
     unfinished = path.with_suffix(".unfinished")
     try:
         unfinished.write_text(text)
@@ -117,8 +124,8 @@ def _write(path: Path, text: str) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _remove_others(folder: Path, names: Iterable[str]) -> None:
+def _remove_others(folder: StoragePath, names: Iterable[str]) -> None:
     """Remove the pages of tables that an earlier run checked and this one did not."""
-    for page in folder.glob("*.html"):
-        if page.name not in names:
-            page.unlink()
+    for entry in storage_paths.entries(folder):
+        if entry.name.endswith(".html") and entry.name not in names:
+            entry.path.unlink()

@@ -11,7 +11,6 @@ import re
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from jobs import changed_partitions
 from jobs.changed_partitions import without_files_line
@@ -25,6 +24,7 @@ from jobs.lake.table_changes import Change, TableFile
 from jobs.lake.tables import Lake, recorded
 from jobs.landing import landed_rows, zone
 from jobs.landing.zone import Partition
+from jobs.storage import storage_paths
 from jobs.storage.storage_paths import StoragePath
 from schemas.bookkeeping import FILES, QUALITY_RESULTS, RUNS
 from schemas.catalog import TABLES
@@ -57,7 +57,7 @@ class DamagedState:
         return any(one.file is None for one in self.of(name))
 
 
-def mend(root: Path, landing_root: StoragePath, gone: str | None) -> None:
+def mend(root: StoragePath, landing_root: StoragePath, gone: str | None) -> None:
     """Make every table of a damaged lake readable, by taking out its damaged files. An undamaged lake is not changed.
 
     The caller holds the lock of the lake, and then builds the tables again from the landed files. `gone` decides about rows of
@@ -86,7 +86,7 @@ def mend(root: Path, landing_root: StoragePath, gone: str | None) -> None:
 # Finding the damage
 
 
-def _state(root: Path) -> DamagedState:
+def _state(root: StoragePath) -> DamagedState:
     try:
         last = recorded(root)
     except LakeDamagedError:
@@ -102,7 +102,7 @@ def _state(root: Path) -> DamagedState:
     return DamagedState(last.state, versions, damages)
 
 
-def _without_broken_checkpoints(root: Path, state: DamagedState) -> DamagedState:
+def _without_broken_checkpoints(root: StoragePath, state: DamagedState) -> DamagedState:
     """Delete unreadable checkpoints of logs that have all their entries and so need none; gives the state without this damage."""
     repaired = [name for name in state.versions if state.has_lost_its_log(name) and table_log.drop_checkpoints(root / name)]
     return _state(root) if repaired else state
@@ -112,7 +112,7 @@ def _without_broken_checkpoints(root: Path, state: DamagedState) -> DamagedState
 
 
 def _partitions_to_keep(
-    root: Path, state: DamagedState, landing_root: StoragePath, gone: str | None, unfinished: Mark | None
+    root: StoragePath, state: DamagedState, landing_root: StoragePath, gone: str | None, unfinished: Mark | None
 ) -> list[Partition]:
     """The sources and dates without landed files whose rows are kept. Raises LandingError as `mend` does."""
     empty = [partition for partition in sorted(_partitions(root, state)) if not zone.has_files(landing_root, partition)]
@@ -137,12 +137,12 @@ def _partitions_to_keep(
     return empty
 
 
-def _partitions(root: Path, state: DamagedState) -> set[Partition]:
+def _partitions(root: StoragePath, state: DamagedState) -> set[Partition]:
     """The sources and dates with rows in the lake: from the logs of its tables, or from the folders of a table without a log."""
     partitions = set()
     for name in (*_LANDED, FILES.name):
         if state.has_lost_its_log(name):
-            paths = (path.relative_to(root / name).as_posix() for path in (root / name).glob("landing_date=*/source=*/*.parquet"))
+            paths = (path for path in storage_paths.paths_below(root / name) if path.endswith(".parquet"))
         else:
             files = table_changes.files_of(table_log.open_table(root / name, state.versions.get(name)))
             paths = (file.path for file in files if name != FILES.name or changed_partitions.has_records(file))
@@ -162,7 +162,7 @@ def _can_be_kept_without(one: Damage, empty: Collection[Partition]) -> bool:
     return one.file is not None and one.table in (*_LANDED, FILES.name) and _partition(one.file.path) not in {None, *empty}
 
 
-def _files_of(root: Path, partitions: Collection[Partition]) -> dict[str, list[TableFile]]:
+def _files_of(root: StoragePath, partitions: Collection[Partition]) -> dict[str, list[TableFile]]:
     return {
         name: [file for file in table_changes.files_of(table_log.open_table(root / name)) if _partition(file.path) in partitions]
         for name in (*_LANDED, FILES.name)
@@ -172,7 +172,7 @@ def _files_of(root: Path, partitions: Collection[Partition]) -> dict[str, list[T
 # Removing what is damaged
 
 
-def _make_readable(root: Path, state: DamagedState, *, is_emptied: bool) -> dict[str, int]:
+def _make_readable(root: StoragePath, state: DamagedState, *, is_emptied: bool) -> dict[str, int]:
     """Take the damaged files (if `is_emptied`, all files) out of the tables; gives the versions of all tables except `runs`."""
     folder = root / MOVED / f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     versions: dict[str, int] = {}
@@ -198,14 +198,13 @@ def _make_readable(root: Path, state: DamagedState, *, is_emptied: bool) -> dict
     return versions
 
 
-def _move(table: Path, target: Path) -> None:
+def _move(table: StoragePath, target: StoragePath) -> None:
     if table.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        table.rename(target)
+        storage_paths.move_tree(table, target)
         print_message(f"moved: {table} to {target}")
 
 
-def _take_out(root: Path, name: str, files: Sequence[TableFile]) -> int:
+def _take_out(root: StoragePath, name: str, files: Sequence[TableFile]) -> int:
     """Remove these files from a table in one commit; gives its version."""
     table = table_log.open_table(root / name)
     if not files:

@@ -1,42 +1,22 @@
-"""Folders and objects of a bucket, by the part of pathlib's interface that the landing zone needs.
+"""Folders and objects of a bucket, by the part of pathlib's interface that the landing zone and the lake need.
 
-A bucket has no folders: what is called one here is the common beginning of keys, up to a slash. Credentials and the endpoint come from
-the environment, under the names of the AWS SDKs: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION,
-AWS_ENDPOINT_URL. Google's and Azure's variables are those of obstore.
+A bucket has no folders: what is called one here is the common beginning of keys, up to a slash.
 """
 
 from __future__ import annotations
 
-import errno
 import io
-import os
-import re
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import lru_cache
+from datetime import datetime
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from jobs.errors import STORE_FAILED
+from jobs.storage.object_store import os_errors, store_of
 
-if TYPE_CHECKING:
-    from obstore.store import ObjectStore
-
-SCHEMES = ("s3://", "gs://", "abfss://")
-# The code in an error of S3, and those of wrong credentials or missing permissions.
-_CODE = re.compile(r"<Code>(\w+)</Code>")
-_REFUSED = {"AccessDenied", "AllAccessDisabled", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
-_TIMEOUT = timedelta(seconds=30)
-_RETRIES = 3
 # Bytes of an object that are read at once, at most.
 _RANGE_BYTES = 8 << 20
-
-
-class StoreError(OSError):
-    """The store cannot be reached, or answers with an error of its own."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +55,21 @@ class BucketPath:
         return f"{self.bucket}/{self.key}" if self.key else self.bucket
 
     def __truediv__(self, below: str) -> BucketPath:
-        return BucketPath(self.bucket, f"{self.key}/{below}" if self.key else below)
+        return BucketPath(self.bucket, "/".join(part for part in (self.key, below) if part))
 
     @property
     def name(self) -> str:
         """The last part of the path."""
         return self.key.rpartition("/")[2]
+
+    @property
+    def parent(self) -> BucketPath:
+        """The folder that holds it; the bucket itself has no other."""
+        return BucketPath(self.bucket, self.key.rpartition("/")[0])
+
+    def with_name(self, name: str) -> BucketPath:
+        """The path of this name in the same folder."""
+        return self.parent / name
 
     def relative_to(self, folder: BucketPath) -> PurePosixPath:
         """The path from a folder above."""
@@ -98,20 +87,28 @@ class BucketPath:
             return self.is_dir()
         return True
 
+    def is_file(self) -> bool:
+        """Whether there is an object at this path. Raises OSError if the store does not say."""
+        try:
+            self.stat()
+        except FileNotFoundError:
+            return False
+        return True
+
     def stat(self) -> ObjectStatus:
         """The size and the time of the object. Raises OSError if there is none, or it may not be read."""
         import obstore
 
-        with _os_errors(self):
-            return _status(obstore.head(_store(self.bucket), self.key))
+        with os_errors(self):
+            return _status(obstore.head(store_of(self.bucket), self.key))
 
     def entries(self) -> list[Listed]:
         """What is directly in the folder; nothing if there is no such folder. Raises OSError if it cannot be listed."""
         import obstore
 
         prefix = f"{self.key}/" if self.key else None
-        with _os_errors(self):
-            listed = obstore.list_with_delimiter(_store(self.bucket), prefix)
+        with os_errors(self):
+            listed = obstore.list_with_delimiter(store_of(self.bucket), prefix)
         folders: list[Listed] = [(folder.rstrip("/").rpartition("/")[2], None) for folder in listed["common_prefixes"]]
         objects = (found for found in listed["objects"] if not _is_folder_marker(found, self.key))
         return folders + [(found["path"].rpartition("/")[2], _status(found)) for found in objects]
@@ -122,8 +119,8 @@ class BucketPath:
 
         folders_in: dict[BucketPath, set[str]] = {self: set()}
         objects_in: dict[BucketPath, list[Listed]] = {}
-        with _os_errors(self):
-            objects = [found for page in obstore.list(_store(self.bucket), f"{self.key}/" if self.key else None) for found in page]
+        with os_errors(self):
+            objects = [found for page in obstore.list(store_of(self.bucket), f"{self.key}/" if self.key else None) for found in page]
         for found in objects:
             if _is_folder_marker(found, self.key):
                 continue
@@ -135,6 +132,74 @@ class BucketPath:
                 folders_in.setdefault(folder, set())
             objects_in.setdefault(folder, []).append((name, _status(found)))
         return {folder: [*((name, None) for name in names), *objects_in.get(folder, [])] for folder, names in folders_in.items()}
+
+    def iterdir(self) -> Iterator[BucketPath]:
+        """The paths of what is directly in the folder; nothing if there is no such folder. Raises OSError if it cannot be listed."""
+        return (self / name for name, _ in self.entries())
+
+    def objects_below(self) -> dict[BucketPath, ObjectStatus]:
+        """All objects below this path. Raises OSError if they cannot be listed."""
+        listed = self.tree()
+        return {folder / name: status for folder, inside in listed.items() for name, status in inside if status is not None}
+
+    def read_bytes(self) -> bytes:
+        """The bytes of the object. Raises OSError if there is none, or it may not be read."""
+        return self.read_version()[0]
+
+    def read_version(self) -> tuple[bytes, str | None]:
+        """The bytes of the object and its version. Raises OSError as `read_bytes` does."""
+        import obstore
+
+        with os_errors(self):
+            found = obstore.get(store_of(self.bucket), self.key)
+            return bytes(found.bytes()), found.meta.get("e_tag")
+
+    def write_bytes(self, content: bytes) -> int:
+        """Write an object, in place of one that is there. Readers see all of it or none. Raises OSError if it may not be written."""
+        self._put(content, "overwrite")
+        return len(content)
+
+    def create(self, content: bytes) -> str | None:
+        """Write an object where there is none; gives its version. Raises FileExistsError if there is one."""
+        return self._put(content, "create")
+
+    def replace_version(self, version: str | None, content: bytes) -> str | None:
+        """Write an object in place of this version; gives the new one. Raises OSError with ESTALE if another version is there."""
+        return self._put(content, {"e_tag": version})
+
+    def _put(self, content: bytes, mode: Any) -> str | None:
+        import obstore
+
+        with os_errors(self):
+            return obstore.put(store_of(self.bucket), self.key, content, mode=mode).get("e_tag")
+
+    def unlink(self, *, missing_ok: bool = False) -> None:
+        """Delete the object. Raises FileNotFoundError if there is none, unless `missing_ok`; some stores do not tell."""
+        import obstore
+
+        try:
+            with os_errors(self):
+                obstore.delete(store_of(self.bucket), self.key)
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def remove_tree(self) -> None:
+        """Delete all objects below this path."""
+        import obstore
+
+        if objects := [path.key for path in self.objects_below()]:
+            with os_errors(self):
+                obstore.delete(store_of(self.bucket), objects)
+
+    def move_tree(self, target: BucketPath) -> None:
+        """Copy all objects below this path to below another one of the bucket, then delete them here."""
+        import obstore
+
+        for path in self.objects_below():
+            with os_errors(path):
+                obstore.copy(store_of(self.bucket), path.key, f"{target.key}/{path.relative_to(self).as_posix()}")
+        self.remove_tree()
 
     def open_object(self) -> ObjectReader:
         """The bytes of the object from its start. Raises OSError if there is none, or it may not be read."""
@@ -176,8 +241,8 @@ class ObjectReader(io.RawIOBase):
         options: Any = {"range": (self._position, end)}
         if self.status.version is not None:
             options["if_match"] = self.status.version
-        with _os_errors(self._path):
-            piece = bytes(obstore.get(_store(self._path.bucket), self._path.key, options=options).bytes())
+        with os_errors(self._path):
+            piece = bytes(obstore.get(store_of(self._path.bucket), self._path.key, options=options).bytes())
         self._position = end
         return memoryview(piece)
 
@@ -193,46 +258,3 @@ def _status(found: Mapping[str, Any]) -> ObjectStatus:
     # Two versions of the same second differ in their microseconds. Some stores put quotes around an ETag, but not in a listing.
     microseconds = zlib.crc32(version.strip('"').encode()) % 1_000_000 if version else 0
     return ObjectStatus(found["size"], int(modified.timestamp()) * 1_000_000_000 + microseconds * 1000, version)
-
-
-def forget_stores() -> None:
-    """Read credentials and endpoints from the environment again."""
-    _store.cache_clear()
-
-
-@lru_cache(maxsize=16)
-def _store(bucket: str) -> ObjectStore:
-    """The store of a bucket, with what the environment says of credentials and endpoint."""
-    from obstore.store import from_url
-
-    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
-    # obstore refuses http:// unless it is allowed.
-    client: Any = {"allow_http": True, "timeout": _TIMEOUT} if endpoint.startswith("http://") else {"timeout": _TIMEOUT}
-    retries: Any = {"max_retries": _RETRIES, "retry_timeout": _TIMEOUT}
-    config: Any = {"region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"}
-    return from_url(bucket, config=config if bucket.startswith("s3://") else None, client_options=client, retry_config=retries)
-
-
-@contextmanager
-def _os_errors(path: BucketPath) -> Iterator[None]:
-    """Raise the errors of the store as those that a file system would raise."""
-    from obstore import exceptions
-
-    try:
-        yield
-    except (exceptions.NotFoundError, FileNotFoundError):
-        raise FileNotFoundError(errno.ENOENT, "no such object", str(path)) from None
-    except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, PermissionError):
-        raise PermissionError(errno.EACCES, "permission denied", str(path)) from None
-    except exceptions.InvalidPathError:
-        raise OSError(errno.EINVAL, "the key of an object has an empty part, `.` or `..`: rename it", str(path)) from None
-    except exceptions.PreconditionError:
-        raise OSError(errno.ESTALE, "changed while it was read", str(path)) from None
-    except exceptions.BaseError as error:
-        code = _CODE.search(str(error))
-        if code and code[1] == "NoSuchBucket":
-            raise FileNotFoundError(errno.ENOENT, "there is no such bucket", str(path)) from None
-        if code and code[1] in _REFUSED:
-            raise PermissionError(errno.EACCES, f"permission denied ({code[1]})", str(path)) from None
-        why = f"it answers with {code[1]}" if code else "it cannot be reached"
-        raise StoreError(errno.EIO, f"{STORE_FAILED}: {why}", str(path)) from None

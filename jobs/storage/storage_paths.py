@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from jobs.storage.bucket import SCHEMES, BucketPath, ObjectStatus
+from jobs.storage.bucket import BucketPath, ObjectStatus
+from jobs.storage.object_store import SCHEMES
 
 StoragePath = Path | BucketPath
+_REQUESTS_AT_ONCE = 16
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 def storage_path(text: str) -> StoragePath:
@@ -68,3 +76,63 @@ def relative(path: StoragePath, folder: StoragePath) -> str:
     assert isinstance(path, Path)
     assert isinstance(folder, Path)
     return path.relative_to(folder).as_posix()
+
+
+def each(folder: StoragePath, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+    """The results of a function that reads below a folder, for each item, in order. A bucket is asked for several at once."""
+    if isinstance(folder, Path):
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as threads:
+        running = [threads.submit(copy_context().run, function, item) for item in items]
+        return [one.result() for one in running]
+
+
+def make_folder(folder: StoragePath) -> None:
+    """Make a folder, and those above it. A bucket needs none. Raises OSError."""
+    if isinstance(folder, Path):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def paths_below(folder: StoragePath) -> Iterator[str]:
+    """The paths of all files below a folder, from it, in any order."""
+    if isinstance(folder, BucketPath):
+        yield from (relative(path, folder) for path in folder.objects_below())
+        return
+    for above, _, names in os.walk(folder):
+        yield from (relative(Path(above, name), folder) for name in names)
+
+
+def sizes_below(folder: StoragePath) -> dict[str, int]:
+    """The sizes in bytes of all files below a folder, by their paths from it."""
+    if isinstance(folder, BucketPath):
+        return {relative(path, folder): status.st_size for path, status in folder.objects_below().items()}
+    return {path: (folder / path).stat().st_size for path in paths_below(folder)}
+
+
+def modified_at(entry: Entry) -> float:
+    """When a file, or the contents of a folder, were last changed, in seconds since 1970. Raises OSError."""
+    if entry.is_folder and isinstance(entry.path, BucketPath):
+        return max((status.st_mtime_ns for status in entry.path.objects_below().values()), default=0) / 1e9
+    return entry.status().st_mtime_ns / 1e9
+
+
+def remove_tree(path: StoragePath) -> None:
+    """Remove a folder with all that is in it, or a file. What cannot be removed from a file system stays."""
+    if isinstance(path, BucketPath):
+        path.remove_tree()
+        path.unlink(missing_ok=True)
+    elif path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def move_tree(folder: StoragePath, target: StoragePath) -> None:
+    """Move a folder. Both paths are on a file system, or both in one bucket. Raises OSError."""
+    if isinstance(folder, BucketPath) and isinstance(target, BucketPath):
+        folder.move_tree(target)
+        return
+    assert isinstance(folder, Path)
+    assert isinstance(target, Path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder.rename(target)
