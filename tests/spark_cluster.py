@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -78,26 +78,17 @@ def running(folder: Path, *, workers: int = 2, memory: str = "2g") -> Iterator[C
         start("master", "master.Master", "--host", "127.0.0.1", "--port", port, "--webui-port", page)
         master = f"spark://127.0.0.1:{port}"
         _wait_for_workers(page, 0)
-        started = [
-            start(f"worker-{number}", "worker.Worker", master, "-c", 1, "-m", memory, "-d", folder / f"worker-{number}" / "work", "--host", "127.0.0.1")
-            for number in range(workers)
-        ]  # fmt: skip
+        of_worker = (master, "--cores", 1, "--memory", memory, "--host", "127.0.0.1", "--work-dir")
+        names = [f"worker-{number}" for number in range(workers)]
+        started = [start(name, "worker.Worker", *of_worker, folder / name / "work") for name in names]
         _wait_for_workers(page, workers)
         yield Cluster(master, folder, started)
     finally:
         for process in processes:
-            with _already_gone():
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         for process in processes:
             process.wait()
-
-
-@contextmanager
-def _already_gone() -> Iterator[None]:
-    try:
-        yield
-    except ProcessLookupError:
-        pass
 
 
 def _spark_home() -> Path:

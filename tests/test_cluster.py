@@ -1,0 +1,101 @@
+"""A Spark cluster whose machines share nothing but a bucket: the tables of one machine, also when a worker is killed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import bucket_server
+import pytest
+import spark_cluster
+from bucket_server import BUCKET, Server, run_as_a_program
+from lakes import contents
+from spark_cluster import Cluster
+
+from jobs.generator.generate import generate
+from jobs.storage.bucket import BucketPath
+
+NIGHTS = [dt.date(2026, 11, 20), dt.date(2026, 11, 21)]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with bucket_server.serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def landing(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two nights, in a folder and in the bucket."""
+    folder = tmp_path_factory.mktemp("cluster") / "landing"
+    for night in NIGHTS:
+        generate(folder, night, events=1000, faults=0.05)
+    server.upload(folder, "landing")
+    return folder
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with spark_cluster.running(tmp_path / "cluster") as cluster:
+        yield cluster
+
+
+def test_a_night_on_a_cluster_gives_the_tables_of_one_machine(server: Server, landing: Path, cluster: Cluster) -> None:
+    lake = BucketPath.of_url(f"s3://{BUCKET}/one-night")
+    output = wait_for(submit(cluster, lake, NIGHTS[0]))
+    assert "checks: s3://" in output
+    assert_same_but_for_uploads(lake, lake_of_one_machine(landing, NIGHTS[0]))
+    assert not [path for path in (cluster.folder / "driver").rglob("*") if path.is_file()], "the night needs no folder of its own"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["survey", "deduplicate", "account", "workflows"])
+def test_a_night_whose_worker_is_killed_ends_right(server: Server, landing: Path, cluster: Cluster, step: str) -> None:
+    """Given two nights, and a worker that is killed with its executor a moment after this step of the second."""
+    lake = BucketPath.of_url(f"s3://{BUCKET}/killed-after-{step}")
+    wait_for(submit(cluster, lake, NIGHTS[0]))
+    night = submit(cluster, lake, NIGHTS[1])
+    assert night.stdout is not None
+    next(line for line in night.stdout if f"{NIGHTS[1]} {step} " in line)
+    time.sleep(1)
+    os.killpg(cluster.workers[0].pid, signal.SIGKILL)
+    wait_for(night)
+    assert_same_but_for_uploads(lake, lake_of_one_machine(landing, *NIGHTS))
+
+
+def submit(cluster: Cluster, lake: BucketPath, night: dt.date) -> subprocess.Popen[str]:
+    """Submit a night; what the driver prints, spark-submit prints on stdout."""
+    return cluster.submit(["--date", night, "--env", "cluster", "--landing", f"s3://{BUCKET}/landing", "--lake", lake])
+
+
+def wait_for(night: subprocess.Popen[str]) -> str:
+    """The output of a night that ends well."""
+    output, log = night.communicate(timeout=600)
+    assert night.returncode in (0, 3), output + log
+    return output
+
+
+@cache
+def lake_of_one_machine(landing: Path, *nights: dt.date) -> Path:
+    """A lake of these nights, run on this machine."""
+    lake = landing.with_name(f"lake-{len(nights)}")
+    for night in nights:
+        done = run_as_a_program(landing, lake, landing.with_name("conf.yaml"), "run", "--date", night)
+        assert done.exit_code in (0, 3), done.stderr
+    return lake
+
+
+def assert_same_but_for_uploads(lake: BucketPath, folder: Path) -> None:
+    """Two lakes hold the same rows, but for the time at which a landed file was uploaded."""
+    left, right = contents(lake), contents(folder)
+    for tables in (left, right):
+        tables["files"] = sorted(json.dumps(json.loads(row) | {"modified": None}) for row in tables["files"])
+    for name, rows in left.items():
+        assert rows == right[name], name
