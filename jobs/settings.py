@@ -326,9 +326,10 @@ class Storage(Section):
 
 
 class Spark(Section):
-    """The Spark session. With a null master, spark-submit sets it."""
+    """The Spark session. With a null master, spark-submit sets it. With a remote, it is a session of a Spark Connect server."""
 
     master: str | None
+    remote: str | None
     driver_memory: str
     java_options: str
     key_tasks: int = Field(gt=0)

@@ -114,5 +114,38 @@ def _wait_for_workers(page: int, number: int) -> None:
         try:
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://127.0.0.1:{page}/json/", timeout=5) as response:
                 found = json.load(response)["aliveworkers"]
+        except (OSError, ValueError):  # the page is there before its JSON is
+            time.sleep(0.1)
+
+
+@contextmanager
+def connect_server(folder: Path) -> Iterator[str]:
+    """Start a Spark Connect server on this machine, and stop it; gives its address."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = _free_port()
+    command = [_spark_home() / "bin" / "spark-submit", "--master", "local[2]", "--driver-memory", "2g"]
+    command += ["--conf", f"spark.connect.grpc.binding.port={port}", "--conf", "spark.connect.grpc.binding.address=127.0.0.1"]
+    command += ["--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal"]
+    variables = plain_environment() | {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(word) for word in command], cwd=folder, env=variables, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        _wait_for_port(port, process)
+        yield f"sc://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while process.poll() is None and time.monotonic() < until:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             time.sleep(0.1)
+        else:
+            return
+    raise AssertionError("the server does not start")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.resources
 import logging
 import os
+import socket
 import sys
 import threading
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from jobs.console.progress import Progress
 from jobs.engine import class_archive, parquet, processes
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
     from jobs.engine.packed_rows import Packing
 
+_CONNECT_PORT = 15002
+_PATIENCE_SECONDS = 10
 # A value of packed rows has up to some megabytes.
 _VALUES_OF_A_GROUP = 8
 # Spark's own expression for the names of settings with secrets, and the variables of object stores.
@@ -163,6 +167,8 @@ def start(settings: Settings) -> SparkSession:
         from jobs.engine import sail
 
         return sail.start(settings)
+    if settings.spark.remote is not None and _SUBMITTED not in os.environ:
+        return _connect(settings, settings.spark.remote)
     return _start_spark(settings)
 
 
@@ -209,6 +215,26 @@ def _start_spark(settings: Settings) -> SparkSession:
         raise SetupError(
             f"Spark does not start ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}): see the message above"
         ) from error
+
+
+def _connect(settings: Settings, remote: str) -> SparkSession:
+    """Open a session of a Spark Connect server. Raises SetupError when it does not answer."""
+    from pyspark.sql import SparkSession
+
+    address = urlsplit(remote)
+    try:
+        # The client itself would try for ten minutes.
+        socket.create_connection((address.hostname or "", address.port or _CONNECT_PORT), timeout=_PATIENCE_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise SetupError(
+            f"the Spark Connect server {address.hostname}:{address.port or _CONNECT_PORT} does not answer ({error}):"
+            " start it, or name another in spark.remote"
+        ) from error
+    session = SparkSession.builder.appName("millrace").remote(remote).getOrCreate()
+    for key, value in settings.spark.options.items():
+        if session.conf.isModifiable(key):
+            session.conf.set(key, str(value).lower() if isinstance(value, bool) else str(value))
+    return session
 
 
 def _store_variables() -> dict[str, str]:
