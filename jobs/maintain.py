@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from jobs import catalog
 from jobs.console.printing import print_line, print_table
 from jobs.console.progress import Progress
 from jobs.engine import file_tasks, task_reports
@@ -77,6 +78,7 @@ def run(settings: Settings, today: dt.date | None = None) -> int:
             with journal.last_step("publish") as rows:
                 lake.publish(changes, rows, journal.run_id)
         lake.trim_logs(rules.history_days)
+        catalog.update(engine, settings)
         after = {name: lake.files(name) for name in TABLES}
     _show(before, after, freed, swept)
     if described:

@@ -325,6 +325,13 @@ class Storage(Section):
             os.environ.setdefault(name, value.get_secret_value())
 
 
+class Catalog(Section):
+    """The views of the tables in the catalog of a Spark session."""
+
+    # Models of pydantic have a method `schema`.
+    schema_name: str | None = Field(alias="schema", min_length=1)
+
+
 class Spark(Section):
     """The Spark session. With a null master, spark-submit sets it. With a remote, it is a session of a Spark Connect server."""
 
@@ -358,6 +365,7 @@ class Settings(Section):
     maintain: Maintain
     notify: Notify
     storage: Storage
+    catalog: Catalog
     spark: Spark
     sail: Sail
 

@@ -157,7 +157,7 @@ def run_as_a_program(landing: object, lake: object, conf: Path, command: str = "
             "{engine: sail, storage: {lease_seconds: 5}, quality: {pages: false, acceptance_rate: {minimum: 0, severity: warning}}}"
         )
     words = [MILLRACE, command, "--conf", conf, "--landing", landing, "--lake", lake, *options]
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, env=plain_environment())
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, cwd=conf.parent, env=plain_environment())
     return CommandResult(done.returncode, done.stdout, done.stderr)
 
 

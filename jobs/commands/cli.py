@@ -256,6 +256,15 @@ def state(landing: StoragePath | None, lake: StoragePath | None, environment: st
     return job.show(_settings(environment, file, landing, lake), shape)
 
 
+@cli.command(epilog="Example: millrace catalog --conf mine.yaml")
+@lake_options
+def catalog(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None) -> int:
+    """Register views of all tables, at their recorded state, in the catalog of Spark; every publication does so, too."""
+    from jobs import catalog as job
+
+    return job.run(_settings(environment, file, landing, lake))
+
+
 @cli.command(epilog="Example: millrace restore --lake lake")
 @lake_options
 def restore(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs import changed_partitions, unread_partitions
+from jobs import catalog, changed_partitions, unread_partitions
 from jobs.changed_partitions import without_files_line
 from jobs.commands import first_sessions
 from jobs.console import notification
@@ -65,6 +65,7 @@ def run(
                 notification.add_run({"night": night.isoformat(), "published": False})
                 raise
             show(outcome)
+            catalog.update(engine, settings)
             code = max(code, outcome.exit_code)
             if outcome.published and len(nights) == 1:
                 _show_result(settings, outcome)
@@ -140,6 +141,7 @@ def rebuild(settings: Settings, gone: str | None, *, accept_shrunk: bool = False
             outcome = LakeRun(engine, lake, settings, "rebuild", progress, night, rules).execute(
                 changed, list(SOURCES), from_nothing=scope.derived if read_before or landed else (), accept_shrunk=accept_shrunk
             )
+            catalog.update(engine, settings)
     show(outcome, "Rebuild")
     if outcome.night is not None and settings.quality.pages and outcome.published:
         print_line(f"checks: {pages_of(settings.paths.lake, outcome.night) / 'index.html'}")

@@ -1,0 +1,81 @@
+"""Register the tables in the catalog of a Spark session, as views of one state of the lake.
+
+    millrace catalog --env spark
+
+A catalog shows a Delta table at its latest version, and while a night is published the latest versions do not belong together. So
+what is registered is a view of each table at its recorded version, with the comments of its columns. Needs a session with a metastore,
+such as `spark.sql.catalogImplementation: hive` in `spark.options`.
+"""
+
+from __future__ import annotations
+
+from jobs.console.printing import print_line
+from jobs.console.progress import Progress
+from jobs.engine.spark_session import Engine
+from jobs.errors import SetupError, UsageError
+from jobs.lake.half_published import open_to_read
+from jobs.lake.tables import Lake
+from jobs.settings import Settings
+from jobs.storage.bucket import BucketPath
+from jobs.storage.storage_paths import StoragePath
+from schemas.catalog import TABLES
+from schemas.table import Table
+
+
+def run(settings: Settings) -> int:
+    """Register the recorded state of the lake, and print its tables. Raises UsageError when no schema is configured."""
+    schema = settings.catalog.schema_name
+    if schema is None:
+        raise UsageError("no schema is configured: set catalog.schema, and a metastore in spark.options, as conf/base.yaml says")
+    lake = open_to_read(settings.paths.lake)
+    with Engine(settings, Progress()) as engine:
+        register(engine, lake, schema)
+    print_line(f"registered at state {lake.state}: {', '.join(f'{schema}.{name}' for name in TABLES)}")
+    return 0
+
+
+def update(engine: Engine, settings: Settings) -> None:
+    """Register the recorded state of the lake, if the settings name a schema. Raises SetupError as `register` does."""
+    if settings.catalog.schema_name is not None:
+        register(engine, Lake.open(settings.paths.lake), settings.catalog.schema_name)
+
+
+def register(engine: Engine, lake: Lake, schema: str) -> None:
+    """Create or replace a view per table of the lake, in this schema of the catalog.
+
+    Raises SetupError when the engine has no catalog that outlives it, or Spark refuses a view.
+    """
+    if engine.processes:
+        raise SetupError("Sail has no catalog that outlives it: call with --env spark, or let catalog.schema be null")
+    spark = engine.spark
+    try:
+        # Hive logs an error when a schema is created that is there.
+        if not spark.catalog.databaseExists(schema):
+            spark.sql(f"CREATE SCHEMA {_name(schema)} COMMENT 'Tables of Millrace, at one state of the lake'")
+        for table in TABLES.values():
+            spark.sql(_view(schema, table, lake.root, lake.version(table.name)))
+    except Exception as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SetupError(f"the tables cannot be registered as {schema}.… ({why}): see catalog in conf/base.yaml") from error
+
+
+def _view(schema: str, table: Table, root: StoragePath, version: int) -> str:
+    columns = ", ".join(f"{_name(column.name)} COMMENT {_text(column.description)}" for column in table.columns)
+    names = ", ".join(_name(name) for name in table.names)
+    return (
+        f"CREATE OR REPLACE VIEW {_name(schema)}.{_name(table.name)} ({columns}) COMMENT {_text(f'One row per {table.one_row_per}')}"
+        f" AS SELECT {names} FROM delta.{_name(_location(root / table.name))} VERSION AS OF {version}"
+    )
+
+
+def _location(path: StoragePath) -> str:
+    """The path as Spark names it: Hadoop's file system for S3 is `s3a`."""
+    return str(path).replace("s3://", "s3a://", 1) if isinstance(path, BucketPath) else str(path.absolute())
+
+
+def _name(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

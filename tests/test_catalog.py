@@ -1,0 +1,81 @@
+"""The tables in a Hive metastore: Spark SQL sees one state of the lake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_lake
+from bucket_server import run_as_a_program
+from command_line import call_millrace
+from conftest import plain_environment
+
+# Run in a process of its own, because a session has one metastore: prints what it sees before and after the state is registered again.
+LOOK = """
+import json, sys
+from pathlib import Path
+from jobs import catalog, settings
+from jobs.console.progress import Progress
+from jobs.engine.spark_session import Engine
+
+given = settings.load(file=Path(sys.argv[1])).at(lake=Path(sys.argv[2]))
+with Engine(given, Progress(quiet=True)) as engine:
+    look = lambda: sorted(row.event_id for row in engine.spark.sql("SELECT event_id FROM millrace.events").collect())
+    seen = {"before": look()}
+    catalog.update(engine, given)
+    seen["after"] = look()
+    columns = engine.spark.catalog.listColumns("millrace.events")
+    seen["comments"] = {column.name: column.description for column in columns}
+    seen["tables"] = sorted(table.name for table in engine.spark.catalog.listTables("millrace"))
+print("SEEN", json.dumps(seen))
+"""
+
+
+def event(name: str) -> dict[str, object]:
+    return {"event_id": name, "source": "sunbird", "landing_date": tiny_lake.NIGHT}
+
+
+def conf_with_a_metastore(folder: Path) -> Path:
+    conf = folder / "conf.yaml"
+    options = {
+        "spark.sql.catalogImplementation": "hive",
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:;databaseName={folder / 'metastore'};create=true",
+    }
+    conf.write_text(json.dumps({"engine": "spark", "catalog": {"schema": "millrace"}, "spark": {"options": options}}))
+    return conf
+
+
+def test_views_show_the_state_that_was_registered_last(tmp_path: Path) -> None:
+    """Given a lake whose path holds a space, and a publication after it was registered."""
+    lake, conf = tmp_path / "my lake", conf_with_a_metastore(tmp_path)
+    tiny_lake.publish(lake, {"events": [event("a")]})
+    registered = run_as_a_program(tmp_path / "landing", lake, conf, "catalog")
+    assert (registered.exit_code, registered.stdout.startswith("registered at state 1: millrace.events")) == (0, True), registered.stderr
+
+    tiny_lake.publish(lake, {"events": [event("b")]}, run_id="20261122T030000-abc002")
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK, str(conf), str(lake)], capture_output=True, text=True, cwd=tmp_path, env=plain_environment()
+    )
+    assert "SEEN" in done.stdout, done.stderr
+
+    seen = json.loads(done.stdout.rpartition("SEEN ")[2])
+    assert (seen["before"], seen["after"]) == (["a"], ["a", "b"])
+    assert seen["comments"]["event_id"] == "the record's own id, else a hash of its content"
+    assert {"events", "sessions", "daily_metrics", "runs"} <= set(seen["tables"])
+
+
+@pytest.mark.usefixtures("without_arguments")
+@pytest.mark.parametrize(
+    ("conf", "fault"),
+    [("{engine: sail}", "no schema is configured: set catalog.schema"), ("{engine: sail, catalog: {schema: x}}", "Sail has no catalog")],
+)
+def test_without_a_catalog_the_fault_is_one_line(capfd: pytest.CaptureFixture[str], tmp_path: Path, conf: str, fault: str) -> None:
+    tiny_lake.publish(tmp_path / "lake", {})
+    (tmp_path / "conf.yaml").write_text(conf)
+    result = call_millrace(capfd, "catalog", "--conf", tmp_path / "conf.yaml", "--lake", tmp_path / "lake")
+    assert (result.exit_code, len(result.faults)) == (2, 1)
+    assert fault in result.fault
