@@ -1,4 +1,4 @@
-"""Every night at 02:30 UTC: run the night of the day before, then write its report.
+"""Every night at 02:30 UTC: wait for the files of the day before, at most two hours, run the night, then write its report.
 
 Airflow needs nothing of Millrace but its command: `millrace_operator.py`, in this folder, says where it is looked for.
 
@@ -20,9 +20,9 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import CronDataIntervalTimetable, dag, task
+from airflow.sdk import CronDataIntervalTimetable, Param, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
-from millrace_operator import ASSETS, ENVIRONMENT, LAKE, NEEDS_A_LOOK, Millrace, optional
+from millrace_operator import ASSETS, ENVIRONMENT, LAKE, NEEDS_A_LOOK, AwaitFiles, Millrace, optional
 
 # The last day that is over when the run is due is the latest night it can take: a run that is triggered by hand has the present moment
 # as its logical date, whose files are still landing; one that an asset or the API has triggered may have none.
@@ -52,15 +52,18 @@ def night_is_complete(exit_code: int) -> None:
         "landing": optional("folder where files land; by default as configured"),
         "lake": LAKE,
         "env": ENVIRONMENT,
+        "wait_minutes": Param(120, type="integer", minimum=0, description="how long after 02:30 UTC the night waits for late files"),
+        "look_seconds": Param(300, type="integer", minimum=1, description="how often it looks for them"),
     },
     tags=["millrace"],
     doc_md=__doc__,
 )
 def millrace_nightly() -> None:
-    """The night and its report."""
+    """The files of the night, the night, and its report."""
+    await_files = AwaitFiles(task_id="await_files", night=NIGHT, options=("landing", "lake", "env"))
     run_night = Millrace(task_id="run_night", command="run", night=NIGHT, options=("landing", "lake", "env"), outlets=ASSETS)
     write_report = Millrace(task_id="write_report", command="report", night=NIGHT, options=("lake", "env"))
-    run_night >> write_report
+    await_files >> run_night >> write_report
     night_is_complete(run_night.output)
 
 

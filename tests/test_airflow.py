@@ -35,7 +35,9 @@ for task in nightly.tasks:
 for date in sys.argv[2:]:
     # What Airflow's UI sends for a run that is triggered by hand is the present moment.
     logical_date = datetime.now(UTC) if date == "now" else datetime.fromisoformat(date).replace(tzinfo=UTC)
-    run = nightly.test(logical_date=logical_date)
+    # It waits for files of the sixth: as long as it takes, and looks every second.
+    awaits = {"wait_minutes": 1_000_000, "look_seconds": 1} if date.endswith("06") else {}
+    run = nightly.test(logical_date=logical_date, run_conf=awaits)
     tasks = {task.task_id: [str(task.state), task.try_number] for task in run.get_task_instances()}
     if date == "now":
         tasks["due"] = str(run.run_after.date())
@@ -69,6 +71,8 @@ for pair in sys.argv[2:]:
 ENDS = """#!/bin/sh
 echo "$@" >> calls
 case "$*" in
+    "landed --date=2026-11-06"*) [ "$(grep -c 'landed --date=2026-11-06' calls)" -lt 3 ] && exit 3 ;;
+    "landed --date=2026-11-05"*) exit 3 ;;
     "run --date=2026-11-01"*) exit 1 ;;
     "run --date=2026-11-02"*) exit 2 ;;
     "run --date=2026-11-03"*) exit 3 ;;
@@ -117,14 +121,14 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
 
 @pytest.fixture(scope="module")
 def endings(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, object]]:
-    """How the runs of 1 to 5 November ended: state of the run and its tasks, and the calls that were made."""
+    """How the runs of 1 to 6 November ended: state of the run and its tasks, and the calls that were made."""
     folder = tmp_path_factory.mktemp("endings")
     shutil.copytree(ROOT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
     stand_in = folder / "millrace"
     stand_in.write_text(ENDS, encoding="utf-8")
     stand_in.chmod(0o755)
     variables = {"MILLRACE_BIN": str(stand_in), "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags")}
-    dates = [*(f"2026-11-{day:02}" for day in range(1, 6)), "now"]
+    dates = [*(f"2026-11-{day:02}" for day in range(1, 7)), "now"]
     output = airflow.run("python", "-c", RUNS, str(folder / "dags"), *dates, variables=variables)
     calls = (folder / "calls").read_text(encoding="utf-8").splitlines()
     results = [json.loads(line.removeprefix("RESULT")) for line in output.splitlines() if line.startswith("RESULT")]
@@ -138,13 +142,20 @@ def endings(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 def test_a_night_is_run_and_then_reported(endings: dict[int, dict[str, object]]) -> None:
+    """Given that not all has landed when the deadline has passed."""
     assert endings[5] == {
         "run": "success",
         "run_night": ["success", 1],
         "write_report": ["success", 1],
         "night_is_complete": ["success", 1],
-        "calls": ["run --date=2026-11-05", "report --date=2026-11-05"],
+        "await_files": ["success", 1],
+        "calls": ["landed --date=2026-11-05", "run --date=2026-11-05", "report --date=2026-11-05"],
     }
+
+
+def test_a_night_waits_for_its_files(endings: dict[int, dict[str, object]]) -> None:
+    assert endings[6]["run"] == "success"
+    assert endings[6]["calls"] == [*["landed --date=2026-11-06"] * 3, "run --date=2026-11-06", "report --date=2026-11-06"]
 
 
 def test_a_night_updates_the_assets_of_its_tables(endings: dict[int, dict[str, object]]) -> None:
@@ -158,7 +169,8 @@ def test_a_night_that_lacks_files_is_done_and_shows_it(endings: dict[int, dict[s
         "run_night": ["success", 1],
         "write_report": ["success", 1],
         "night_is_complete": ["skipped", 1],
-        "calls": ["run --date=2026-11-03", "report --date=2026-11-03"],
+        "await_files": ["success", 1],
+        "calls": ["landed --date=2026-11-03", "run --date=2026-11-03", "report --date=2026-11-03"],
     }
 
 
@@ -184,13 +196,13 @@ def test_what_would_fail_again_is_not_tried_again(endings: dict[int, dict[str, o
     ended = endings[exit_code]
     assert ended["run"] == "failed"
     assert ended["run_night"] == ["failed", 1]
-    assert ended["calls"] == [f"run --date=2026-11-0{exit_code}"]
+    assert ended["calls"] == [f"landed --date=2026-11-0{exit_code}", f"run --date=2026-11-0{exit_code}"]
 
 
 def test_a_night_that_was_killed_or_stopped_is_tried_again(endings: dict[int, dict[str, object]]) -> None:
     assert endings[4]["run"] == "success"
     assert endings[4]["run_night"] == ["success", 3]
-    assert endings[4]["calls"] == [*["run --date=2026-11-04"] * 3, "report --date=2026-11-04"]
+    assert endings[4]["calls"] == ["landed --date=2026-11-04", *["run --date=2026-11-04"] * 3, "report --date=2026-11-04"]
 
 
 def test_airflow_runs_a_landed_night_into_the_lake(airflow: Airflow, tmp_path: Path) -> None:

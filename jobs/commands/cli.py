@@ -256,6 +256,16 @@ def state(landing: StoragePath | None, lake: StoragePath | None, environment: st
     return job.show(_settings(environment, file, landing, lake), shape)
 
 
+@cli.command(epilog="Example: millrace landed --date 2026-11-20")
+@lake_options
+@click.option("--date", type=DATE, required=True, help="The night.")
+def landed(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, date: dt.date) -> int:
+    """Show which sources and hours have not landed of a night, of those that usually land; exit code 3 if there are any."""
+    from jobs.commands import landed as job
+
+    return job.show(_settings(environment, file, landing, lake), date)
+
+
 @cli.command(epilog="Example: millrace catalog --conf mine.yaml")
 @lake_options
 def catalog(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None) -> int:

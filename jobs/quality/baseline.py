@@ -20,6 +20,7 @@ from jobs.changed_partitions import NIGHT_DONE
 from jobs.lake.new_state import NewState
 from jobs.lake.table_changes import Change
 from jobs.lake.tables import Lake
+from jobs.landing import zone
 from jobs.landing.zone import Partition
 from jobs.quality.gate import Finding
 from jobs.rules import past_rules
@@ -85,6 +86,34 @@ def missing_sources(state: NewState, sources: Collection[str], quality: Quality,
         if Partition(night, source) not in landed
         and is_expected(quality.of(source), {one.landing_date for one in landed if one.source == source}, night)
     ]
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """What has not landed of a source that usually lands: these hours, or anything at all."""
+
+    source: str
+    hours: Sequence[int]  # none: no file of the night has landed
+
+
+def awaited(lake: Lake, landing: StoragePath, sources: Collection[str], quality: Quality, night: dt.date) -> list[Awaited]:
+    """What is still expected to land of a night, by what has landed on the nights before it. This lists the landing zone."""
+    landed = _partitions(NewState(lake, {}), FILES.name)
+    known = {partition.landing_date for partition in landed} | _nights_run(lake, night)
+    found = []
+    for source in sorted(sources):
+        thresholds = quality.of(source)
+        own = {partition.landing_date: contents for partition, contents in landed.items() if partition.source == source}
+        here = [file for file in zone.landed(landing, source, night) if file.fault is None]
+        past = baseline.compared(night, own, known, past_rules(thresholds.past))
+        before = [_landed(own.get(date, _PartitionFiles())) for date in past]
+        usual = baseline.usual_hours([one.hours for one in before], thresholds.past.records_minimum) if past else {}
+        missing = baseline.missing_hours({file.landing_hour for file in here if file.landing_hour is not None}, usual)
+        if not here and (missing or is_expected(thresholds, own, night)):
+            found.append(Awaited(source, ()))
+        elif missing:
+            found.append(Awaited(source, missing))
+    return found
 
 
 def is_expected(thresholds: SourceQuality, dates: Collection[dt.date], night: dt.date) -> bool:
