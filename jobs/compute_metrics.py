@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -90,7 +90,7 @@ def _totals(engine: Engine, measured: Sequence[_Measurement], durations: Sequenc
     """The measures of all files, added up, as metrics.TOTALS."""
     few = file_tasks.are_few(file for one in measured for file in one.files)
     frames = []
-    for measurements, add_up in ((measured, metrics.totals), (durations, metrics.percentiles)):
+    for measurements, add_up in ((measured, partial(metrics.totals, in_one_task=few)), (durations, metrics.percentiles)):
         numbered = dict(enumerate((one, file) for one in measurements for file in one.files))
         if numbered:
             tasks = file_tasks.spread(engine, {number: file for number, (_, file) in numbered.items()}, few=few)

@@ -157,36 +157,38 @@ def test_events_without_a_session_are_orphans_when_they_are_pings(found: Metrics
     }
 
 
-TOTALS = "metric_date string, source string, measure string, label string, amount bigint"
-MEASURES = "metric_date string, source string, measure string, label string, identity string, value bigint, amount bigint"
+TOTALS = "metric_date date, source string, measure string, label string, amount bigint"
+MEASURES = spark_schema(metrics.MEASURES)
+ONE, OTHER = (number.to_bytes(16, "little") for number in (1, 2))  # hashes
+NEXT_DAY = DAY + dt.timedelta(days=1)
 
 
-def test_totals_are_sums_over_all_files_and_count_an_identity_once(spark: SparkSession) -> None:
+@pytest.mark.parametrize("in_one_task", [True, False])
+def test_totals_are_sums_over_all_files_and_count_an_id_once(spark: SparkSession, in_one_task: bool) -> None:
+    """Given measures of three files, in which the same id occurs twice, once in another source, and once in another shard."""
     of_files = [
-        ("2026-11-20", "s", "events", "click", None, None, 2),
-        ("2026-11-20", "s", "events", "click", None, None, 3),
-        ("2026-11-20", "s", "events", "view", None, None, 1),
-        ("2026-11-21", "s", "events", "click", None, None, 4),
-        ("2026-11-20", "s", "users", None, "a", None, 1),
-        ("2026-11-20", "s", "users", None, "a", None, 1),
-        ("2026-11-20", "s", "users", None, "b", None, 1),
-        ("2026-11-20", "t", "users", None, "a", None, 1),
+        (DAY, "s", "events", "click", None, None, None, 2),
+        (DAY, "s", "events", "click", None, None, None, 3),
+        (DAY, "s", "events", "view", None, None, None, 1),
+        (NEXT_DAY, "s", "events", "click", None, None, None, 4),
+        (DAY, "s", "users", None, 1, ONE, None, 0),
+        (DAY, "s", "users", None, 1, ONE + OTHER, None, 0),
+        (DAY, "s", "users", None, 2, ONE, None, 0),
+        (DAY, "t", "users", None, 1, ONE, None, 0),
     ]
     expected = [
-        ("2026-11-20", "s", "events", "click", 5),
-        ("2026-11-20", "s", "events", "view", 1),
-        ("2026-11-21", "s", "events", "click", 4),
-        ("2026-11-20", "s", "users", None, 2),
-        ("2026-11-20", "t", "users", None, 1),
+        (DAY, "s", "events", "click", 5),
+        (DAY, "s", "events", "view", 1),
+        (NEXT_DAY, "s", "events", "click", 4),
+        (DAY, "s", "users", None, 3),
+        (DAY, "t", "users", None, 1),
     ]
-    made = metrics.totals(spark.createDataFrame(of_files, MEASURES))
+    made = metrics.totals(spark.createDataFrame(of_files, MEASURES), in_one_task=in_one_task)
     assert_df_equality(made, spark.createDataFrame(expected, TOTALS), ignore_row_order=True, ignore_nullable=True)
 
 
 def test_percentiles_are_values_that_occur_however_often_each_does(spark: SparkSession) -> None:
-    of_files = [
-        ("2026-11-20", "s", "session_duration", None, None, value, amount) for value, amount in ((10, 1), (30, 17), (99, 1), (10, 1))
-    ]
-    expected = [("2026-11-20", "s", "p50_session_duration", None, 30), ("2026-11-20", "s", "p95_session_duration", None, 30)]
+    of_files = [(DAY, "s", "session_duration", None, None, None, value, amount) for value, amount in ((10, 1), (30, 17), (99, 1), (10, 1))]
+    expected = [(DAY, "s", "p50_session_duration", None, 30), (DAY, "s", "p95_session_duration", None, 30)]
     made = metrics.percentiles(spark.createDataFrame(of_files, MEASURES))
     assert_df_equality(made, spark.createDataFrame(expected, TOTALS), ignore_row_order=True, ignore_nullable=True)

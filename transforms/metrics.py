@@ -6,14 +6,17 @@ DataFrame: they add up the measures of all files. `daily_metrics` divides. schem
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.bookkeeping import DAILY_METRICS
-from schemas.table import BIGINT, DATE, STRING, Table
-from transforms import duckdb_query
+from schemas.table import BIGINT, BINARY, DATE, INTEGER, STRING, Table, spark_schema
+from transforms import duckdb_query, packed_hashes
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -22,20 +25,23 @@ if TYPE_CHECKING:
 METRICS_VERSION = 1
 DAILY = pa.schema([pa.field(column.name, column.type) for column in DAILY_METRICS.columns if column.name != "run_id"])
 # What is counted of a date and a source: an amount, of a label where the measure is split by one. A measure that counts different
-# ids has a row per `identity`; a percentile needs a row per `value`.
+# ids has a row per shard of their hashes; a percentile needs a row per `value`.
 MEASURES = pa.schema(
     [
         ("metric_date", DATE),
         ("source", STRING),
         ("measure", STRING),
         ("label", STRING),
-        ("identity", STRING),
+        ("shard", INTEGER),
+        ("hashes", BINARY),
         ("value", BIGINT),
         ("amount", BIGINT),
     ]
 )
 TOTALS = pa.schema([MEASURES.field(name) for name in ("metric_date", "source", "measure", "label", "amount")])
 _PERCENTS = (50, 95)
+# Different ids of a date and source are counted in so many parts.
+_SHARDS = 16
 
 
 # Measures: rows of a table in, MEASURES out
@@ -43,16 +49,35 @@ _PERCENTS = (50, 95)
 
 def measure_events(events: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
     """Events, users, devices and events without a session key per event_date, out of rows of `events`."""
-    return _measured(
+    rows = duckdb_query.query(
         f"""
         WITH parts AS MATERIALIZED (SELECT * FROM given), real AS (SELECT * FROM parts WHERE NOT list_contains(flags, 'canary'))
-        {_measure("event_date", "keyless_events", 'count_if("session_input.key" IS NULL)')} FROM parts GROUP BY ALL
-        UNION ALL {_measure("event_date", "events", "count(*)", label="event_type")} FROM real GROUP BY ALL
+        SELECT *, NULL AS id FROM (
+            {_measure("event_date", "keyless_events", 'count_if("session_input.key" IS NULL)')} FROM parts GROUP BY ALL
+            UNION ALL {_measure("event_date", "events", "count(*)", label="event_type")} FROM real GROUP BY ALL
+        )
         UNION ALL {_different("event_date", "users", "user_id")} FROM real WHERE user_id IS NOT NULL
         UNION ALL {_different("event_date", "devices", "device_id")} FROM real WHERE device_id IS NOT NULL
         """,
         given=_reader(events, table, columns),
     )
+    is_id = pc.is_valid(rows["id"])
+    return pa.concat_tables([rows.filter(pc.invert(is_id)).select(MEASURES.names).cast(MEASURES), _in_shards(rows.filter(is_id))])
+
+
+def _in_shards(ids: pa.Table) -> pa.Table:
+    """The hashes of different ids per date, source and measure, in shards, as MEASURES."""
+    names = ["metric_date", "source", "measure"]
+    hashed = duckdb_query.query(f"SELECT {', '.join(names)}, {packed_hashes.columns('id')} FROM ids ORDER BY ALL", ids=ids)
+    rows: list[dict[str, Any]] = []
+    start = 0
+    # In the order of the rows, which are sorted.
+    for group in hashed.group_by(names, use_threads=False).aggregate([([], "count_all")]).to_pylist():
+        of_group = hashed.slice(start, group.pop("count_all"))
+        start += of_group.num_rows
+        for shard, _, hashes in packed_hashes.shards(of_group["high"].to_numpy(), of_group["low"].to_numpy(), _SHARDS):
+            rows.append({**group, "shard": shard, "hashes": hashes, "amount": 0})
+    return pa.Table.from_pylist(rows, schema=MEASURES)
 
 
 def measure_chains(chains: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
@@ -93,7 +118,7 @@ def measure_durations(sessions: Iterable[pa.Table], table: Table, columns: Itera
     return _measured(
         """
         SELECT session_date AS metric_date, source, 'session_duration' AS measure, CAST(NULL AS VARCHAR) AS label,
-            CAST(NULL AS VARCHAR) AS identity, session_duration AS value, count(*) AS amount
+            CAST(NULL AS INTEGER) AS shard, CAST(NULL AS BLOB) AS hashes, session_duration AS value, count(*) AS amount
         FROM parts WHERE session_duration IS NOT NULL GROUP BY ALL
         """,
         parts=_reader(sessions, table, columns),
@@ -138,16 +163,33 @@ def measure_refusals(rejected: Iterable[pa.Table], table: Table, columns: Iterab
 # Totals: measures of all files in, one row per date, source, measure and label out
 
 
-def totals(measures: DataFrame) -> DataFrame:
-    """Add up measures: amounts as a sum, identities as how many there are.
+def totals(measures: DataFrame, *, in_one_task: bool = False) -> DataFrame:
+    """Add up measures: amounts as a sum, hashes as how many different ones there are.
 
     In: rows of MEASURES without values. Out: TOTALS.
     """
     from pyspark.sql import functions as F
 
-    per_identity = measures.groupBy("metric_date", "source", "measure", "label", "identity").agg(F.sum("amount").alias("amount"))
-    amount = F.when(F.col("identity").isNotNull(), F.lit(1).cast("bigint")).otherwise(F.col("amount"))
-    return per_identity.groupBy("metric_date", "source", "measure", "label").agg(F.sum(amount).alias("amount"))
+    shards = measures.coalesce(1) if in_one_task else measures.repartition("metric_date", "source", "measure", "shard")
+    added_up = shards.mapInArrow(_add_up, spark_schema(TOTALS))
+    return added_up.groupBy("metric_date", "source", "measure", "label").agg(F.sum("amount").alias("amount"))
+
+
+def _add_up(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Add up the measures of a task. In: MEASURES, all rows of each shard. Out: TOTALS, which are still to be added up."""
+    amounts: Counter[tuple[dt.date, str, str, str | None]] = Counter()
+    hashes: dict[tuple[dt.date, str, str, int], list[bytes]] = {}
+    for batch in batches:
+        for row in batch.to_pylist():
+            date, source, measure = row["metric_date"], row["source"], row["measure"]
+            if row["amount"] is not None:  # a sum of no values is null
+                amounts[date, source, measure, row["label"]] += row["amount"]
+            if row["hashes"] is not None:
+                hashes.setdefault((date, source, measure, row["shard"]), []).append(row["hashes"])
+    for (date, source, measure, _), of_shard in hashes.items():
+        amounts[date, source, measure, None] += packed_hashes.count(of_shard)[1]
+    rows = [dict(zip(TOTALS.names, (*key, amount), strict=True)) for key, amount in amounts.items()]
+    yield pa.RecordBatch.from_pylist(rows, schema=TOTALS)
 
 
 def percentiles(measures: DataFrame) -> DataFrame:
@@ -218,7 +260,8 @@ _SUMMED = (
 )
 # A metric that is split is called as its measure is, but for refused records, whose total `files` counts too.
 _METRIC_OF_SPLIT = {"refused": "rejected"}
-_NO_SPLIT_COLUMNS = "CAST(NULL AS VARCHAR) AS label, CAST(NULL AS VARCHAR) AS identity, CAST(NULL AS BIGINT) AS value"
+_NO_SHARD_OR_VALUE = "CAST(NULL AS INTEGER) AS shard, CAST(NULL AS BLOB) AS hashes, CAST(NULL AS BIGINT) AS value"
+_NO_SPLIT_COLUMNS = f"CAST(NULL AS VARCHAR) AS label, {_NO_SHARD_OR_VALUE}"
 
 
 def _measured(sql: str, **inputs: pa.RecordBatchReader) -> pa.Table:
@@ -226,14 +269,13 @@ def _measured(sql: str, **inputs: pa.RecordBatchReader) -> pa.Table:
 
 
 def _measure(date: str, measure: str, amount: str, *, label: str | None = None) -> str:
-    split_columns = f"{label} AS label, CAST(NULL AS VARCHAR) AS identity, CAST(NULL AS BIGINT) AS value" if label else _NO_SPLIT_COLUMNS
+    split_columns = f"{label} AS label, {_NO_SHARD_OR_VALUE}" if label else _NO_SPLIT_COLUMNS
     return f"SELECT {date} AS metric_date, source, '{measure}' AS measure, {split_columns}, CAST({amount} AS BIGINT) AS amount"
 
 
 def _different(date: str, measure: str, identity: str) -> str:
-    """A SELECT of the different ids of each date."""
-    split_columns = f"CAST(NULL AS VARCHAR) AS label, {identity} AS identity, CAST(NULL AS BIGINT) AS value"
-    return f"SELECT DISTINCT {date} AS metric_date, source, '{measure}' AS measure, {split_columns}, CAST(1 AS BIGINT) AS amount"
+    """A SELECT of the different ids of each date, as the column `id`."""
+    return f"SELECT DISTINCT {date} AS metric_date, source, '{measure}' AS measure, {_NO_SPLIT_COLUMNS}, 0 AS amount, {identity} AS id"
 
 
 def _reader(parts: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.RecordBatchReader:

@@ -11,12 +11,11 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 
 from schemas.suite import Rule, suite
 from schemas.table import BIGINT, BINARY, INTEGER, STRING, Table, spark_schema
-from transforms import duckdb_query
+from transforms import duckdb_query, packed_hashes
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -85,19 +84,15 @@ def _count_keys(rows: Iterable[pa.Table], table: Table, shards: int) -> pa.Table
     key = ", ".join(f"coalesce(CAST(\"{name}\" AS VARCHAR), '')" for name in table.key)
     counted = duckdb_query.query(
         f"""
-        SELECT CAST(hash >> 64 AS UBIGINT) AS high, CAST(hash & 18446744073709551615 AS UBIGINT) AS low, amount
-        FROM (SELECT md5_number(concat_ws(chr(31), {key})) AS hash, count(*) AS amount FROM parts GROUP BY ALL)
-        ORDER BY low % {shards}
+        SELECT {packed_hashes.columns("key")}, amount
+        FROM (SELECT concat_ws(chr(31), {key}) AS key, count(*) AS amount FROM parts GROUP BY ALL)
         """,
         parts=_reader(rows, table, table.key),
     )
-    hashes = np.column_stack([counted["high"].to_numpy(), counted["low"].to_numpy()])
     repeats = counted["amount"].to_numpy() - 1
-    ends = np.cumsum(np.bincount((hashes[:, 1] % np.uint64(shards)).astype(np.int64), minlength=shards)).tolist()
     rows_of_shards = [
-        {"amount": int(repeats[start:end].sum()), "shard": shard, "hashes": hashes[start:end].tobytes()}
-        for shard, (start, end) in enumerate(zip([0, *ends], ends, strict=False))
-        if end > start
+        {"amount": int(repeats[of_shard].sum()), "shard": shard, "hashes": hashes}
+        for shard, of_shard, hashes in packed_hashes.shards(counted["high"].to_numpy(), counted["low"].to_numpy(), shards)
     ]
     named = [{"table": table.name, "rule": unique[0].name, **row} for row in rows_of_shards]
     return pa.Table.from_pylist(named, schema=PARTIAL_COUNTS)
@@ -128,10 +123,8 @@ def _compare_shards(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatc
             if row["hashes"] is not None:
                 hashes.setdefault((row["table"], row["rule"], row["shard"]), []).append(row["hashes"])
     for (table, rule, _), of_shard in hashes.items():
-        high, low = np.frombuffer(b"".join(of_shard), np.uint64).reshape(-1, 2).T
-        order = np.lexsort((low, high))
-        high, low = high[order], low[order]
-        amounts[table, rule] += int(np.count_nonzero((high[1:] == high[:-1]) & (low[1:] == low[:-1])))
+        seen, different = packed_hashes.count(of_shard)
+        amounts[table, rule] += seen - different
     observed = [{"table": table, "rule": rule, "observed": amount} for (table, rule), amount in amounts.items()]
     yield pa.RecordBatch.from_pylist(observed, schema=VIOLATIONS)
 
