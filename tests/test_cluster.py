@@ -65,6 +65,7 @@ def test_a_night_whose_worker_is_killed_ends_right(server: Server, landing: Path
     assert night.stdout is not None
     next(line for line in night.stdout if f"{NIGHTS[1]} {step} " in line)
     time.sleep(1)
+    assert night.poll() is None
     os.killpg(cluster.workers[0].pid, signal.SIGKILL)
     wait_for(night)
     assert_same_but_for_uploads(lake, lake_of_one_machine(landing, *NIGHTS))

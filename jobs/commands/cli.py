@@ -372,8 +372,9 @@ def _settings_and_workers(environment: str, file: Path | None, landing: StorageP
     """The settings. Starts the worker processes of a night first, so that they import their modules while this process does."""
     from jobs.quality import gate
 
-    gate.warm_up()
     settings = _settings(environment, file, landing, lake)
+    # It gets the variables of the store from this process.
+    gate.warm_up()
     from jobs.engine import processes, spark_session
 
     if spark_session.engine_of(settings) == "sail":

@@ -44,7 +44,10 @@ def write(settings: Settings, date: dt.date, out: Path | None) -> int:
     if isinstance(target, Path):
         _write(target, page)
     else:
-        target.write_bytes(page.encode())
+        try:
+            target.write_bytes(page.encode())
+        except PermissionError as error:
+            raise UsageError(f"the report cannot be written to {target} ({error.strerror}): name a file with --out") from None
     print_line(str(target))
     return 0
 

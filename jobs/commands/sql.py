@@ -24,6 +24,7 @@ from jobs.lake import damage
 from jobs.lake.duckdb_views import connect, connect_to_failed_run
 from jobs.lake.half_published import open_to_read
 from jobs.settings import Settings
+from jobs.storage.object_store import raise_store_failure
 from schemas.catalog import TABLES
 
 # A table is read by people. More rows are printed as CSV or JSON.
@@ -69,6 +70,7 @@ def show(settings: Settings, query: str, shape: str, run_id: str | None = None) 
         # Raises BrokenPipeError here if the reader of stdout is gone.
         sys.stdout.flush()
     except duckdb.Error as error:
+        raise_store_failure(error, lake.root)
         if not isinstance(error, _QUERY_ERRORS) and (found := damage.find(lake.root, lake.versions, contents=True)):
             raise damage.error_of(lake.root, found, contents=True) from error
         raise UsageError(f"{_one_line(error)} (the tables are {', '.join(TABLES)})") from None

@@ -43,6 +43,8 @@ def check_lake(root: StoragePath) -> None:
 
 def _check_bucket(root: BucketPath, remedy: str) -> None:
     _check_characters(root, root.key, remedy)
+    if not root.bucket.startswith("s3://"):
+        raise LakeError(f"the lake {shown(root)} is in a store whose lease Millrace cannot hold: name a folder or an s3:// URL with --lake")
     if not root.key:
         raise LakeError(f"the lake {shown(root)} is a whole bucket: name a folder in it with --lake, such as {shown(root)}/lake")
     try:

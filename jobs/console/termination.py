@@ -94,7 +94,10 @@ def released_at_end(release: Callable[[], None]) -> Iterator[None]:
 
 def is_mending() -> bool:
     """Whether this process has started to mend a damaged lake and not finished."""
-    return _StopState.mending is not None and _StopState.mending.exists()
+    try:
+        return _StopState.mending is not None and _StopState.mending.exists()
+    except OSError:  # the store does not say
+        return True
 
 
 def await_pending_signal() -> None:

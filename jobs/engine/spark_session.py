@@ -202,7 +202,9 @@ def _start_spark(settings: Settings) -> SparkSession:
             .config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
             .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
         )
-    for key, value in {**_store_variables(), **settings.spark.options}.items():
+    # Executors on other machines. Outside of spark-submit, settings are words of the JVM's command line, where everyone can read them.
+    variables = _store_variables() if _SUBMITTED in os.environ else {}
+    for key, value in {**variables, **settings.spark.options}.items():
         builder = builder.config(key, str(value).lower() if isinstance(value, bool) else str(value))
     # py4j also logs the errors that it raises, and interrupts; some of them with the root logger.
     logging.getLogger("py4j").setLevel(logging.CRITICAL)

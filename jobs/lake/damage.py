@@ -159,7 +159,10 @@ def damaged_files(root: StoragePath, name: str, files: Sequence[LoggedFile]) -> 
     """The data files of a table that are missing or have another size than in the log."""
     folder = root / name
     if isinstance(folder, BucketPath):
-        sizes = storage_paths.sizes_below(folder) if files else {}
+        try:
+            sizes = storage_paths.sizes_of(folder, [file.path for file in files])
+        except PermissionError as error:
+            raise _permission_error(folder, error) from None
         return [one for file in files if (one := _damage(name, file, sizes.get(file.path)))]
     damages = []
     for file in files:

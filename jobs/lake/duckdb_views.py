@@ -17,6 +17,7 @@ import pyarrow.dataset as ds
 from jobs.errors import LakeError
 from jobs.lake import added_columns, failed_run
 from jobs.lake.tables import Lake
+from jobs.storage import storage_paths
 from jobs.storage.parquet_files import file_system_of
 from jobs.storage.storage_paths import StoragePath
 from schemas.catalog import TABLES
@@ -45,7 +46,7 @@ def connect_to_failed_run(lake: Lake, run_id: str) -> duckdb.DuckDBPyConnection:
     for name in TABLES:
         kept = {file.path for file in before.files(name)} - set(run.removed.get(name, ()))
         paths[name] = [*sorted(kept), *(file.path for file in run.added.get(name, ()))]
-    if not all((lake.root / name / path).is_file() for name, of_table in paths.items() for path in of_table):
+    if any(len(storage_paths.sizes_of(lake.root / name, of_table)) < len(set(of_table)) for name, of_table in paths.items()):
         raise LakeError(f"the files of the run {run_id} have been deleted: maintenance keeps them for maintain.failed_runs_days")
     return _connect(lake.root, paths)
 

@@ -16,6 +16,7 @@ from jobs.lake import lock
 from jobs.lake.table_log import FOLDER
 from jobs.lake.tables import Lake, recorded
 from jobs.storage import storage_paths
+from jobs.storage.object_store import StoreError
 from jobs.storage.storage_paths import StoragePath
 from schemas.bookkeeping import RUNS
 
@@ -76,6 +77,8 @@ def latest_version(root: StoragePath, name: str) -> int | None:
     """The newest version of a table; None if it has no log."""
     try:
         names = [entry.name for entry in storage_paths.entries(root / name / FOLDER)]
-    except PermissionError:
+    except StoreError:
+        raise
+    except OSError:
         return None
     return max((int(matched[1]) for name in names if (matched := _VERSION.fullmatch(name))), default=None)

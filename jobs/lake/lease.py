@@ -1,8 +1,8 @@
 """The lease that lets one process at a time write a lake in a bucket.
 
-The lease is an object. Its holder writes it again several times a minute; a killed holder no longer does. A process that sees the same
-version of the object for as long as the lease lasts takes it over. Every write is conditional on the version that was read, so the
-store gives the lease to one of several processes. The clocks of two machines are never compared to decide this.
+The lease is an object. Its holder writes it again four times within its duration; a killed holder no longer does. A process that sees
+the same version of the object for that long takes it over. Every write is conditional on the version that was read, so the store gives
+the lease to one of several processes. Clocks of two machines are compared only to refuse a second writer at once.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import socket
 import threading
 import time
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from jobs.console.printing import print_message
 from jobs.errors import LakeBusyError, LakeError
 from jobs.storage.bucket import BucketPath
-from jobs.storage.object_store import StoreError
 
 LEASE_SECONDS = 60.0
 # The holder writes the lease again after this share of its time, and stops writing the lake after the other one.
@@ -41,6 +41,7 @@ class Lease:
         self._version: str | None = None
         self._renewed = 0.0
         self._ended = threading.Event()
+        self._writing = threading.Lock()  # a renewal and the release, of two threads
         # Whether the process before this one did not release it, so it may still be running.
         self.was_taken_over = False
 
@@ -70,12 +71,13 @@ class Lease:
 
     def release(self) -> None:
         """End the lease. A lease that another process holds is left alone."""
-        if not self._ended.is_set():
+        with self._writing:
+            if self._ended.is_set():
+                return
             self._ended.set()
-            try:
-                self._write(is_released=True)
-            except OSError:
-                return  # it ends by itself
+            # If it fails, the lease ends by itself.
+            with suppress(OSError):
+                self._write_known(is_released=True)
 
     def _take(self) -> None:
         try:
@@ -86,9 +88,11 @@ class Lease:
                 self._version = version
                 self._write()
             except OSError as error:
-                if error.errno == errno.ESTALE:
+                if error.errno != errno.ESTALE:
+                    raise
+                # The client repeats a request whose answer was lost, so the other version may be this process's.
+                if not self._is_ours():
                     raise LakeBusyError(_busy(self._path, _document(self._path.read_bytes()))) from None
-                raise
 
     def _version_to_replace(self) -> str | None:
         """The version of a lease that has ended. Raises LakeBusyError when its holder is alive."""
@@ -99,7 +103,9 @@ class Lease:
         if is_recent(self._path, document):
             raise LakeBusyError(_busy(self._path, document))
         seconds = float(document.get("seconds", self._seconds))
-        print_message(f"{document.get('holder', 'another run')} has not released the lake: seeing for {seconds:g} s whether it still runs")
+        print_message(
+            f"{document.get('holder', 'another run')} has not released the lake: waiting {seconds:g} s to see whether it still runs"
+        )
         seen = _clock()
         while _clock() - seen < seconds:
             time.sleep(seconds / _LOOKS)
@@ -126,20 +132,29 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._ended.wait(self._seconds * _RENEWED_AFTER):
-            try:
-                self._write()
-            except StoreError:
-                continue
-            except OSError:
-                # A write whose answer was lost has made a version that this process does not know.
-                if not self._is_ours():
-                    self._ended.set()
+            with self._writing:
+                if self._ended.is_set():
+                    return
+                try:
+                    self._write_known()
+                except OSError as error:
+                    if error.errno == errno.ESTALE:
+                        self._ended.set()
+
+    def _write_known(self, *, is_released: bool = False) -> None:
+        """Write the lease. A write whose answer was lost has made a version that this process does not know: it writes once more.
+
+        Raises OSError, with ESTALE when another process holds the lease.
+        """
+        try:
+            self._write(is_released=is_released)
+        except OSError as error:
+            if error.errno != errno.ESTALE or not self._is_ours():
+                raise
+            self._write(is_released=is_released)
 
     def _is_ours(self) -> bool:
-        try:
-            content, version = self._path.read_version()
-        except OSError:
-            return True
+        content, version = self._path.read_version()
         if _document(content).get("id") != self._id:
             return False
         self._version = version
@@ -158,7 +173,8 @@ def is_held(path: BucketPath) -> bool:
 def is_recent(path: BucketPath, document: dict[str, Any]) -> bool:
     """Whether a lease was written so lately, by the clock of this machine, that it cannot have ended."""
     age = dt.datetime.now(dt.UTC).timestamp() - path.stat().st_mtime_ns / 1e9
-    return 0 <= age < float(document.get("seconds", 0))
+    # The time of the store may be ahead.
+    return abs(age) < float(document.get("seconds", 0))
 
 
 def _document(content: bytes) -> dict[str, Any]:

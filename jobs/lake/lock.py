@@ -44,11 +44,11 @@ def acquire(root: StoragePath, command: str, lease_seconds: float) -> Iterator[H
     if isinstance(root, BucketPath):
         held = Lease(root / LOCK, command, lease_seconds)
         held.acquire()
-        try:
-            with termination.released_at_end(held.release):
+        with termination.released_at_end(held.release):
+            try:
                 yield HeldLock(held.check, held.was_taken_over)
-        finally:
-            held.release()
+            finally:
+                held.release()
         return
     with (root / LOCK).open("a+") as lock:
         if not _try_lock(lock):

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from jobs.console.paths import shown
-from jobs.errors import LakeBusyError, LakeDamagedError
+from jobs.errors import LakeBusyError, LakeDamagedError, LakeError
 from jobs.lake import atomic_json, damage, lock
 from jobs.storage.object_store import StoreError
 from jobs.storage.storage_paths import StoragePath
@@ -29,6 +29,8 @@ def read(root: StoragePath) -> Mark | None:
         return None
     except StoreError:
         raise
+    except PermissionError as error:
+        raise LakeError(f"{shown(root / NAME)} cannot be read ({error.strerror}): give this user the right to read it") from None
     except (OSError, ValueError, TypeError, KeyError):
         return Mark(is_emptied=True)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import uuid
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -52,7 +53,8 @@ class RunOutput:
 
     def end(self) -> None:
         """Remove the working folder."""
-        storage_paths.remove_tree(self.working_folder)
+        with suppress(OSError):  # the next writer removes what is left
+            storage_paths.remove_tree(self.working_folder)
         storage_paths.remove_tree(self.local_folder)
 
     def clear(self) -> None:
@@ -60,6 +62,8 @@ class RunOutput:
         for entry in storage_paths.entries(self.working_folder):
             if entry.name != _BEGUN:
                 storage_paths.remove_tree(entry.path)
+        if self.local_folder != self.working_folder:
+            storage_paths.remove_tree(self.local_folder)
 
     def new_file(self, table: str, folder: str) -> StoragePath:
         """A path for a new file of a table, in this folder below the table's."""

@@ -16,7 +16,8 @@ from deltalake.exceptions import DeltaError
 from jobs.errors import LakeError
 from jobs.lake.delta_tables import open_delta
 from jobs.storage import storage_paths
-from jobs.storage.object_store import StoreError
+from jobs.storage.bucket import BucketPath
+from jobs.storage.object_store import StoreError, raise_store_failure
 from jobs.storage.parquet_files import open_parquet
 from jobs.storage.storage_paths import Entry, StoragePath
 
@@ -137,9 +138,8 @@ def _empty_entries(folder: StoragePath, version: int) -> list[int]:
 def _is_parquet(path: StoragePath) -> bool:
     try:
         open_parquet(path).close()
-    except StoreError:
-        raise
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError) as error:
+        raise_store_failure(error, path)
         return False
     return True
 
@@ -149,7 +149,11 @@ def _is_whole(path: StoragePath) -> bool:
     try:
         actions = [json.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
         expected = next((action["commitInfo"].get(ACTIONS) for action in actions if "commitInfo" in action), None)
-    except (OSError, ValueError, TypeError, AttributeError):
+    except StoreError:
+        raise
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        if isinstance(error, PermissionError) and isinstance(path, BucketPath):
+            raise LakeError(f"{path} cannot be read ({error.strerror}): give this user the right to read it") from None
         return False
     return bool(actions) and (expected is None or len(actions) > int(expected))
 

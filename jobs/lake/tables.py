@@ -126,9 +126,15 @@ class Lake:
             if last and lake.state == last.state:
                 state_file.renew(root, last)
             with damage.diagnose_failures(root, lambda: {_JOURNAL: None, **lake.versions}):
-                yield lake
-            held.check()
-            (root / mending_mark.NAME).unlink(missing_ok=True)
+                try:
+                    yield lake
+                except OSError:
+                    # Who has taken the lock over has removed the files of this run.
+                    held.check()
+                    raise
+            if mend:
+                held.check()
+                (root / mending_mark.NAME).unlink(missing_ok=True)
 
     # Reading
 
@@ -209,8 +215,10 @@ class Lake:
             # The log lists removed files for fewer days than a longer history needs them.
             is_longer = days > log_retention.REMOVED_FILE_DAYS
             kept = log_retention.current_within(self.root / name / "_delta_log", days) if is_longer else None
+            if name != _JOURNAL and table.version() != self.versions[name]:
+                raise LakeError(f"the table {name} was changed by someone else while this run worked: call the run again")
             unneeded = table.vacuum(days * 24, full=True, keep_versions=kept)
-            sizes = storage_paths.sizes_below(self.root / name) if unneeded else {}
+            sizes = storage_paths.sizes_of(self.root / name, unneeded)
             freed[name] = [sizes[file] for file in unneeded if file in sizes]
             if unneeded:
                 table.vacuum(days * 24, dry_run=False, full=True, keep_versions=kept, post_commithook_properties=KEEP_LOG)
@@ -271,6 +279,7 @@ class Lake:
         unrecorded = [name for name, holds in zip(restored, is_recorded, strict=True) if not holds]
         # Nothing changes before the whole recorded state has been checked.
         for name in unrecorded:
+            self._check_lock()
             table = open_delta(self.root / name)
             self.restored[name] = (table.version(), restored[name])
             table.restore(restored[name], post_commithook_properties=KEEP_LOG)
@@ -298,6 +307,8 @@ class Lake:
         outputs = run_output.unfinished(self.root)
         if not outputs:
             return
+        # What was listed while this process held the lock is of runs that have ended.
+        self._check_lock()
         runs = self.arrow(_JOURNAL, ["run_id", "status"])
         recorded = dict(zip(runs["run_id"].to_pylist(), runs["status"].to_pylist(), strict=True))
         failed = set(runs.filter(pc.equal(runs["status"], "failed"))["run_id"].to_pylist())

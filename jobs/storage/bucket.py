@@ -67,10 +67,6 @@ class BucketPath:
         """The folder that holds it; the bucket itself has no other."""
         return BucketPath(self.bucket, self.key.rpartition("/")[0])
 
-    def with_name(self, name: str) -> BucketPath:
-        """The path of this name in the same folder."""
-        return self.parent / name
-
     def relative_to(self, folder: BucketPath) -> PurePosixPath:
         """The path from a folder above."""
         return PurePosixPath(self.key).relative_to(folder.key)
@@ -199,7 +195,7 @@ class BucketPath:
         for path in self.objects_below():
             with os_errors(path):
                 obstore.copy(store_of(self.bucket), path.key, f"{target.key}/{path.relative_to(self).as_posix()}")
-        self.remove_tree()
+            path.unlink(missing_ok=True)
 
     def open_object(self) -> ObjectReader:
         """The bytes of the object from its start. Raises OSError if there is none, or it may not be read."""

@@ -27,6 +27,7 @@ VARIABLE_PREFIXES = ("AWS_", "GOOGLE_", "AZURE_")
 # The code in an error of S3, and those of wrong credentials or missing permissions.
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _REFUSED = {"AccessDenied", "AllAccessDisabled", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
+_ARROW_REFUSED = re.compile(r"AWS Error (ACCESS_DENIED|INVALID_ACCESS_KEY|INVALID_SIGNATURE|SIGNATURE_DOES_NOT_MATCH|MISSING_AUTH)")
 _TIMEOUT_SECONDS = 30
 _RETRIES = 3
 
@@ -109,9 +110,11 @@ def os_errors(path: object) -> Iterator[None]:
 
 
 def raise_store_failure(error: BaseException, path: object) -> None:
-    """Raises StoreError if an error of delta-rs or Arrow says that the store failed."""
+    """Raises StoreError if an error of delta-rs or Arrow says that the store failed, PermissionError if it refused."""
     if is_store_failure(str(error)):
         raise StoreError(errno.EIO, f"{STORE_FAILED}: it cannot be reached", str(path)) from error
+    if _ARROW_REFUSED.search(str(error)):
+        raise PermissionError(errno.EACCES, "permission denied", str(path)) from error
 
 
 def _is_s3(bucket: str) -> bool:

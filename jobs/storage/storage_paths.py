@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -102,11 +102,12 @@ def paths_below(folder: StoragePath) -> Iterator[str]:
         yield from (relative(Path(above, name), folder) for name in names)
 
 
-def sizes_below(folder: StoragePath) -> dict[str, int]:
-    """The sizes in bytes of all files below a folder, by their paths from it."""
-    if isinstance(folder, BucketPath):
-        return {relative(path, folder): status.st_size for path, status in folder.objects_below().items()}
-    return {path: (folder / path).stat().st_size for path in paths_below(folder)}
+def sizes_of(folder: StoragePath, paths: Collection[str]) -> dict[str, int]:
+    """The sizes in bytes of these files below a folder, by their paths from it. Those that are not there are left out."""
+    if isinstance(folder, Path):
+        return {path: (folder / path).stat().st_size for path in paths if (folder / path).is_file()}
+    sizes = {relative(path, folder): status.st_size for path, status in folder.objects_below().items()} if paths else {}
+    return {path: sizes[path] for path in paths if path in sizes}
 
 
 def modified_at(entry: Entry) -> float:
