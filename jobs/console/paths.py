@@ -6,6 +6,7 @@ a pattern, nor for an encoded URL. Where a library cannot do that, the path is r
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path, PurePosixPath
@@ -55,6 +56,8 @@ def _check_bucket(root: BucketPath, remedy: str) -> None:
         why, remedy = error.strerror or "permission denied", "set credentials of a user who may list it"
         remedy += ", in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if root.bucket.startswith("s3://") else ""
     except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise LakeError(f"the lake {shown(root)} cannot be opened (a part of its path is empty, `.` or `..`): {remedy}") from None
         why, remedy = error.strerror or str(error), "check its address"
         remedy += ", in AWS_ENDPOINT_URL and AWS_REGION" if root.bucket.startswith("s3://") else ""
     else:

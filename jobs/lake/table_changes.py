@@ -127,10 +127,24 @@ def commit(delta: DeltaTable, table: Table, change: Change, expected: int, run_i
         delta.create_write_transaction(
             actions, "append", delta.schema(), list(table.partitioned_by), commit_properties=properties, post_commithook_properties=KEEP_LOG
         )
-    except CommitFailedError as error:
+    except Exception as error:
+        # The answer to a commit may be lost, and delta-rs then finds its own commit in the way.
+        if _is_latest_commit_of(delta, run_id, expected + 1):
+            return expected + 1
         raise_store_failure(error, table.name)
-        raise changed from error
+        if isinstance(error, CommitFailedError):
+            raise changed from error
+        raise
     return expected + 1
+
+
+def _is_latest_commit_of(delta: DeltaTable, run_id: str, version: int) -> bool:
+    """Whether the latest version of a table is this one, and a commit of this run."""
+    try:
+        delta.update_incremental()
+        return bool(delta.version() == version and delta.history(1)[0].get("run_id") == run_id)
+    except Exception:  # noqa: BLE001 - then the first error is raised
+        return False
 
 
 def logged_values(partition: Mapping[str, str]) -> dict[str, str | None]:

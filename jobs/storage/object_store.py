@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from jobs.errors import STORE_FAILED, is_store_failure
+from jobs.errors import STORE_FAILED, SettingsError, is_store_failure
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -62,8 +62,7 @@ def arrow_file_system(bucket: str) -> FileSystem:
 
     if not _is_s3(bucket):
         return fs.FileSystem.from_uri(bucket)[0]
-    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
-    scheme, _, address = endpoint.rstrip("/").partition("://")
+    scheme, _, address = _endpoint().rstrip("/").partition("://")
     return fs.S3FileSystem(
         region=_region(),
         endpoint_override=address or None,
@@ -122,7 +121,15 @@ def _is_s3(bucket: str) -> bool:
 
 
 def _is_plain_http() -> bool:
-    return os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+    return _endpoint().startswith("http://")
+
+
+def _endpoint() -> str:
+    """The address of the store; empty for S3 itself. Raises SettingsError when it has no scheme."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        raise SettingsError(f"AWS_ENDPOINT_URL is {endpoint}: begin it with https://, or with http:// for a connection without encryption")
+    return endpoint
 
 
 def _region() -> str:
