@@ -90,7 +90,7 @@ class Lake:
         cls,
         root: StoragePath,
         command: str,
-        mend: Callable[[StoragePath], None] | None = None,
+        mend: Callable[[StoragePath, HeldLock], None] | None = None,
         *,
         lease_seconds: float = LEASE_SECONDS,
     ) -> Iterator[Lake]:
@@ -111,7 +111,7 @@ class Lake:
             raise LakeError(f"no lake can be made at {paths.shown(root)} ({why}): name another folder with --lake") from None
         with lock.acquire(root, command, lease_seconds) as held:
             if mend:
-                mend(root)
+                mend(root, held)
             else:
                 mending_mark.check_mended(root, is_writer=True)
             last = recorded(root)

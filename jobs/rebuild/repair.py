@@ -19,6 +19,7 @@ from jobs.console.printing import print_message
 from jobs.errors import LakeDamagedError, LandingError
 from jobs.lake import damage, mending_mark, state_file, table_changes, table_log
 from jobs.lake.damage import Damage
+from jobs.lake.lock import HeldLock
 from jobs.lake.mending_mark import Mark
 from jobs.lake.table_changes import Change, TableFile
 from jobs.lake.tables import Lake, recorded
@@ -57,10 +58,10 @@ class DamagedState:
         return any(one.file is None for one in self.of(name))
 
 
-def mend(root: StoragePath, landing_root: StoragePath, gone: str | None) -> None:
+def mend(root: StoragePath, lock: HeldLock, landing_root: StoragePath, gone: str | None) -> None:
     """Make every table of a damaged lake readable, by taking out its damaged files. An undamaged lake is not changed.
 
-    The caller holds the lock of the lake, and then builds the tables again from the landed files. `gone` decides about rows of
+    The caller holds this lock of the lake, and then builds the tables again from the landed files. `gone` decides about rows of
     sources and dates without landed files: `keep` keeps the readable ones, `drop` drops them. Raises LandingError, before
     anything changes, when there are such rows and `gone` is None, or when they cannot be kept.
     """
@@ -75,12 +76,14 @@ def mend(root: StoragePath, landing_root: StoragePath, gone: str | None) -> None
     for line in [one.line for one in state.damages][:_LINES_SHOWN]:
         print_message(f"damaged: {line}")
     kept = _partitions_to_keep(root, state, landing_root, gone, unfinished)
+    lock.check()
     mending_mark.write(root, Mark(is_emptied=not kept or (unfinished is not None and unfinished.is_emptied)))
     termination.note_mending(root / mending_mark.NAME)
-    versions = _make_readable(root, state, is_emptied=not kept)
+    versions = _make_readable(root, lock, state, is_emptied=not kept)
+    runs_version = versions.pop(RUNS.name)
     now = dt.datetime.now(dt.UTC)
     row = {"run_id": "-", "command": "millrace rebuild", "step": "mend", "started": now, "ended": now, "status": "done"}
-    Lake(root, versions, state.number).record_state([row], versions, "-")
+    Lake(root, versions, state.number, runs_version, lock).record_state([row], versions, "-")
 
 
 # Finding the damage
@@ -172,11 +175,12 @@ def _files_of(root: StoragePath, partitions: Collection[Partition]) -> dict[str,
 # Removing what is damaged
 
 
-def _make_readable(root: StoragePath, state: DamagedState, *, is_emptied: bool) -> dict[str, int]:
-    """Take the damaged files (if `is_emptied`, all files) out of the tables; gives the versions of all tables except `runs`."""
+def _make_readable(root: StoragePath, lock: HeldLock, state: DamagedState, *, is_emptied: bool) -> dict[str, int]:
+    """Take the damaged files (if `is_emptied`, all files) out of the tables; gives the versions of all tables."""
     folder = root / MOVED / f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     versions: dict[str, int] = {}
     for name, table in TABLES.items():
+        lock.check()
         damages = state.of(name)
         if state.has_lost_its_log(name) or not table_log.exists(root / name):
             _move(root / name, folder / name)
@@ -194,7 +198,6 @@ def _make_readable(root: StoragePath, state: DamagedState, *, is_emptied: bool) 
         else:
             version = state.versions.get(name)
             versions[name] = version if version is not None else table_log.open_table(root / name).version()
-    versions.pop(RUNS.name)
     return versions
 
 
