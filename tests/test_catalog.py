@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import tiny_lake
 from bucket_server import run_as_a_program
-from command_line import call_millrace
 from conftest import plain_environment
 
 # Run in a process of its own, because a session has one metastore: prints what it sees before and after the state is registered again.
@@ -68,14 +67,13 @@ def test_views_show_the_state_that_was_registered_last(tmp_path: Path) -> None:
     assert {"events", "sessions", "daily_metrics", "runs"} <= set(seen["tables"])
 
 
-@pytest.mark.usefixtures("without_arguments")
 @pytest.mark.parametrize(
     ("conf", "fault"),
     [("{engine: sail}", "no schema is configured: set catalog.schema"), ("{engine: sail, catalog: {schema: x}}", "Sail has no catalog")],
 )
-def test_without_a_catalog_the_fault_is_one_line(capfd: pytest.CaptureFixture[str], tmp_path: Path, conf: str, fault: str) -> None:
+def test_without_a_catalog_the_fault_is_one_line(tmp_path: Path, conf: str, fault: str) -> None:
     tiny_lake.publish(tmp_path / "lake", {})
     (tmp_path / "conf.yaml").write_text(conf)
-    result = call_millrace(capfd, "catalog", "--conf", tmp_path / "conf.yaml", "--lake", tmp_path / "lake")
+    result = run_as_a_program(tmp_path / "landing", tmp_path / "lake", tmp_path / "conf.yaml", "catalog")
     assert (result.exit_code, len(result.faults)) == (2, 1)
     assert fault in result.fault
