@@ -61,9 +61,7 @@ class Server:
 @contextmanager
 def serving() -> Iterator[Server]:
     """Start a server, and let this process and the processes that it starts use it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     given = {**VARIABLES, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
     before = {name: os.environ.get(name) for name in given}
@@ -71,7 +69,7 @@ def serving() -> Iterator[Server]:
     try:
         os.environ.update(given)
         object_store.forget_stores()
-        _wait_for(port, process)
+        wait_for_port(port, process)
         yield Server(f"http://127.0.0.1:{port}")
     finally:
         process.kill()
@@ -161,7 +159,16 @@ def run_as_a_program(landing: object, lake: object, conf: Path, command: str = "
     return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def free_port() -> int:
+    """A port of the loopback interface that no program has."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process that was started serves this port."""
     until = time.monotonic() + 60
     while time.monotonic() < until and process.poll() is None:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from bucket_server import free_port, wait_for_port
 from conftest import plain_environment
 
 REPOSITORY = Path(__file__).parents[1]
@@ -51,7 +51,7 @@ class Cluster:
 def running(folder: Path, *, workers: int = 2, memory: str = "2g") -> Iterator[Cluster]:
     """Start a master and one-core workers, without the variables of the object store, and stop them."""
     folder.mkdir(parents=True, exist_ok=True)
-    port, page = _free_port(), _free_port()
+    port, page = free_port(), free_port()
     # What the workers know of a store, they know from the night.
     environment = {name: value for name, value in plain_environment().items() if not name.startswith("AWS_")}
     environment |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_DAEMON_MEMORY": "256m", "SPARK_MASTER_OPTS": "-Dspark.master.rest.enabled=false"}
@@ -98,13 +98,6 @@ def _spark_home() -> Path:
     return Path(found.origin).parent
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 def _wait_for_workers(page: int, number: int) -> None:
     """Wait until the master, by its page, is alive and has so many workers."""
     until = time.monotonic() + _PATIENCE_SECONDS
@@ -122,7 +115,7 @@ def _wait_for_workers(page: int, number: int) -> None:
 def connect_server(folder: Path) -> Iterator[str]:
     """Start a Spark Connect server on this machine, and stop it; gives its address."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = free_port()
     command = [_spark_home() / "bin" / "spark-submit", "--master", "local[2]", "--driver-memory", "2g"]
     command += ["--conf", f"spark.connect.grpc.binding.port={port}", "--conf", "spark.connect.grpc.binding.address=127.0.0.1"]
     command += ["--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal"]
@@ -132,20 +125,8 @@ def connect_server(folder: Path) -> Iterator[str]:
             [str(word) for word in command], cwd=folder, env=variables, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        _wait_for_port(port, process)
+        wait_for_port(port, process)
         yield f"sc://127.0.0.1:{port}"
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + _PATIENCE_SECONDS
-    while process.poll() is None and time.monotonic() < until:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError("the server does not start")

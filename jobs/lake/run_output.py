@@ -58,7 +58,7 @@ class RunOutput:
         storage_paths.remove_tree(self.local_folder)
 
     def clear(self) -> None:
-        """Remove what is in the working folder, which stays."""
+        """Remove what is in the working folder, and keep the folder."""
         for entry in storage_paths.entries(self.working_folder):
             if entry.name != _BEGUN:
                 storage_paths.remove_tree(entry.path)

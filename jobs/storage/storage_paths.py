@@ -79,7 +79,7 @@ def relative(path: StoragePath, folder: StoragePath) -> str:
 
 
 def each(folder: StoragePath, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
-    """The results of a function that reads below a folder, for each item, in order. A bucket is asked for several at once."""
+    """The results of a function that reads below a folder, for each item, in order. A bucket gets several requests at once."""
     if isinstance(folder, Path):
         return [function(item) for item in items]
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as threads:
@@ -118,7 +118,7 @@ def modified_at(entry: Entry) -> float:
 
 
 def remove_tree(path: StoragePath) -> None:
-    """Remove a folder with all that is in it, or a file. What cannot be removed from a file system stays."""
+    """Remove a folder with all that is in it, or a file. What cannot be removed from a file system is left."""
     if isinstance(path, BucketPath):
         path.remove_tree()
         path.unlink(missing_ok=True)
