@@ -15,6 +15,8 @@ _STORE_ERROR = re.compile(
     r"Generic (S3|GCS|MicrosoftAzure) error(?!.*\b40[34]\b)|AWS Error (?!NO_SUCH|RESOURCE_NOT_FOUND|ACCESS_DENIED|INVALID_|MISSING_AUTH)",
     re.DOTALL,
 )
+# How the refusal of an object store reads, also in the error of a task: the code of the store, and the object.
+_REFUSED = re.compile(r"permission denied( \(\w+\))?: '((?:s3|gs|abfss)://[^']*)'")
 # The messages of the operating system, Python and Spark for a full disk, and for a lost process.
 _NO_ROOM = ("No space left on device", "Disk quota exceeded", "[Errno 28]", "[Errno 122]")
 _LOST = (
@@ -113,6 +115,11 @@ def fault_of_the_machine(error: BaseException) -> MillraceError | None:
     if is_store_failure(messages):
         return StoreUnreachableError(
             "the object store did not answer: nothing was published; call again when it does (AWS_ENDPOINT_URL names its address)"
+        )
+    if refused := _REFUSED.search(messages):
+        return LakeError(
+            f"the object store refuses access to {refused[2]}{refused[1] or ''}: nothing was published;"
+            " set credentials that are valid for the whole run, then call again"
         )
     if any(words in messages for words in _LOST):
         return WorkerLostError(

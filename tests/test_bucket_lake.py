@@ -330,6 +330,24 @@ def test_credentials_that_may_not_write_are_one_line(
         assert "cannot be written (permission denied" in fault_of_run(str(root), tmp_path)
 
 
+def test_credentials_that_expire_in_the_middle_of_a_night_are_one_line(
+    server: Server, root: BucketPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a token that expires when the first task writes events."""
+
+    def expire(method: str, path: str, _headers: Mapping[str, str]) -> str | None:
+        return "ExpiredToken" if method == "PUT" and "/lake/events/" in path and "_delta_log" not in path else None
+
+    with relaying(server.endpoint, expire) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        fault = fault_of_run(str(root), tmp_path)
+    assert f"refuses access to {root}/events/" in fault
+    assert "(ExpiredToken): nothing was published; set credentials that are valid for the whole run" in fault
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    done = run_as_a_program(tmp_path / "landing", root, tmp_path / "conf.yaml", "run", "--date", FIRST)
+    assert done.exit_code in (0, 3), done.stderr
+
+
 def test_a_store_that_does_not_answer_is_one_line(root: BucketPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     assert "it cannot be reached): check its address, in AWS_ENDPOINT_URL" in fault_of_run(str(root), tmp_path)

@@ -90,8 +90,9 @@ def os_errors(path: object) -> Iterator[None]:
         yield
     except (exceptions.NotFoundError, FileNotFoundError):
         raise FileNotFoundError(errno.ENOENT, "no such object", str(path)) from None
-    except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, PermissionError):
-        raise PermissionError(errno.EACCES, "permission denied", str(path)) from None
+    except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, PermissionError) as error:
+        code = _CODE.search(str(error))
+        raise PermissionError(errno.EACCES, f"permission denied ({code[1]})" if code else "permission denied", str(path)) from None
     except exceptions.InvalidPathError:
         raise OSError(errno.EINVAL, "the key of an object has an empty part, `.` or `..`: rename it", str(path)) from None
     except exceptions.AlreadyExistsError:
