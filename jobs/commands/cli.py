@@ -369,7 +369,7 @@ def _notifying(command: str, settings: Settings) -> Settings:
 
 
 def _settings_and_workers(environment: str, file: Path | None, landing: StoragePath | None, lake: StoragePath | None) -> Settings:
-    """The settings. Starts the worker processes of a night first, so that they import their modules while this process does."""
+    """The settings. Starts the worker processes of a night early, so that they import their modules while this process does."""
     from jobs.quality import gate
 
     settings = _settings(environment, file, landing, lake)

@@ -32,7 +32,7 @@ def check_lake(root: StoragePath) -> None:
     """Raises LakeError when no lake can be made or read at this path."""
     remedy = "name another folder with --lake"
     if isinstance(root, BucketPath):
-        _check_bucket(root, remedy)
+        _check_bucket(root)
         return
     if why := unusable(root):
         raise LakeError(f"the lake {shown(root)} cannot be opened ({why}): {remedy}")
@@ -42,27 +42,33 @@ def check_lake(root: StoragePath) -> None:
             raise LakeError(f"the path of the lake is {len(os.fsencode(path))} bytes long, too long for the files below it: {remedy}")
 
 
-def _check_bucket(root: BucketPath, remedy: str) -> None:
-    _check_characters(root, root.key, remedy)
+def _check_bucket(root: BucketPath) -> None:
+    _check_characters(root, root.key, "name another folder with --lake")
     if not root.bucket.startswith("s3://"):
         raise LakeError(f"the lake {shown(root)} is in a store whose lease Millrace cannot hold: name a folder or an s3:// URL with --lake")
     if not root.key:
         raise LakeError(f"the lake {shown(root)} is a whole bucket: name a folder in it with --lake, such as {shown(root)}/lake")
+    if fault := fault_of_bucket(root, "--lake"):
+        why, remedy = fault
+        raise LakeError(f"the lake {shown(root)} cannot be opened ({why}): {remedy}")
+
+
+def fault_of_bucket(folder: BucketPath, option: str) -> tuple[str, str] | None:
+    """Why a folder of a bucket cannot be listed, and the remedy; None if it can. `option` is the one that names the folder."""
+    on_s3 = folder.bucket.startswith("s3://")
     try:
-        root.is_dir()
+        folder.is_dir()
     except FileNotFoundError:
-        why = "there is no such bucket"
+        return "there is no such bucket", f"name another with {option}"
     except PermissionError as error:
-        why, remedy = error.strerror or "permission denied", "set credentials of a user who may list it"
-        remedy += ", in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if root.bucket.startswith("s3://") else ""
+        variables = ", in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if on_s3 else ""
+        return error.strerror or "permission denied", f"set credentials of a user who may list it{variables}"
     except OSError as error:
         if error.errno == errno.EINVAL:
-            raise LakeError(f"the lake {shown(root)} cannot be opened (a part of its path is empty, `.` or `..`): {remedy}") from None
-        why, remedy = error.strerror or str(error), "check its address"
-        remedy += ", in AWS_ENDPOINT_URL and AWS_REGION" if root.bucket.startswith("s3://") else ""
-    else:
-        return
-    raise LakeError(f"the lake {shown(root)} cannot be opened ({why}): {remedy}")
+            return "a part of its path is empty, `.` or `..`", f"name another folder with {option}"
+        variables = ", in AWS_ENDPOINT_URL and AWS_REGION" if on_s3 else ""
+        return error.strerror or str(error), f"check its address{variables}"
+    return None
 
 
 def _check_characters(root: StoragePath, path: str, remedy: str) -> None:

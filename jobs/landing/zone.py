@@ -81,19 +81,12 @@ def check_root(landing: StoragePath) -> None:
 
 
 def _check_bucket(landing: BucketPath) -> None:
-    try:
-        if landing.is_dir():
-            return
-        why, remedy = "nothing has landed there", "name another folder with --landing"
-    except FileNotFoundError:
-        why, remedy = "there is no such bucket", "name another with --landing"
-    except PermissionError as error:
-        why, remedy = _why(error), "set credentials of a user who may list it"
-        remedy += ", in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if landing.bucket.startswith("s3://") else ""
-    except OSError as error:
-        why, remedy = _why(error), "check its address"
-        remedy += ", in AWS_ENDPOINT_URL and AWS_REGION" if landing.bucket.startswith("s3://") else ""
-    raise LandingError(f"the landing zone {paths.shown(str(landing))} cannot be read ({why}): {remedy}")
+    fault = paths.fault_of_bucket(landing, "--landing")
+    if fault is None and not landing.is_dir():
+        fault = "nothing has landed there", "name another folder with --landing"
+    if fault is not None:
+        why, remedy = fault
+        raise LandingError(f"the landing zone {paths.shown(str(landing))} cannot be read ({why}): {remedy}")
 
 
 def check_usable(landing: StoragePath) -> None:
