@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,8 @@ from jobs.storage.object_store import raise_store_failure
 from jobs.storage.storage_paths import StoragePath
 from schemas.table import Table
 
+# Of two attempts at the same version, also of one run, this field of the entry tells which was made.
+_COMMIT_ID = "commit_id"
 # A recorded state may name a version that is older than what delta-rs keeps in the log by default.
 KEEP_LOG = PostCommitHookProperties(cleanup_expired_logs=False)
 
@@ -121,7 +124,9 @@ def commit(delta: DeltaTable, table: Table, change: Change, expected: int, run_i
         for files, data_change in ((change.added, not change.is_rearrangement), (change.redescribed, False))
         for file in files
     ]
-    properties = CommitProperties(custom_metadata={"run_id": run_id, ACTIONS: str(len(actions))}, max_commit_retries=0)
+    commit_id = uuid.uuid4().hex
+    metadata = {"run_id": run_id, _COMMIT_ID: commit_id, ACTIONS: str(len(actions))}
+    properties = CommitProperties(custom_metadata=metadata, max_commit_retries=0)
     # Until the new versions are recorded, a restore needs the old ones, however old they are.
     try:
         delta.create_write_transaction(
@@ -129,7 +134,7 @@ def commit(delta: DeltaTable, table: Table, change: Change, expected: int, run_i
         )
     except Exception as error:
         # The answer to a commit may be lost, and delta-rs then finds its own commit in the way.
-        if _is_latest_commit_of(delta, run_id, expected + 1):
+        if _has_committed(delta, commit_id, expected + 1):
             return expected + 1
         raise_store_failure(error, table.name)
         if isinstance(error, CommitFailedError):
@@ -138,11 +143,11 @@ def commit(delta: DeltaTable, table: Table, change: Change, expected: int, run_i
     return expected + 1
 
 
-def _is_latest_commit_of(delta: DeltaTable, run_id: str, version: int) -> bool:
-    """Whether the latest version of a table is this one, and a commit of this run."""
+def _has_committed(delta: DeltaTable, commit_id: str, version: int) -> bool:
+    """Whether the latest version of a table is this one, and made by the commit with this id."""
     try:
         delta.update_incremental()
-        return bool(delta.version() == version and delta.history(1)[0].get("run_id") == run_id)
+        return bool(delta.version() == version and delta.history(1)[0].get(_COMMIT_ID) == commit_id)
     except Exception:  # noqa: BLE001 - then the first error is raised
         return False
 
