@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from transforms.ingest.secrets import SHIPPED
+from transforms.privacy.secret_names import SHIPPED
 
 # Used by the expressions below; JSON numbers are of one kind here, however they are written.
 MACROS = r"""

@@ -31,7 +31,7 @@ from jobs.storage.storage_paths import StoragePath
 from schemas.table import BIGINT, INTEGER, STRING, spark_schema
 from transforms.ingest.lines import Line, split_lines
 from transforms.ingest.records import FileLocation, RecordCounts, TimeRules, record_batches
-from transforms.ingest.secrets import SHIPPED_NAMES, SecretNames
+from transforms.privacy.privacy_rules import SHIPPED_PRIVACY, PrivacyRules
 from transforms.sources.registry import SOURCES
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ TASK = pa.schema(
                         pa.field("size", BIGINT),
                         pa.field("modified", BIGINT),
                         pa.field("fault", STRING),
+                        pa.field("path", STRING),
                     ]
                 )
             ),
@@ -86,7 +87,7 @@ class ReadRules:
     times: Mapping[str, TimeRules]  # per source
     max_document_bytes: int
     chunk_lines: int
-    secrets: SecretNames = SHIPPED_NAMES
+    privacy: PrivacyRules = SHIPPED_PRIVACY
 
 
 @dataclass(frozen=True)
@@ -156,13 +157,13 @@ def _tasks(files: Sequence[LandedFile], task_bytes: int) -> list[list[int]]:
 
 def _row(number: int, file: LandedFile) -> tuple[Any, ...]:
     partition = file.partition
-    values = (partition.source, partition.landing_date.isoformat(), file.landing_hour, file.file, file.size, file.modified, file.fault)
-    return number, *values
+    described = (file.landing_hour, file.file, file.size, file.modified, file.fault, file.path)
+    return number, partition.source, partition.landing_date.isoformat(), *described
 
 
 def _landed_file(row: Mapping[str, Any]) -> LandedFile:
     partition = Partition(dt.date.fromisoformat(row["landing_date"]), row["source"])
-    return LandedFile(partition, row["landing_hour"], row["file"], row["size"], row["modified"], row["fault"])
+    return LandedFile(partition, row["landing_hour"], row["file"], row["size"], row["modified"], row["fault"], path=row["path"])
 
 
 def _reader(root: StoragePath, stage: StoragePath, rules: ReadRules) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
@@ -200,7 +201,7 @@ def _read_file(
         lines = split_lines(zone.chunks(root, file, digest), rules.max_document_bytes)
         with _no_cyclic_gc():
             for chunk in _chunks(lines, rules):
-                for batch, counts in record_batches(source, chunk, location, rules.times[source.name], rules.secrets):
+                for batch, counts in record_batches(source, chunk, location, rules.times[source.name], rules.privacy):
                     total += counts
                     staged += writer.add(batch)
     except UnreadableError as error:
@@ -266,7 +267,7 @@ class _StageWriter:
         if self._rows:
             name = f"{uuid.uuid4()}.parquet"
             rows = pa.Table.from_batches(self._batches)
-            write_parquet(rows, self._stage / name, compression="zstd", compression_level=1)
+            write_parquet(rows, self._stage / name, compression="zstd", compression_level=1, write_statistics=False)
             staged.append({"number": self._number, "staged_file": name, "rows": self._rows})
         self._batches, self._rows, self._bytes = [], 0, 0
         return staged

@@ -40,7 +40,7 @@ from jobs.quality import baseline, gate, shrinkage
 from jobs.quality.gate import Finding
 from jobs.quality.shrinkage import is_of_shrinkage
 from jobs.rebuild import recorded_rules
-from jobs.rules import rulesets_of, secret_names, session_rules, time_rules, workflow_rules
+from jobs.rules import privacy_rules, rulesets_of, session_rules, time_rules, workflow_rules
 from jobs.settings import Settings
 from schemas.bookkeeping import DAILY_METRICS, FILES, QUALITY_RESULTS
 from schemas.events import EVENTS
@@ -174,7 +174,7 @@ class LakeRun:
     def _read(self, files: Sequence[LandedFile]) -> _ReadFiles:
         rules = self.settings.ingest
         times = {source: time_rules(self.settings, source) for source in SOURCES}
-        read_rules = ingest.ReadRules(times, rules.max_document_bytes, rules.chunk_lines, secret_names(self.settings))
+        read_rules = ingest.ReadRules(times, rules.max_document_bytes, rules.chunk_lines, privacy_rules(self.settings))
         size = sum(file.size for file in files)
         with self._journal.step("ingest") as counts:
             task_bytes = max(rules.task_bytes_minimum, min(rules.task_bytes_maximum, size // rules.tasks))

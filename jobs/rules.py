@@ -1,12 +1,16 @@
-"""Turn the settings into the rules that the transforms take: milliseconds, and names of secret fields."""
+"""Turn the settings into the rules that the transforms take: milliseconds, and rules about personal data."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from jobs.settings import Past, Settings
+from jobs import privacy_keys
+from jobs.errors import SettingsError
+from jobs.settings import Past, Settings, SourcePrivacy
 from transforms.ingest.records import TimeRules
-from transforms.ingest.secrets import SecretNames
+from transforms.privacy.privacy_rules import PrivacyRules, SourceRules
+from transforms.privacy.pseudonyms import Pseudonyms
+from transforms.privacy.secret_names import SecretNames, normalised
 from transforms.quality.baseline import PastRules
 from transforms.sessions.sessions import SessionRules
 from transforms.sources.registry import SOURCES, ruleset
@@ -25,9 +29,28 @@ def time_rules(settings: Settings, source: str) -> TimeRules:
     )
 
 
-def secret_names(settings: Settings) -> SecretNames:
-    """The names of secret fields: the shipped ones and those that the settings add."""
-    return SecretNames([*settings.secrets.names, *settings.secrets.additional])
+def privacy_rules(settings: Settings) -> PrivacyRules:
+    """The rules about personal data, with the salts and the key that they need.
+
+    Raises SettingsError when a rule hashes and there is no salt, or when a salt or key cannot be read.
+    """
+    privacy = settings.privacy
+    rules = PrivacyRules(
+        names=SecretNames(privacy.names),
+        numbers=tuple(sorted(map(normalised, privacy.version_numbers))),
+        patterns=frozenset(privacy.patterns),
+        sources={name: _source_rules(own) for name, own in privacy.sources.items()},
+        raw=privacy.raw,
+        raw_key=privacy_keys.raw_key(privacy.raw_key_file) if privacy.raw == "encrypt" else None,
+        pseudonyms=Pseudonyms(privacy_keys.salts(privacy.salt_file)),
+    )
+    if rules.hashes and rules.pseudonyms.first_date is None:
+        raise SettingsError(f"a rule of privacy.sources hashes, and there is no salt: {privacy_keys.SALT_REMEDY}")
+    return rules
+
+
+def _source_rules(own: SourcePrivacy) -> SourceRules:
+    return SourceRules(own.default, {pointer: action for pointer, action in own.rules.items() if action is not None})
 
 
 def session_rules(settings: Settings) -> SessionRules:
@@ -59,5 +82,5 @@ def past_rules(past: Past) -> PastRules:
 
 def rulesets_of(settings: Settings, sources: Collection[str]) -> dict[str, str]:
     """Per source the hash of its rules: see transforms.sources.registry.ruleset."""
-    secrets, limit = secret_names(settings), settings.ingest.max_document_bytes
-    return {source: ruleset(SOURCES[source], time_rules(settings, source), limit, secrets) for source in sources}
+    privacy, limit = privacy_rules(settings), settings.ingest.max_document_bytes
+    return {source: ruleset(SOURCES[source], time_rules(settings, source), limit, privacy) for source in sources}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -16,6 +17,8 @@ from jobs.errors import SettingsError
 from jobs.storage.object_store import VARIABLE_PREFIXES
 from jobs.storage.storage_paths import StoragePath, storage_path
 from schemas.events import EVENTS
+from transforms.privacy.pointer_rules import Action, steps_of
+from transforms.privacy.secret_names import SHIPPED, normalised
 
 _SourceSection = TypeVar("_SourceSection")
 
@@ -115,39 +118,69 @@ class Time(SourceTime):
         return _known_sources(sources)
 
 
-class Secrets(Section):
-    """Names of fields that are dropped."""
+class SourcePrivacy(Section):
+    """The rules about personal data of one source."""
+
+    default: Literal["keep", "drop"] = "keep"
+    rules: dict[str, Action | None] = {}
+
+    @field_validator("rules")
+    @classmethod
+    def _can_hold(cls, rules: dict[str, Action | None]) -> dict[str, Action | None]:
+        for pointer, action in rules.items():
+            if not pointer.startswith("/") or (pointer[:-1] + "0").replace("~0", "").replace("~1", "").count("~"):
+                raise PydanticCustomError("pointer", "{pointer} is no JSON Pointer, such as /edata/query", {"pointer": pointer})
+            if action == "drop" and normalised(steps_of(pointer)[-1]) in _required_names():
+                raise PydanticCustomError("name", "the formats require the field {name}, which cannot be dropped", {"name": pointer})
+        return rules
+
+
+class Privacy(Section):
+    """The rules about personal data."""
 
     names: tuple[str, ...]
-    additional: tuple[str, ...]
+    version_numbers: tuple[str, ...]
+    patterns: tuple[Literal["ip", "email", "secret"], ...]
+    raw: Literal["keep", "redact", "encrypt", "drop"]
+    raw_key_file: Path | None
+    salt_file: Path | None
+    sources: dict[str, SourcePrivacy]
 
     @field_validator("names")
     @classmethod
-    def _none_is_missing(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        from transforms.ingest.secrets import SHIPPED, normalised
-
+    def _can_be_dropped(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         missing = sorted(SHIPPED - set(map(normalised, names)))
         if missing:
-            raise PydanticCustomError("names", "shipped names cannot be removed, {missing} is missing", {"missing": missing[0]})
-        return names
-
-    @field_validator("additional")
-    @classmethod
-    def _can_be_dropped(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if not names:
-            return names
-        # Imported here because the import takes a while, and most configurations add no name.
-        from transforms.documents.validation import required_fields
-        from transforms.ingest.secrets import normalised
-        from transforms.sources.registry import SOURCES
-
-        required = {normalised(field) for source in SOURCES.values() for file in source.schema_files for field in required_fields(file)}
+            raise PydanticCustomError(
+                "names", "the names on which ids depend cannot be removed, {missing} is missing", {"missing": missing[0]}
+            )
         for name in names:
             if not normalised(name):
                 raise PydanticCustomError("name", "a name has letters or digits")
-            if normalised(name) in required:
+            if normalised(name) not in SHIPPED and normalised(name) in _required_names():
                 raise PydanticCustomError("name", "the formats require the field {name}, which cannot be dropped", {"name": name})
         return names
+
+    @field_validator("sources")
+    @classmethod
+    def _are_known(cls, sources: dict[str, SourcePrivacy]) -> dict[str, SourcePrivacy]:
+        return _known_sources(sources)
+
+    @model_validator(mode="after")
+    def _has_a_key(self) -> Privacy:
+        if self.raw == "encrypt" and self.raw_key_file is None:
+            raise PydanticCustomError("raw", "encrypt needs the public key in raw_key_file")
+        return self
+
+
+@cache
+def _required_names() -> frozenset[str]:
+    """The names of all fields that the formats require, as they are compared."""
+    # Imported here because the import takes a while, and most commands need no formats.
+    from transforms.documents.validation import required_fields
+    from transforms.sources.registry import SOURCES
+
+    return frozenset(normalised(field) for source in SOURCES.values() for file in source.schema_files for field in required_fields(file))
 
 
 class Deduplication(Section):
@@ -357,7 +390,7 @@ class Settings(Section):
     paths: Paths
     ingest: Ingest
     time: Time
-    secrets: Secrets
+    privacy: Privacy
     deduplication: Deduplication
     sessions: Sessions
     workflows: Workflows

@@ -15,12 +15,13 @@ ENVIRONMENTS = ("local", "spark", "cluster")
 
 
 def read(environment: str, file: Path | None) -> dict[str, Any]:
-    """The keys of `conf/base.yaml`, overridden by those of `file`, or of the environment's file if `file` is None.
+    """The keys of `conf/base.yaml` and `conf/privacy.yaml`, overridden by those of `file`, or of the environment's file if `file` is None.
 
     Raises SettingsError when a file cannot be read or is not a YAML mapping, and for an unknown environment.
     """
     folder = importlib.resources.files("conf")
     base = _parsed("base.yaml", (folder / "base.yaml").read_text())
+    base["privacy"] = _parsed("privacy.yaml", (folder / "privacy.yaml").read_text())
     if file is not None:
         try:
             return overridden(base, _parsed(str(file), file.read_text()))

@@ -13,7 +13,6 @@ from schemas.table import (
     TIMESTAMP,
     Check,
     Column,
-    Expectation,
     Table,
     array_of,
     column,
@@ -48,6 +47,8 @@ EVENT_TYPES = (
 )
 TIME_SOURCES = ("client", "received")
 SESSION_KINDS = ("reported", "keyed", "derived")
+# What the column raw of a refused record holds, by the setting privacy.raw.
+RAW_FORMS = {"keep": "landed", "redact": "masked", "encrypt": "encrypted", "drop": "dropped"}
 REASONS = ("invalid_json", "not_an_object", "schema_violation", "too_large")
 
 ENV_SUMMARY = array_of(struct_of(env=STRING, timespent=DOUBLE, visits=BIGINT))
@@ -109,7 +110,7 @@ LANDING: tuple[Column, ...] = (
 )
 # The columns by which landed records are ordered, earliest first: a null hour before any hour, text by its bytes.
 LANDING_ORDER = tuple(column.name for column in LANDING)
-RUN_ID = column("run_id", STRING, "run that wrote the row: see runs", required=True)
+RUN_ID = column("run_id", STRING, "run that wrote the row: see runs", required=True, is_personal=False)
 
 _FLAGS = (
     "what is doubtful about the row, sorted: late (landed too long after event_time), time_replaced (client_time is implausible or not"
@@ -117,7 +118,7 @@ _FLAGS = (
 )
 _EVENT_COLUMNS: tuple[Column, ...] = (
     # what
-    column("source", STRING, "which of the landed formats", required=True),
+    column("source", STRING, "which of the landed formats", required=True, is_personal=False),
     column("event_id", STRING, "the record's own id, else a hash of its content", required=True),
     column("event_type", STRING, "the unified verb", required=True, values=EVENT_TYPES),
     column("event_name", STRING, "the source's own name of the event", required=True),
@@ -200,7 +201,7 @@ REJECTED_EVENTS = Table(
     key=("source", "landing_date", "file", "record", "position"),
     partitioned_by=("landing_date", "source"),
     columns=(
-        column("source", STRING, "which of the landed formats", required=True),
+        column("source", STRING, "which of the landed formats", required=True, is_personal=False),
         *LANDING,
         column("reason", STRING, "why it was refused", required=True, values=REASONS),
         column("path", STRING, "JSON Pointer to what is wrong; empty for the record as a whole", required=True),
@@ -208,18 +209,29 @@ REJECTED_EVENTS = Table(
         column(
             "raw",
             BINARY,
-            "the record byte for byte (of a batch or array: that element, canonical; of a too large one its first 64 KiB);"
+            "the record byte for byte (of a batch or array: that element, canonical; of a too large one its first 64 KiB), by raw_form;"
             " null once it is older than maintain.raw_days",
         ),
+        column(
+            "raw_form",
+            STRING,
+            "what raw is: landed; masked (an asterisk for each byte that a rule of conf/privacy.yaml matches); encrypted (a sealed box of"
+            " libsodium, to the key of privacy.raw_key_file); or dropped. Null in rows of earlier versions, which are as landed",
+            values=tuple(RAW_FORMS.values()),
+        ),
         column("raw_length", BIGINT, "length of the record before any cut", unit="bytes", required=True, minimum=0),
-        column("raw_sha256", STRING, "SHA-256 of the record before any cut, hexadecimal", required=True),
+        column("raw_sha256", STRING, "SHA-256 of the record before any cut, hexadecimal", required=True, is_personal=False),
         RUN_ID,
     ),
     checks=(
         # This holds for the rows that a night writes. Maintenance sets raw to null after maintain.raw_days.
         Check(
-            "a refused record is kept", "raw IS NOT NULL", expectation=Expectation("expect_column_values_to_not_be_null", {"column": "raw"})
+            "a refused record is kept, unless it is to be dropped",
+            "raw IS NOT NULL OR raw_form IS NOT DISTINCT FROM 'dropped'",
         ),
-        Check("raw is whole unless too large", "octet_length(raw) = raw_length OR reason = 'too_large'"),
+        Check(
+            "raw is whole unless too large",
+            "raw_form IS NOT DISTINCT FROM 'encrypted' OR octet_length(raw) = raw_length OR reason = 'too_large'",
+        ),
     ),
 )

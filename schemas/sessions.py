@@ -38,9 +38,15 @@ SESSIONS = Table(
     partitioned_by=("session_date", "source"),
     columns=(
         # identity
-        column("session_id", STRING, "SHA-256 of source, key fields and the first event's event_id and landing_date", required=True),
+        column(
+            "session_id",
+            STRING,
+            "SHA-256 of source, key fields and the first event's event_id and landing_date",
+            required=True,
+            is_personal=False,
+        ),
         column("session_key", STRING, "the client's own session id"),
-        column("source", STRING, "which of the landed formats", required=True),
+        column("source", STRING, "which of the landed formats", required=True, is_personal=False),
         column(
             "session_kind",
             STRING,
@@ -116,10 +122,10 @@ SESSION_EVENTS = Table(
     key=("source", "event_id", "landing_date"),
     partitioned_by=("session_date", "source"),
     columns=(
-        column("source", STRING, "which of the landed formats", required=True),
+        column("source", STRING, "which of the landed formats", required=True, is_personal=False),
         column("event_id", STRING, "the event: see events", required=True),
         column("landing_date", DATE, "the event's landing date", required=True),
-        column("session_id", STRING, "its session: see sessions", required=True),
+        column("session_id", STRING, "its session: see sessions", required=True, is_personal=False),
         column("sequence", BIGINT, "the event's place in the session, from 1", required=True, minimum=1),
         column("session_date", DATE, "the session's date", required=True),
         RUN_ID,
@@ -132,8 +138,8 @@ SESSION_CHAINS = Table(
     key=("source", "key", "first_time", "chain_id"),
     partitioned_by=("chain_date", "source"),
     columns=(
-        column("source", STRING, "which of the landed formats", required=True),
-        column("chain_id", STRING, "SHA-256 of source, key and the chain's first event", required=True),
+        column("source", STRING, "which of the landed formats", required=True, is_personal=False),
+        column("chain_id", STRING, "SHA-256 of source, key and the chain's first event", required=True, is_personal=False),
         column("key", STRING, "session key of all its events: canonical JSON of its fields", required=True),
         column("key_hash", BIGINT, "64-bit hash of key, by which chains are found", required=True),
         column("kind", STRING, "how sessions of this key are made", required=True, values=SESSION_KINDS),
@@ -216,7 +222,7 @@ WORKFLOW_CHAINS = Table(
     key=("key", "first_ets", "chain_id"),
     partitioned_by=("chain_date",),
     columns=(
-        column("chain_id", STRING, "SHA-256 of key and the chain's first event", required=True),
+        column("chain_id", STRING, "SHA-256 of key and the chain's first event", required=True, is_personal=False),
         column(
             "key", STRING, "group of all its events: canonical JSON of did, channel, pdata_id (without did, of the UTC day)", required=True
         ),

@@ -46,6 +46,7 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     values: tuple[str, ...] = ()
+    is_personal: bool = False  # whether it can hold text about a person: no statistics have values of it
 
     @property
     def description(self) -> str:
@@ -109,7 +110,7 @@ class Table:
         return spark_schema(pa.schema([pa.field(c.name, c.type) for c in self.columns if not names or c.name in names]))
 
 
-def column(
+def column(  # noqa: PLR0913 - the fields of a Column
     name: str,
     type: pa.DataType,
     comment: str,
@@ -119,9 +120,12 @@ def column(
     minimum: float | None = None,
     maximum: float | None = None,
     values: Iterable[str] = (),
+    is_personal: bool | None = None,
 ) -> Column:
-    """A column of a contract: see `Column`."""
-    return Column(name, type, comment, unit, required, minimum, maximum, tuple(values))
+    """A column of a contract: see `Column`. By default, text is personal unless its values are given."""
+    values = tuple(values)
+    personal = type == STRING and not values if is_personal is None else is_personal
+    return Column(name, type, comment, unit, required, minimum, maximum, values, personal)
 
 
 def ordered(name: str, first: str, last: str) -> Check:

@@ -42,15 +42,18 @@ from schemas.events import EVENTS, REJECTED_EVENTS
 from schemas.table import Table
 from transforms.ingest.lines import split_lines
 from transforms.ingest.records import FileLocation, RecordCounts, TimeRules, record_batches
+from transforms.privacy.privacy_rules import PrivacyRules
 from transforms.sources.registry import SOURCES
 
 DATE = dt.date(2026, 11, 20)
 HOUR = 6
+RAW_KEPT = PrivacyRules(raw="keep")
 JSON_POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*", re.DOTALL)
 
 
 def read_rules(max_document_bytes: int = MAX_DOCUMENT_BYTES) -> ReadRules:
-    return ReadRules(dict.fromkeys(SOURCES, TimeRules()), max_document_bytes=max_document_bytes, chunk_lines=128)
+    """The rules by which the files of these tests are read. The bytes of refused records are kept, to be compared with what landed."""
+    return ReadRules(dict.fromkeys(SOURCES, TimeRules()), max_document_bytes=max_document_bytes, chunk_lines=128, privacy=RAW_KEPT)
 
 
 # --- valid documents
@@ -98,7 +101,7 @@ def first_event(document: Any) -> Any:
 def read_batches(source: str, content: bytes, max_document_bytes: int = MAX_DOCUMENT_BYTES) -> list[tuple[pa.RecordBatch, RecordCounts]]:
     """The record batches of these lines, with the counts of each."""
     location = FileLocation(source, DATE, HOUR, "alone.jsonl")
-    return list(record_batches(SOURCES[source], list(split_lines([content], max_document_bytes)), location, TimeRules()))
+    return list(record_batches(SOURCES[source], list(split_lines([content], max_document_bytes)), location, TimeRules(), RAW_KEPT))
 
 
 def rows_of_lines(source: str, content: bytes, max_document_bytes: int = MAX_DOCUMENT_BYTES) -> list[Row]:

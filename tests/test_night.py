@@ -102,7 +102,7 @@ def test_the_lake_keeps_the_contract(demo: Demo) -> None:
     assert checker.differences(demo.lake) == []
 
 
-def test_no_secret_reaches_a_table_but_raw(demo: Demo) -> None:
+def test_no_secret_reaches_a_table(demo: Demo) -> None:
     events = Lake.open(demo.lake).arrow("events", ["properties", "context"])
     for column in ("properties", "context"):
         lowered = pc.utf8_lower(events[column])

@@ -72,7 +72,8 @@ def read_only(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         ("deduplication", {"window_days": 7}, "deduplication.window_days is 7 (was 30)"),
         ("ingest", {"max_document_bytes": 400}, "ingest.max_document_bytes is 400 (was 10485760)"),
         ("time", {"late_after_hours": 48}, "time.late_after_hours is 48 (was 24)"),
-        ("secrets", {"additional": ("Device-Serial",)}, "secrets.additional: deviceserial added"),
+        ("privacy", {"names": (*configuration.load().privacy.names, "Device-Serial")}, "privacy.names: deviceserial added"),
+        ("privacy", {"raw": "drop"}, "privacy.raw is drop (was redact)"),
     ],
 )
 def test_a_run_with_a_changed_rule_names_it_and_the_remedy_and_reads_nothing(
@@ -122,7 +123,7 @@ def test_a_setting_that_decides_no_row_changes_no_rule(settings: Settings) -> No
 
 @pytest.mark.parametrize(
     ("section", "values"),
-    [("time", {"client_past_days": 1}), ("secrets", {"additional": ("serial",)}), ("ingest", {"max_document_bytes": 400})],
+    [("time", {"client_past_days": 1}), ("privacy", {"patterns": ("ip",)}), ("ingest", {"max_document_bytes": 400})],
 )
 def test_what_makes_files_be_read_again_is_a_recorded_rule(settings: Settings, section: str, values: Mapping[str, Any]) -> None:
     other = changed(settings, section, **values)

@@ -18,8 +18,8 @@ from schemas.events import EVENTS, REJECTED_EVENTS
 from transforms.documents.json_documents import canonical, short_hash
 from transforms.ingest.lines import split_lines
 from transforms.ingest.records import RECORDS, FileLocation, RecordCounts, TimeRules
-from transforms.ingest.secrets import content_hash
 from transforms.ingest.source import Source
+from transforms.privacy.secret_names import content_hash
 from transforms.sources import sunbird
 from transforms.sources.registry import SOURCES
 

@@ -8,7 +8,8 @@ import pytest
 
 from transforms.documents.validation import compiled
 from transforms.ingest.records import TimeRules
-from transforms.ingest.secrets import SecretNames
+from transforms.privacy.privacy_rules import PrivacyRules
+from transforms.privacy.secret_names import SecretNames
 from transforms.sources.registry import SOURCES, ruleset
 
 
@@ -33,7 +34,7 @@ def test_a_ruleset_changes_with_all_that_decides_what_becomes_of_a_file() -> Non
         ruleset(dataclasses.replace(source, schema_files=source.schema_files[1:]), rules),
         ruleset(source, dataclasses.replace(rules, past_ms=1)),
         ruleset(source, rules, line_limit=1),
-        ruleset(source, rules, secrets=SecretNames(["msisdn"])),
+        ruleset(source, rules, privacy=PrivacyRules(SecretNames(["msisdn"]))),
     ]
     assert len(set(rulesets)) == len(rulesets)
     assert ruleset(source, TimeRules()) == rulesets[0]

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from jobs.lake.run_output import RunOutput
-from jobs.lake.table_files import write_partitioned
+from jobs.lake.table_files import write, write_partitioned
 from schemas.catalog import TABLES
 from schemas.metrics import METRICS
 from schemas.table import BIGINT, DATE, STRING, Table, array_of, column, sql_type, struct_of
@@ -23,7 +23,7 @@ TABLE = Table(
     partitioned_by=("day",),
     sorted_by=("size",),
     columns=(
-        column("id", STRING, "its id", required=True),
+        column("id", STRING, "its id", required=True, is_personal=False),
         column("day", DATE, "its day", required=True),
         column("size", BIGINT, "how big", unit="mm"),
     ),
@@ -64,3 +64,14 @@ def test_a_file_per_partition_is_written_sorted_and_without_the_partition_column
         "maxValues": {"id": "c", "size": 9},
         "nullCount": {"id": 0, "size": 1},
     }
+
+
+def test_statistics_have_no_value_of_a_column_that_can_hold_text_of_people(tmp_path: Path) -> None:
+    personal = Table("t", "thing", (column("name", STRING, "what people write"), column("size", BIGINT, "its size")))
+    rows = pa.table({"name": ["Ada", "Zoë", None], "size": pa.array([1, 2, 3], pa.int64())})
+    written = write(personal, rows, {}, RunOutput(tmp_path, "run"))
+    assert "Ada" not in written.stats
+    assert json.loads(written.stats)["minValues"] == {"name": "", "size": 1}
+    assert json.loads(written.stats)["nullCount"] == {"name": 1, "size": 0}
+    footer = pq.read_metadata(tmp_path / "t" / written.path).row_group(0)
+    assert [footer.column(number).statistics is None for number in range(2)] == [True, False]

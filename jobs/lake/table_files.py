@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from jobs.lake.run_output import RunOutput
 from jobs.storage import storage_paths
 from jobs.storage.parquet_files import write_parquet
-from schemas.table import Table
+from schemas.table import BINARY, Column, Table
 
 # A task sends these columns to the driver, one row per file.
 WRITTEN = pa.schema(
@@ -64,9 +64,11 @@ def write(table: Table, rows: pa.Table, partition: Mapping[str, str], output: Ru
     names = [name for name in table.names if name not in table.partitioned_by]
     fields = pa.schema([pa.field(name, table[name].type) for name in names])
     bare = rows.select(names).cast(fields)
+    impersonal = [field.name for field in fields if not pa.types.is_nested(field.type) and has_bounds(table[field.name])]
     size = write_parquet(
         bare,
         target,
+        write_statistics=impersonal or False,
         compression="zstd",
         compression_level=1,
         row_group_size=ROW_GROUP_ROWS,
@@ -79,8 +81,24 @@ def write(table: Table, rows: pa.Table, partition: Mapping[str, str], output: Ru
         partition=as_json(dict(partition)),
         size=size,
         rows=rows.num_rows,
-        stats=as_json(_statistics(bare)),
+        stats=as_json(_statistics(bare, hidden={name for name in names if not has_bounds(table[name])})),
     )
+
+
+def has_bounds(column: Column) -> bool:
+    """Whether statistics have the smallest and largest values of a column: not if it can hold text about a person."""
+    return not column.is_personal and column.type != BINARY
+
+
+def without_personal_bounds(table: Table, stats: Mapping[str, Any]) -> dict[str, Any]:
+    """Statistics of a file in the JSON of the Delta log, without the bounds of personal columns."""
+    hidden = {column.name for column in table.columns if not has_bounds(column)}
+    lower = {name: "" if name in hidden else bound for name, bound in stats.get("minValues", {}).items()}
+    upper = {
+        name: _hiding(bound) if name in hidden and bound.strip(_LAST_CHARACTER) else bound
+        for name, bound in stats.get("maxValues", {}).items()
+    }
+    return {**stats, "minValues": lower, "maxValues": upper}
 
 
 def as_json(value: Mapping[str, Any]) -> str:
@@ -118,10 +136,11 @@ def from_descriptions(rows: pa.Table) -> list[WrittenFile]:
     return sorted((WrittenFile(**row) for row in rows.select(WRITTEN.names).to_pylist()), key=lambda file: (file.table, file.path))
 
 
-def _statistics(rows: pa.Table) -> dict[str, Any]:
+def _statistics(rows: pa.Table, hidden: Collection[str]) -> dict[str, Any]:
     """The statistics by which a reader skips the file: per column its bounds and its number of nulls.
 
-    A reader assumes that a column with a number of nulls has bounds too, so every column that can have bounds gets them.
+    A reader assumes that a column with a number of nulls has bounds too, so every column that can have bounds gets them: the hidden
+    ones get bounds between which every text lies.
     """
     lower: dict[str, Any] = {}
     upper: dict[str, Any] = {}
@@ -132,6 +151,8 @@ def _statistics(rows: pa.Table) -> dict[str, Any]:
         ends = pc.min_max(rows[name]).as_py()
         if ends["min"] is not None:
             lower[name], upper[name] = _json_bound(ends["min"], up=False), _json_bound(ends["max"], up=True)
+            if name in hidden:
+                lower[name], upper[name] = "", _hiding(ends["max"])
     nulls = {name: rows[name].null_count for name in flat}
     return {"numRecords": rows.num_rows, "minValues": lower, "maxValues": upper, "nullCount": nulls}
 
@@ -152,6 +173,11 @@ def _json_bound(value: Any, *, up: bool) -> Any:
     if isinstance(value, dt.date):
         return value.isoformat()
     return _cut_short(value, up=up) if isinstance(value, str) else value
+
+
+def _hiding(largest: str) -> str:
+    """An upper bound of a text that tells nothing of it: the last character, as often as the text begins with it, and once more."""
+    return _LAST_CHARACTER * (len(largest) - len(largest.lstrip(_LAST_CHARACTER)) + 1)
 
 
 def _cut_short(text: str, *, up: bool) -> str:

@@ -17,6 +17,7 @@ from jobs.console import paths
 from jobs.landing.zone import date_of
 from jobs.storage import storage_paths
 from jobs.storage.storage_paths import Entry, StoragePath
+from transforms.privacy.privacy_rules import SHIPPED_PRIVACY
 
 LAYOUT = "SOURCE/date=YYYY-MM-DD/hour=HH"
 _DATE = re.compile(r"([0-9]{4})[-_.]?([0-9]{1,2})[-_.]?([0-9]{1,2})")
@@ -86,7 +87,8 @@ def _of_a_source(root: StoragePath, source: str) -> Iterator[Stray]:
 
 
 def _stray(root: StoragePath, entry: Entry, reason: str, remedy: str) -> Stray:
-    return Stray(entry.path, paths.shown(storage_paths.relative(entry.path, root)), reason, remedy)
+    name = SHIPPED_PRIVACY.texts.redacted(storage_paths.relative(entry.path, root))
+    return Stray(entry.path, paths.shown(name), reason, remedy)
 
 
 def _remedy_for_source(root: StoragePath, name: str, sources: Collection[str]) -> str:

@@ -28,6 +28,7 @@ from jobs.storage import storage_paths
 from jobs.storage.bucket import BucketPath, ObjectReader
 from jobs.storage.object_store import StoreError
 from jobs.storage.storage_paths import Entry, StoragePath
+from transforms.privacy.privacy_rules import SHIPPED_PRIVACY
 
 CHUNK_BYTES = 1 << 20
 _DATE = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
@@ -35,6 +36,7 @@ _HOUR = re.compile(r"hour=([01][0-9]|2[0-3])")
 _MISNAMED_HOUR = re.compile(r"hour=([0-9]+)", re.IGNORECASE)
 # The first bytes of gzip and bzip2 files. No JSON begins with them.
 _COMPRESSED = (b"\x1f\x8b", b"BZh")
+_ENDING = re.compile(r"\.(?:json|jsonl|ndjson)(\.gz|\.bz2)?$")
 _NAME = re.compile(r".+\.(?:json|jsonl|ndjson)(\.gz|\.bz2)?", re.DOTALL)
 
 
@@ -57,11 +59,12 @@ class LandedFile:
 
     partition: Partition
     landing_hour: int | None
-    file: str  # path from the landing root
+    file: str  # path from the landing root, without addresses and keys in the name
     size: int  # bytes
     modified: int  # epoch µs
     fault: str | None = None  # why it cannot be read, if its name or kind shows that
     is_unlisted: bool = False  # a folder that cannot be listed
+    path: str | None = None  # the path as it landed, where `file` is another
 
 
 class UnreadableError(Exception):
@@ -181,7 +184,7 @@ def chunks(landing: StoragePath, file: LandedFile, digest: hashlib._Hash) -> Ite
     if file.fault is not None:
         raise UnreadableError(file.fault)
     with _faults_of(file):
-        yield from _read(landing / file.file, file, digest)
+        yield from _read(landing / (file.path or file.file), file, digest)
 
 
 def _read(path: StoragePath, file: LandedFile, digest: hashlib._Hash) -> Iterator[bytes]:
@@ -332,15 +335,17 @@ def date_of(name: str) -> dt.date | None:
 
 def _described(landing: StoragePath, entry: Entry, partition: Partition, hour: int | None, fault: str | None = None) -> LandedFile:
     relative = storage_paths.relative(entry.path, landing)
-    shown = os.fsencode(relative).decode("utf-8", "backslashreplace")
+    written = os.fsencode(relative).decode("utf-8", "backslashreplace")
+    shown = _without_addresses(written)
+    path = None if shown == written else relative
     if entry.is_folder and isinstance(landing, BucketPath):
-        return LandedFile(partition, hour, shown, 0, 0, fault or f"a folder, not a file{_remedy_for_hour(entry.name)}")
+        return LandedFile(partition, hour, shown, 0, 0, fault or f"a folder, not a file{_remedy_for_hour(entry.name)}", path=path)
     try:
         status = entry.status()
     except OSError as error:
-        return LandedFile(partition, hour, shown, 0, 0, fault or f"cannot be opened: {_why(error)}")
+        return LandedFile(partition, hour, shown, 0, 0, fault or f"cannot be opened: {_why(error)}", path=path)
     if fault is None:
-        if shown != relative:
+        if written != relative:
             fault = "name is not UTF-8"
         elif entry.is_folder:
             fault = f"a folder, not a file{_remedy_for_hour(entry.name)}"
@@ -348,7 +353,19 @@ def _described(landing: StoragePath, entry: Entry, partition: Partition, hour: i
             fault = "no regular file"
         elif not _NAME.fullmatch(entry.name):
             fault = "unknown extension"
-    return LandedFile(partition, hour, shown, status.st_size, status.st_mtime_ns // 1000, fault)
+    return LandedFile(partition, hour, shown, status.st_size, status.st_mtime_ns // 1000, fault, path=path)
+
+
+def _without_addresses(path: str) -> str:
+    """A path without addresses and keys in the file's name, and with a hash in their place that tells the file from others."""
+    folder, slash, name = path.rpartition("/")
+    ending = _ENDING.search(name)
+    stem = name[: ending.start()] if ending else name
+    redacted = SHIPPED_PRIVACY.texts.redacted(stem)
+    if redacted == stem:
+        return path
+    digest = hashlib.sha256(path.encode()).hexdigest()[:8]
+    return f"{folder}{slash}{redacted}~{digest}{name[len(stem) :]}"
 
 
 def _remedy_for_hour(name: str) -> str:

@@ -21,21 +21,21 @@ from jobs.errors import RulesChangedError
 from jobs.lake.damage import rebuild_command
 from jobs.lake.table_files import TEXT_BOUND
 from jobs.lake.tables import Lake
-from jobs.rules import rulesets_of, secret_names
+from jobs.rules import privacy_rules, rulesets_of
 from jobs.settings import Settings, SourceTime
 from schemas.bookkeeping import FILES, RUNS
 from transforms.deduplication import DEDUPLICATION_VERSION
 from transforms.documents.validation import schema_bytes
 from transforms.ingest.records import INGEST_VERSION
-from transforms.ingest.secrets import SHIPPED
 from transforms.metrics import METRICS_VERSION
+from transforms.privacy.secret_names import SHIPPED
 from transforms.sessions.rules import SESSIONS_VERSION
 from transforms.sources.registry import SOURCES
 from transforms.workflows.summaries import WORKFLOWS_VERSION
 
 Rules = Mapping[str, str]  # per name of a rule its value
 
-_SECRETS = "secrets.additional"
+_NAMES = "privacy.names"
 _VERSION = ".version"
 _SCHEMAS = ".schemas"
 # This entry among the rules marks a lake that has rows from before rules were recorded, until a rebuild builds everything again.
@@ -53,12 +53,12 @@ class ChangedRule:
     @property
     def line(self) -> str:
         """The change in words, for a message."""
-        if self.rule == _SECRETS:
+        if self.rule == _NAMES:
             before, now = (set(filter(None, (names or "").split(","))) for names in (self.before, self.now))
             changes = [
                 f"{', '.join(sorted(names))} {what}" for names, what in ((now - before, "added"), (before - now, "removed")) if names
             ]
-            return f"{_SECRETS}: {' and '.join(changes)}"
+            return f"{_NAMES}: {' and '.join(changes)}"
         name = self.rule
         for ending, what in ((_VERSION, "version"), (_SCHEMAS, "schemas")):
             if name.endswith(ending):
@@ -68,11 +68,17 @@ class ChangedRule:
 
 def current(settings: Settings) -> dict[str, str]:
     """The rules of these settings and this version of Millrace: values as text, by name of the rule."""
+    privacy = privacy_rules(settings)
     rules: dict[str, Any] = {
         "ingest.version": INGEST_VERSION,
         "ingest.max_document_bytes": settings.ingest.max_document_bytes,
-        _SECRETS: ",".join(secret_names(settings).added),
-        "secrets.version": hashlib.sha256(",".join(sorted(SHIPPED)).encode()).hexdigest()[:8],
+        _NAMES: ",".join(privacy.names.added),
+        "privacy.names.version": hashlib.sha256(",".join(sorted(SHIPPED)).encode()).hexdigest()[:8],
+        "privacy.version_numbers": ",".join(sorted(privacy.numbers)),
+        "privacy.patterns": ",".join(sorted(privacy.patterns)),
+        "privacy.raw": privacy.raw,
+        "privacy.raw_key": "none" if privacy.raw_key is None else privacy.raw_key.hex(),
+        "privacy.salt": ",".join(privacy.pseudonyms.fingerprints) or "none",
         "deduplication.version": DEDUPLICATION_VERSION,
         "deduplication.window_days": settings.deduplication.window_days,
         "sessions.version": SESSIONS_VERSION,
@@ -85,6 +91,8 @@ def current(settings: Settings) -> dict[str, str]:
         times = settings.time.of(name)
         rules |= {f"time.sources.{name}.{bound}": getattr(times, bound) for bound in SourceTime.model_fields}
         schemas = hashlib.sha256(b"".join(hashlib.sha256(schema_bytes(file)).digest() for file in source.schema_files)).hexdigest()
+        own = privacy.of(name)
+        rules |= {f"sources.{name}.privacy.default": own.default, f"sources.{name}.privacy.rules": dict(sorted(own.pointers.items()))}
         rules |= {f"sources.{name}{_VERSION}": source.version, f"sources.{name}{_SCHEMAS}": schemas[:8]}
     return {name: _text(value) for name, value in rules.items()}
 

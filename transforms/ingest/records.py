@@ -14,18 +14,20 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from schemas.events import EVENTS, REJECTED_EVENTS, STORED_SESSION_INPUT, WORKFLOW_INPUT
+from schemas.events import EVENTS, RAW_FORMS, REJECTED_EVENTS, STORED_SESSION_INPUT, WORKFLOW_INPUT
 from schemas.table import STRING, TIMESTAMP
 from transforms.documents.json_documents import InvalidJsonError, canonical, parse, short_hash
 from transforms.documents.refusal import Refusal
-from transforms.ingest.clean_columns import map_records
+from transforms.ingest.clean_columns import map_records, record_rules
 from transforms.ingest.lines import KEPT_OF_TOO_LARGE, Line
-from transforms.ingest.secrets import SHIPPED_NAMES, SecretNames
 from transforms.ingest.source import Columns, Document, Record, Source
+from transforms.privacy.privacy_rules import SHIPPED_PRIVACY, PrivacyRules
+from transforms.privacy.raw_records import masked_text, stored
+from transforms.privacy.secret_names import SHIPPED_NAMES
 from transforms.times import DAY_MS, landing_ms
 
 # Raised with every change of the rows that this module makes from a line. Landed files are then read again.
-INGEST_VERSION = 5
+INGEST_VERSION = 6
 
 # The columns of `events`, and those of `rejected_events` that `events` lacks. An accepted row fills the former, a rejected row the
 # latter, and both fill the columns of the landed file.
@@ -144,7 +146,7 @@ class _Envelope(NamedTuple):
 
 
 def record_batches(
-    source: Source, lines: Sequence[Line], location: FileLocation, rules: TimeRules, secrets: SecretNames = SHIPPED_NAMES
+    source: Source, lines: Sequence[Line], location: FileLocation, rules: TimeRules, privacy: PrivacyRules = SHIPPED_PRIVACY
 ) -> Iterator[tuple[pa.RecordBatch, RecordCounts]]:
     """The records of these lines of one file, and their counts.
 
@@ -158,11 +160,12 @@ def record_batches(
         if not counts.records:
             yield _NO_RECORDS, counts
         elif not parsed.rejected:
-            yield _accepted(source, parsed, location, rules, secrets), counts
+            yield _accepted(source, parsed, location, rules, privacy), counts
         elif not parsed.valid:
-            yield _rejected(parsed.rejected, location), counts
+            yield _rejected(source, parsed.rejected, location, privacy), counts
         else:
-            yield pa.concat_batches([_accepted(source, parsed, location, rules, secrets), _rejected(parsed.rejected, location)]), counts
+            accepted = _accepted(source, parsed, location, rules, privacy)
+            yield pa.concat_batches([accepted, _rejected(source, parsed.rejected, location, privacy)]), counts
 
 
 def _read(source: Source, lines: Sequence[Line], arrival_ms: int) -> Iterator[_LineRecords]:
@@ -222,8 +225,8 @@ def _read_item(source: Source, line: Line, envelope: _Envelope, position: int, i
         parsed.reject_item(line, position, refusal, envelope.raw(item))
 
 
-def _accepted(source: Source, parsed: _LineRecords, location: FileLocation, rules: TimeRules, secrets: SecretNames) -> pa.RecordBatch:
-    mapped, event_ids, properties, contexts = map_records(source, parsed.valid, secrets)
+def _accepted(source: Source, parsed: _LineRecords, location: FileLocation, rules: TimeRules, privacy: PrivacyRules) -> pa.RecordBatch:
+    mapped, event_ids, properties, contexts = map_records(source, parsed.valid, privacy, location.landing_date)
     arrival = landing_ms(location.landing_date, location.landing_hour)
     times = [_resolve_event_time(*pair, arrival, rules) for pair in zip(mapped["client_ms"], mapped["received_ms"], strict=True)]
     says_time = mapped.get("says_client_time") or [client is not None for client in mapped["client_ms"]]
@@ -289,17 +292,19 @@ def _flags(own: Sequence[str], late: bool, time_replaced: bool, value: float | N
     return sorted({*own, *(flag for flag, holds in ours if holds)})
 
 
-def _rejected(rejected: Sequence[_Rejected], location: FileLocation) -> pa.RecordBatch:
+def _rejected(source: Source, rejected: Sequence[_Rejected], location: FileLocation, privacy: PrivacyRules) -> pa.RecordBatch:
     size = len(rejected)
+    documents = record_rules(source, privacy, location.landing_date).documents
     columns = _landed(location, size) | {
         "status": _repeated("rejected", STRING, size),
         "source": _repeated(location.source, STRING, size),
         "record": pa.array([row.record for row in rejected], pa.int64()),
         "position": pa.array([row.position for row in rejected], pa.int32()),
         "reason": pa.array([row.refusal.reason for row in rejected], STRING),
-        "path": pa.array([row.refusal.path for row in rejected], STRING),
+        "path": pa.array([masked_text(row.refusal.path, privacy) for row in rejected], STRING),
         "detail": pa.array([row.refusal.detail for row in rejected], STRING),
-        "raw": pa.array([row.raw for row in rejected], pa.binary()),
+        "raw": pa.array([stored(row.raw, privacy, documents, source.list_name) for row in rejected], pa.binary()),
+        "raw_form": _repeated(RAW_FORMS[privacy.raw], STRING, size),
         "raw_length": pa.array([row.raw_length for row in rejected], pa.int64()),
         "raw_sha256": pa.array([row.raw_sha256 for row in rejected], STRING),
     }

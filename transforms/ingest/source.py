@@ -19,7 +19,7 @@ Document = dict[str, Any]
 #   whether they are plausible;
 # - `says_client_time`: whether the record has a client time, even one that no table can hold. Without this column: whether
 #   `client_ms` is not None;
-# - `properties`, `context`: the parsed parts of the record, verbatim. transforms.ingest.records drops secrets;
+# - `properties`, `context`: the parsed parts of the record, verbatim. transforms.ingest.clean_columns applies the privacy rules;
 # - `flags`: a list per record, in any order;
 # - `session_input`: for each field of schemas.events.SESSION_INPUT one list, like the columns;
 # - `workflow_input`: for each field of schemas.events.WORKFLOW_INPUT one list; null as a whole where `key` is None.
@@ -60,5 +60,10 @@ class Source:
     refusal: Callable[[Record], Refusal | None]
     # Maps valid records to columns of `events`.
     columns: Callable[[Sequence[Record]], Columns]
+    # Where `properties` stands in a record; the field of a batch with its events, None for a source without batches; and per column of
+    # ids the JSON Pointers of the fields from which it comes. A field of the header of a batch is below /batch.
+    properties_at: tuple[str, ...]
+    list_name: str | None
+    ids: Mapping[str, Sequence[str]]
     # Whether its events are parts of workflows.
     has_workflows: bool = False

@@ -181,4 +181,7 @@ SOURCE = Source(
     join_header=join_header,
     refusal=refusal,
     columns=columns,
+    properties_at=(),
+    list_name=_BATCH_LIST,
+    ids={"device_id": ("/client_id", "/batch/client_id"), "session_key": ("/session_id", "/batch/session_id")},
 )

@@ -276,4 +276,7 @@ SOURCE = Source(
     join_header=join_header,
     refusal=refusal,
     columns=columns,
+    properties_at=(),
+    list_name=_BATCH_LIST,
+    ids={"device_id": ("/batch/uid",), "session_key": ("/sn",)},
 )

@@ -120,4 +120,7 @@ SOURCE = Source(
     join_header=join_header,
     refusal=refusal,
     columns=columns,
+    properties_at=("event",),
+    list_name=None,
+    ids={"user_id": ("/event/user_id",)},
 )

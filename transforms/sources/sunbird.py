@@ -13,8 +13,8 @@ from transforms.documents.fields import identifier, integer, mapping, mappings, 
 from transforms.documents.json_documents import canonical, with_batch
 from transforms.documents.refusal import Refusal
 from transforms.documents.validation import compiled, first_violation
-from transforms.ingest.secrets import SHIPPED_NAMES
 from transforms.ingest.source import Batch, Columns, Document, Record, Source
+from transforms.privacy.secret_names import SHIPPED_NAMES
 from transforms.times import DAY_MS, epoch_ms, epoch_seconds_ms, rfc3339_ms, round_half_away
 
 EVENT_TYPES: Mapping[str, str] = {
@@ -367,5 +367,8 @@ SOURCE = Source(
     join_header=join_header,
     refusal=refusal,
     columns=columns,
+    properties_at=("edata",),
+    list_name="events",
+    ids={"user_id": ("/actor/id",), "device_id": ("/context/did",), "session_key": ("/context/sid",)},
     has_workflows=True,
 )

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
 
 from transforms.documents.json_documents import canonical, text_hash
+from transforms.privacy.quick_search import QuickSearch
 
-# The shipped names: `secrets.names` in conf/base.yaml. The id of a record without an id is a hash of the record without these
+# The first of the names in conf/privacy.yaml. The id of a record without an id is a hash of the record without these
 # fields, so a change here changes ids.
 _SHIPPED = (
     "ip ipaddress ipaddr clientip clientipaddress xclientip uip userip remoteip remoteaddr remoteaddress sourceip"
@@ -27,12 +27,11 @@ _SHIPPED = (
     " token accesstoken refreshtoken idtoken sessiontoken csrftoken xcsrftoken bearer email emailaddress phone phonenumber"
 )
 SHIPPED = frozenset(_SHIPPED.split())
-_PAIR_NAMES = frozenset(("name", "key", "k", "header"))
-_PAIR_VALUES = frozenset(("value", "values", "v"))
+PAIR_NAMES = frozenset(("name", "key", "k", "header"))
+PAIR_VALUES = frozenset(("value", "values", "v"))
 # Limits of the set of names that are known to be harmless. Documents repeat a few names, so for most objects one comparison with
 # that set is enough.
 _MOST_HARMLESS, _LONGEST_HARMLESS = 10_000, 100  # names, characters
-_ENDING = 4  # letters
 _EXACT_DIGITS = 18
 # JSON that has a field begins with one of these characters.
 _OPENING = ("{", "[", '"')
@@ -48,7 +47,8 @@ class Cleaned(NamedTuple):
     """A value without its secrets."""
 
     value: Any  # the same object if nothing was dropped
-    beyond_fields: bool  # whether more than fields of shipped names was dropped
+    names: Set[str] = frozenset()  # of the fields that were dropped, as they are compared
+    beyond_fields: bool = False  # whether more than fields was dropped: the value of a pair, or a part of a text
 
 
 class SecretNames:
@@ -60,7 +60,7 @@ class SecretNames:
         self._known: dict[str, str] = {}
         self._harmless: set[str] = set()
         self._harmless_fields: set[str] = set()
-        self.pattern = _pattern(self._all)
+        self.search = QuickSearch(_expression(self._all))
 
     @property
     def names(self) -> list[str]:
@@ -76,6 +76,18 @@ class SecretNames:
         """Only the names are sent to another process."""
         return SecretNames, (self.added,)
 
+    def compared(self, name: str) -> str:
+        """A name as it is compared."""
+        return self._compared(name)
+
+    def is_secret(self, name: str) -> bool:
+        """Whether a field of this name is secret."""
+        return self._compared(name) in self._all
+
+    def dropped_fields(self, fields: Mapping[str, Any]) -> list[str]:
+        """The names of those fields of an object that are dropped: secret ones, and the value of a pair whose name is secret."""
+        return [] if fields.keys() <= self._harmless else self._dropped(fields, fields_only=False)
+
     def without_fields(self, value: Any) -> Any:
         """The value without the fields of shipped names, at any depth; the same object if it has none."""
         return self._without(value, fields_only=True).value
@@ -87,8 +99,9 @@ class SecretNames:
     def _without(self, value: Any, *, fields_only: bool) -> Cleaned:
         harmless = self._harmless_fields if fields_only else self._harmless
         if _is_harmless(value, harmless, fields_only=fields_only):
-            return Cleaned(value, beyond_fields=False)
-        beyond = changed = False
+            return Cleaned(value)
+        beyond = False
+        dropped: set[str] = set()
         root: list[Any] = [value]
         # Objects and arrays that are still to be searched. They are copies, so their parts can be replaced.
         pending: list[Any] = [root]
@@ -98,8 +111,11 @@ class SecretNames:
                 if not node.keys() <= harmless:
                     for name in self._dropped(node, fields_only=fields_only):
                         del node[name]
-                        changed = True
-                        beyond = beyond or self._compared(name) not in SHIPPED
+                        compared = self._compared(name)
+                        if compared in self._all:
+                            dropped.add(compared)
+                        else:
+                            beyond = True
                 parts: Iterable[tuple[Any, Any]] = node.items()
             else:
                 parts = enumerate(node)
@@ -112,8 +128,8 @@ class SecretNames:
                     text = self._text_without(part)
                     if text is not None:
                         node[position] = text
-                        changed = beyond = True
-        return Cleaned(root[0] if changed else value, beyond)
+                        beyond = True
+        return Cleaned(root[0] if dropped or beyond else value, dropped, beyond)
 
     def _dropped(self, node: Mapping[str, Any], *, fields_only: bool) -> list[str]:
         """The names of the fields of this object to be dropped."""
@@ -122,9 +138,9 @@ class SecretNames:
         dropped = [name for name in names if self._compared(name) in fields]
         if len(dropped) == len(names):
             return dropped
-        marks = () if fields_only else [name for name in names if self._compared(name) in _PAIR_NAMES]
+        marks = () if fields_only else [name for name in names if self._compared(name) in PAIR_NAMES]
         if any(type(node[name]) is str and self._compared(node[name]) in self._all for name in marks):
-            dropped += [name for name in node if name not in dropped and self._compared(name) in _PAIR_VALUES]
+            dropped += [name for name in node if name not in dropped and self._compared(name) in PAIR_VALUES]
         if len(names) > len(marks) and len(harmless) < _MOST_HARMLESS:
             others = (name for name in names if name not in dropped and name not in marks and len(name) <= _LONGEST_HARMLESS)
             harmless.update(islice(others, _MOST_HARMLESS))
@@ -148,7 +164,7 @@ class SecretNames:
             document, write = orjson.loads(stripped), canonical
         except ValueError:
             try:
-                document, write = _lenient(stripped), _ascii
+                document, write = lenient_json(stripped), ascii_json
             except (ValueError, RecursionError):
                 return None
         cleaned = self._without(document, fields_only=False).value
@@ -160,7 +176,7 @@ def content_hash(source: str, document: Any) -> str:
     return text_hash(source, canonical(SHIPPED_NAMES.without_fields(document)))
 
 
-def _lenient(text: str) -> Any:
+def lenient_json(text: str) -> Any:
     """Parse JSON that is not valid as a record: with halves of surrogate pairs (as in cut texts), NaN, or numbers that are too large."""
 
     def number(digits: str) -> float | str:
@@ -170,8 +186,8 @@ def _lenient(text: str) -> Any:
     return json.loads(text, parse_float=number, parse_int=lambda digits: number(digits) if len(digits) > _EXACT_DIGITS else int(digits))
 
 
-def _ascii(value: Any) -> bytes:
-    """JSON of a value that `_lenient` has parsed, with halves of surrogate pairs as escapes."""
+def ascii_json(value: Any) -> bytes:
+    """JSON of a value that `lenient_json` has parsed, with halves of surrogate pairs as escapes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -191,16 +207,16 @@ def _is_harmless(value: Any, harmless: set[str], *, fields_only: bool) -> bool:
     return True
 
 
-def _pattern(names: Iterable[str]) -> str:
-    """A regular expression that matches canonical JSON wherever `without_secrets` would drop something.
+def _expression(names: Iterable[str]) -> str:
+    """An expression for QuickSearch that matches canonical JSON wherever `without_secrets` would drop something.
 
-    It is compiled anew for every few records, so it is short, and it also matches harmless JSON: a name with the last letters of
-    a secret name, a name with other characters than letters and digits, a `name`, `key`, `k` or `header` with a text, and a
+    It also matches some harmless JSON: names with a character that is not ASCII, a `name`, `key`, `k` or `header` with a text, and a
     backslash, which every JSON text with a field has.
     """
-    ends = "|".join(sorted({re.escape(name[-_ENDING:]) for name in names}))
-    marks = "|".join(sorted(_PAIR_NAMES))
-    return rf'(?i)(?:{ends})":|"[^"]*[^a-z0-9"][^"]*":|"(?:{marks})":"|\\'
+    other = r'[^a-z0-9"]*'
+    fields = "|".join(other.join(name) for name in sorted(names) if name.isascii())
+    marks = "|".join(other.join(name) for name in sorted(PAIR_NAMES))
+    return rf'"{other}(?:{fields}){other}":|"{other}(?:{marks}){other}":"|"[^"]*[\x80-\xff][^"]*":|\\'
 
 
 SHIPPED_NAMES = SecretNames()
