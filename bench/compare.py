@@ -26,7 +26,7 @@ _PLACE = ("source", "file", "record", "position")
 # By what the rows of a table are matched: records by their place, so that ids are compared too.
 _KEYS = {name: TABLES[name].key for name in ("sessions", "session_events", "workflow_summaries", "daily_metrics")}
 _KEYS |= {"events": _PLACE, "duplicate_events": _PLACE, "rejected_events": _PLACE}
-_LEFT_OUT = {"run_id", "event_hash", "session_input", "workflow_input", "path", "detail", "raw", "raw_length", "raw_sha256"}
+_LEFT_OUT = {"run_id", "event_hash", "session_input", "workflow_input", "path", "detail", "raw", "raw_form", "raw_length", "raw_sha256"}
 _JSON = {"properties", "context", "item_responses"}
 # Of texts that are not the same byte for byte, so many are parsed.
 _PARSED = 20_000

@@ -22,6 +22,8 @@ CREATE MACRO sent_ms(ets) AS CAST(floor(CASE WHEN ets < 1e11 THEN ets * 1000 ELS
 CREATE MACRO without_secrets(document) AS CASE WHEN regexp_matches(document, '(?i)"(?:{secrets})":') THEN regexp_replace(
     regexp_replace(document, '(?i)"(?:{secrets})":{scalar},', '', 'g'), '(?i),?"(?:{secrets})":{scalar}', '', 'g'
 ) ELSE document END;
+CREATE MACRO without_user_agent(document) AS
+    regexp_replace(regexp_replace(document, '"(?:{agents})":{scalar},', '', 'g'), ',?"(?:{agents})":{scalar}', '', 'g');
 -- An object without one field, of which `value` is the minified JSON.
 CREATE MACRO without_field(document, name, value) AS replace(
     replace(document, ',"' || name || '":' || value, ''), '{{"' || name || '":' || value || ',', '{{'
@@ -39,7 +41,7 @@ CREATE MACRO with_header(document, header) AS CASE
     WHEN document = '{{}}' THEN '{{"batch":' || header || '}}'
     ELSE left(document, -1) || ',"batch":' || header || '}}'
 END;
-""".format(secrets="|".join(map(r"[-_. ]*".join, sorted(SHIPPED))), scalar=r'(?:"(?:[^"\\]|\\.)*"|[^,}"\[{]+)')
+""".format(secrets="|".join(map(r"[-_. ]*".join, sorted(SHIPPED))), agents="ua|user-agent", scalar=r'(?:"(?:[^"\\]|\\.)*"|[^,}"\[{]+)')
 
 
 @dataclass(frozen=True)

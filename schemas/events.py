@@ -148,9 +148,9 @@ _EVENT_COLUMNS: tuple[Column, ...] = (
     column("value", DOUBLE, "the event's own number: a score, a rating, an amount, a measured value"),
     column("duration_ms", BIGINT, "the event's own duration", unit="ms", minimum=0),
     # verbatim
-    column("properties", STRING, "the event's own part, verbatim, canonical JSON without secrets (README, Secrets)", required=True),
+    column("properties", STRING, "the event's own part, verbatim, canonical JSON by the rules of conf/privacy.yaml", required=True),
     column(
-        "context", STRING, "the rest of the record and of its batch header, canonical JSON without secrets (README, Secrets)", required=True
+        "context", STRING, "the rest of the record and of its batch header, canonical JSON by the rules of conf/privacy.yaml", required=True
     ),
     column("flags", array_of(STRING), _FLAGS, required=True),
     *LANDING,

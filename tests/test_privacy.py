@@ -44,7 +44,7 @@ def night(tmp_path_factory: pytest.TempPathFactory, environment: str) -> Planted
 
 def test_of_several_hundred_markers_none_is_in_any_byte(night: PlantedNight) -> None:
     markers = night.planting.markers
-    assert len(markers) > 700
+    assert len(markers) > 1_500
     found = stored_bytes.found(night.lake, markers)
     assert not found, sorted({(markers[marker], file) for marker, file in found.items()})
     assert not [what for marker, what in markers.items() if marker in night.printed]

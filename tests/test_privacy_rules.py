@@ -19,6 +19,7 @@ from one_batch import to_records
 from planted_markers import EVENTS
 
 from jobs import settings as configuration
+from jobs.commands import stored_fields
 from jobs.errors import SettingsError
 from jobs.rules import privacy_rules
 from transforms.documents.json_documents import canonical
@@ -347,3 +348,12 @@ def test_refused_records_are_kept_dropped_or_encrypted_when_told() -> None:
     assert SealedBox(key).decrypt(encrypted["raw"]) == landed
     assert encrypted["raw_form"] == "encrypted"
     assert encrypted["raw_sha256"] == hashlib.sha256(landed).hexdigest()
+
+
+# --- the page
+
+
+def test_the_page_lists_what_the_rules_that_ship_leave() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "privacy.md").read_text()
+    listed = page.partition("<!-- fields -->\n")[2].partition("<!-- end of fields -->")[0].splitlines()
+    assert listed == stored_fields.lines(configuration.load().privacy)

@@ -170,7 +170,7 @@ def rebuild(
 ) -> int:
     """Build the tables again from every night that has landed; this also repairs a damaged lake.
 
-    If only rules have changed since the tables were built (settings of time, secrets, sessions, workflows or deduplication, or
+    If only rules have changed since the tables were built (settings of time, privacy, sessions, workflows or deduplication, or
     Millrace's own rules), only the tables that depend on them are built again.
     """
     from jobs.commands import run_nights
