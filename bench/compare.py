@@ -3,7 +3,8 @@
     python -m bench.compare LAKE PEER
 
 Exit code 1 when anything differs, with an example of each difference. Columns of JSON are compared as parsed; left out are
-what only the lake has (`run_id`, `event_hash`, what the next steps read) and of refused records the bytes and the wording.
+what only the lake has (`run_id`, `event_hash`, parts of user agents, what the next steps read), and of refused records the bytes
+and the wording.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _PLACE = ("source", "file", "record", "position")
 _KEYS = {name: TABLES[name].key for name in ("sessions", "session_events", "workflow_summaries", "daily_metrics")}
 _KEYS |= {"events": _PLACE, "duplicate_events": _PLACE, "rejected_events": _PLACE}
 _LEFT_OUT = {"run_id", "event_hash", "session_input", "workflow_input", "path", "detail", "raw", "raw_form", "raw_length", "raw_sha256"}
+# The peer parses no user agents; it knows the generated robots alone.
+_LEFT_OUT |= {"os", "os_version", "browser", "browser_version", "device_class", "is_robot"}
 _JSON = {"properties", "context", "item_responses"}
 # Of texts that are not the same byte for byte, so many are parsed.
 _PARSED = 20_000

@@ -48,7 +48,7 @@ ACTIVITY_STREAM = SourceSql(
         "page": "VARCHAR", "event": "VARCHAR", "event_id": "VARCHAR", "source": "VARCHAR", "value": "DOUBLE", "url": "VARCHAR",
         "locale": "VARCHAR", "ver": "VARCHAR", "session_duration": "DOUBLE", "load_latency": "DOUBLE", "max_scroll_depth": "DOUBLE",
         "load_reason": "VARCHAR", "unload_reason": "VARCHAR", "impression_id": "VARCHAR",
-        "timestamp": "VARCHAR", "receive_at": "VARCHAR"}""",
+        "timestamp": "VARCHAR", "receive_at": "VARCHAR", "ua": "VARCHAR"}""",
     columns={
         "event_type": """CASE v.action
             WHEN 'activity_stream_session' THEN 'session'
@@ -69,6 +69,7 @@ ACTIVITY_STREAM = SourceSql(
         "target_id": "identifier(v.url)",
         "target_type": "v.source",
         "locale": "v.locale",
+        "flags": "list_where(['robot'], [coalesce(starts_with(v.ua, 'python-requests'), false)])",
         "value": "CASE WHEN event_type = 'performance' THEN round(v.value) ELSE v.value END",
         "duration_ms": "whole(v.session_duration)",
         "properties": "without_user_agent(item)",

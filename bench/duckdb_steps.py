@@ -135,7 +135,7 @@ def sessions(queries: SessionQueries) -> str:
 METRICS = """
 CREATE TABLE long AS
 WITH real AS (
-    SELECT event_date AS metric_date, * FROM kept WHERE NOT list_contains(flags, 'canary')
+    SELECT event_date AS metric_date, * FROM kept WHERE NOT list_has_any(flags, ['canary', 'robot'])
 ), by_session_date AS (
     SELECT
         session_date AS metric_date, source, count(*) AS sessions, count(session_duration) AS timed,
@@ -143,7 +143,7 @@ WITH real AS (
         sum(CAST(round(timespent * 1000) AS BIGINT)) / 1000 AS spent, count(timespent) AS with_time,
         sum(pageviews) AS pageviews, sum(interactions) AS interactions,
         count(*) FILTER (list_contains(flags, 'reported_mismatch')) AS mismatches, count(reported) AS with_summary
-    FROM sessions GROUP BY ALL
+    FROM sessions WHERE NOT list_contains(flags, 'robot') GROUP BY ALL
 ), landed AS (
     SELECT landing_date AS metric_date, source, count(*) AS records, count(*) FILTER (outcome = 'rejected') AS rejected,
         count(*) FILTER (outcome = 'duplicate') AS duplicates, count(*) FILTER (outcome <> 'rejected') AS valid
@@ -165,7 +165,12 @@ UNION ALL SELECT metric_date, source, 'events', 'event_type', event_type, count(
 UNION ALL SELECT event_date, source, 'keyless_events', 'all', 'all', count(*) FILTER (key IS NULL), NULL, NULL FROM kept GROUP BY ALL
 UNION ALL SELECT metric_date, source, metric, 'all', 'all', value, NULL, NULL FROM loose
 UNION ALL SELECT metric_date, source, 'sessions', 'all', 'all', sessions, NULL, NULL FROM by_session_date
-UNION ALL SELECT session_date, source, 'sessions', 'session_kind', session_kind, count(*), NULL, NULL FROM sessions GROUP BY ALL
+UNION ALL SELECT session_date, source, 'sessions', 'session_kind', session_kind, count(*), NULL, NULL FROM sessions
+    WHERE NOT list_contains(flags, 'robot') GROUP BY ALL
+UNION ALL SELECT event_date, source, 'robot_events', 'all', 'all', count(*), NULL, NULL FROM kept
+    WHERE list_contains(flags, 'robot') GROUP BY ALL
+UNION ALL SELECT session_date, source, 'robot_sessions', 'all', 'all', count(*), NULL, NULL FROM sessions
+    WHERE list_contains(flags, 'robot') GROUP BY ALL
 UNION ALL SELECT metric_date, source, 'median_session_duration', 'all', 'all', median, NULL, timed FROM by_session_date
 UNION ALL SELECT metric_date, source, 'p95_session_duration', 'all', 'all', p95, NULL, timed FROM by_session_date
 UNION ALL SELECT metric_date, source, 'timespent_per_session', 'all', 'all', spent / with_time, spent, with_time FROM by_session_date

@@ -130,7 +130,7 @@ def _of_changed_dates(rows: pa.Table, dates: Dates) -> pa.Table:
 
 _EVENTS = ("source", "event_date", "event_type", "user_id", "device_id", "flags", "session_input.key")
 _SESSIONS = ("source", "session_date", "session_kind", "session_duration", "timespent", "pageviews", "interactions", "reported", "flags")
-_DURATIONS = ("source", "session_date", "session_duration")
+_DURATIONS = ("source", "session_date", "session_duration", "flags")
 _CHAINS = ("source", "kind", "unassigned")
 _LATENESS = ("source", "landing_date", "flags")
 _FILES = ("source", "landing_date", "status", "records", "accepted", "duplicates", "rejected")

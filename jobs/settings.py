@@ -144,6 +144,7 @@ class Privacy(Section):
     raw: Literal["keep", "redact", "encrypt", "drop"]
     raw_key_file: Path | None
     salt_file: Path | None
+    robots: Literal["apart", "counted"]
     sources: dict[str, SourcePrivacy]
 
     @field_validator("names")

@@ -46,6 +46,7 @@ EVENT_TYPES = (
     "other",
 )
 TIME_SOURCES = ("client", "received")
+DEVICE_CLASSES = ("desktop", "phone", "tablet", "robot", "other")
 SESSION_KINDS = ("reported", "keyed", "derived")
 # What the column raw of a refused record holds, by the setting privacy.raw.
 RAW_FORMS = {"keep": "landed", "redact": "masked", "encrypt": "encrypted", "drop": "dropped"}
@@ -114,7 +115,8 @@ RUN_ID = column("run_id", STRING, "run that wrote the row: see runs", required=T
 
 _FLAGS = (
     "what is doubtful about the row, sorted: late (landed too long after event_time), time_replaced (client_time is implausible or not"
-    " representable, event_time is received_time), value_out_of_sums (value is 10^18 or more); and flags of the source"
+    " representable, event_time is received_time), robot (a robot or a program sent it: metrics count it apart), value_out_of_sums (value"
+    " is 10^18 or more); and flags of the source"
 )
 _EVENT_COLUMNS: tuple[Column, ...] = (
     # what
@@ -143,7 +145,12 @@ _EVENT_COLUMNS: tuple[Column, ...] = (
     column("target_type", STRING, "kind of the target"),
     column("locale", STRING, "language of the client"),
     column("os", STRING, "operating system"),
+    column("os_version", STRING, "its version: the first two numbers"),
+    column("browser", STRING, "browser or program that sent it, of the user agent"),
+    column("browser_version", STRING, "its version: the first two numbers"),
+    column("device_class", STRING, "kind of device: as the source says, else of the user agent", values=DEVICE_CLASSES),
     column("device_model", STRING, "make and model"),
+    column("is_robot", BOOLEAN, "whether the user agent is that of a robot or a program; null in rows of earlier versions"),
     # how much
     column("value", DOUBLE, "the event's own number: a score, a rating, an amount, a measured value"),
     column("duration_ms", BIGINT, "the event's own duration", unit="ms", minimum=0),

@@ -90,7 +90,7 @@ def doubts(events: Sequence[Row]) -> set[str]:
     flags = {flag for event in events for flag in event["flags"]}
     replaced = "time_replaced" in flags or any(event["client_time"] not in (None, event["event_time"]) for event in events)
     late = bool(flags & {"late", "sent_late"})
-    return ({"clock_skew"} & flags) | ({"late"} if late else set()) | ({"time_replaced"} if replaced else set())
+    return ({"clock_skew", "robot"} & flags) | ({"late"} if late else set()) | ({"time_replaced"} if replaced else set())
 
 
 def members(session: Row, events: Sequence[Row]) -> list[Row]:

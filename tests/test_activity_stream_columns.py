@@ -32,6 +32,7 @@ def test_the_session_of_mozillas_documentation_is_mapped() -> None:
         "app_version": "1.0.0",
         "page": "newtab or timeline",
         "locale": "en-US",
+        "user_agent": "python-requests/2.9.1",
         "duration_ms": 1635,
         "properties": {**EXAMPLE_SESSION, "ver": "3"},
         "context": {},

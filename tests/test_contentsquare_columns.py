@@ -51,6 +51,8 @@ def test_the_screenview_of_mozillas_documentation_is_mapped() -> None:
         "page_title": "screeName",
         "locale": "en_US",
         "os": "android 7.0",
+        "os_version": "7.0",
+        "device_class": "phone",
         "device_model": "Samsung SG",
         "duration_ms": 34543,
         "properties": event,

@@ -94,6 +94,25 @@ def test_events_users_and_devices_are_counted_without_test_events(found: Metrics
     assert split(rows) == {("events", "event_type", "page_view"): 2.0, ("events", "event_type", "interaction"): 1.0}
 
 
+def test_robots_are_counted_apart_and_in_no_other_metric_of_events_and_sessions(found: Metrics) -> None:
+    events = [event("page_view", "u", "d"), event("page_view", "r", "s", "robot"), event("page_view", "r", "t", "robot")]
+    assert totals(found(metrics.measure_events, EVENTS, *events)) == {
+        "events": (1.0, None, None),
+        "users": (1.0, None, None),
+        "devices": (1.0, None, None),
+        "keyless_events": (0.0, None, None),
+        "robot_events": (2.0, None, None),
+    }
+    sessions = totals(found(metrics.measure_sessions, SESSIONS, session(10, 1.0), session(9_000, 9.0, 7, False, "robot")))
+    assert {name: sessions[name][0] for name in ("sessions", "robot_sessions", "median_session_duration", "pageviews_per_session")} == {
+        "sessions": 1.0,
+        "robot_sessions": 1.0,
+        "median_session_duration": 10.0,
+        "pageviews_per_session": 1.0,
+    }
+    assert sessions["timespent_per_session"] == (1.0, 1.0, 1.0)
+
+
 def test_the_median_is_a_value_that_occurs_and_means_have_their_parts(found: Metrics) -> None:
     rows = [session(1_000, 0.5, 2), session(30, 0.02), session(10, 0.01, 3), session(2_000, 1.0)]
     found_totals = totals(found(metrics.measure_sessions, SESSIONS, *rows))

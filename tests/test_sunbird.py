@@ -18,6 +18,7 @@ from source_records import rejection, single_record
 from schemas.events import REPORTED
 from transforms.ingest.lines import split_lines
 from transforms.ingest.records import FileLocation, TimeRules
+from transforms.privacy.privacy_rules import PrivacyRules
 from transforms.sources.sunbird import EVENT_TYPES, SOURCE
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "sunbird" / "telemetry-500.jsonl"
@@ -111,7 +112,9 @@ def session_of(document: Any) -> dict[str, Any]:
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real data is not here")
 def test_all_500_real_events_are_accepted() -> None:
-    batch, counts = to_records(SOURCE, list(split_lines([REAL.read_bytes()])), STORAGE_PATH, TimeRules())
+    batch, counts = to_records(
+        SOURCE, list(split_lines([REAL.read_bytes()])), STORAGE_PATH, TimeRules(), PrivacyRules(patterns=frozenset())
+    )
     assert (counts.records, counts.rejected) == (500, 0)
     records = batch.to_pylist()
     assert sum(record["session_key"] is None for record in records) == 71

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 # Raised whenever the same rows make other metrics: those of a lake are then computed again by `millrace rebuild`.
-METRICS_VERSION = 1
+METRICS_VERSION = 2
 DAILY = pa.schema([pa.field(column.name, column.type) for column in DAILY_METRICS.columns if column.name != "run_id"])
 # What is counted of a date and a source: an amount, of a label where the measure is split by one. A measure that counts different
 # ids has a row per shard of their hashes; a percentile needs a row per `value`.
@@ -51,9 +51,12 @@ def measure_events(events: Iterable[pa.Table], table: Table, columns: Iterable[s
     """Events, users, devices and events without a session key per event_date, out of rows of `events`."""
     rows = duckdb_query.query(
         f"""
-        WITH parts AS MATERIALIZED (SELECT * FROM given), real AS (SELECT * FROM parts WHERE NOT list_contains(flags, 'canary'))
+        WITH parts AS MATERIALIZED (SELECT * FROM given), real AS (
+            SELECT * FROM parts WHERE NOT list_has_any(flags, ['canary', 'robot'])
+        )
         SELECT *, NULL AS id FROM (
             {_measure("event_date", "keyless_events", 'count_if("session_input.key" IS NULL)')} FROM parts GROUP BY ALL
+            UNION ALL {_measure("event_date", "robot_events", "count_if(list_contains(flags, 'robot'))")} FROM parts GROUP BY ALL
             UNION ALL {_measure("event_date", "events", "count(*)", label="event_type")} FROM real GROUP BY ALL
         )
         UNION ALL {_different("event_date", "users", "user_id")} FROM real WHERE user_id IS NOT NULL
@@ -99,8 +102,9 @@ def measure_sessions(sessions: Iterable[pa.Table], table: Table, columns: Iterab
     of = "session_date"
     return _measured(
         f"""
-        WITH parts AS MATERIALIZED (SELECT * FROM given)
-        {_measure(of, "sessions", "count(*)", label="session_kind")} FROM parts GROUP BY ALL
+        WITH every AS MATERIALIZED (SELECT * FROM given), parts AS (SELECT * FROM every WHERE NOT list_contains(flags, 'robot'))
+        {_measure(of, "robot_sessions", "count_if(list_contains(flags, 'robot'))")} FROM every GROUP BY ALL
+        UNION ALL {_measure(of, "sessions", "count(*)", label="session_kind")} FROM parts GROUP BY ALL
         UNION ALL {_measure(of, "with_duration", "count(session_duration)")} FROM parts GROUP BY ALL
         UNION ALL {_measure(of, "with_time", "count(timespent)")} FROM parts GROUP BY ALL
         UNION ALL {_measure(of, "spent_ms", "sum(CAST(round(timespent * 1000) AS BIGINT))")} FROM parts GROUP BY ALL
@@ -119,7 +123,7 @@ def measure_durations(sessions: Iterable[pa.Table], table: Table, columns: Itera
         """
         SELECT session_date AS metric_date, source, 'session_duration' AS measure, CAST(NULL AS VARCHAR) AS label,
             CAST(NULL AS INTEGER) AS shard, CAST(NULL AS BLOB) AS hashes, session_duration AS value, count(*) AS amount
-        FROM parts WHERE session_duration IS NOT NULL GROUP BY ALL
+        FROM parts WHERE session_duration IS NOT NULL AND NOT list_contains(flags, 'robot') GROUP BY ALL
         """,
         parts=_reader(sessions, table, columns),
     )
@@ -232,7 +236,8 @@ def daily_metrics(totals: pa.Table) -> pa.Table:
             ), accepted + duplicates AS valid, CAST(spent_ms AS DOUBLE) / 1000 AS spent
             FROM summed
         )
-        {_count("keyless_events")} UNION ALL {_count("events")} UNION ALL {_count("users")} UNION ALL {_count("devices")}
+        {_count("robot_events", "nullif(robot_events, 0)")} UNION ALL {_count("robot_sessions", "nullif(robot_sessions, 0)")}
+        UNION ALL {_count("keyless_events")} UNION ALL {_count("events")} UNION ALL {_count("users")} UNION ALL {_count("devices")}
         UNION ALL {_count("orphan_events")} UNION ALL {_count("sessionless_events")} UNION ALL {_count("sessions")}
         UNION ALL {_entry("median_session_duration", "p50_session_duration", "NULL", "with_duration")}
         UNION ALL {_entry("p95_session_duration", "p95_session_duration", "NULL", "with_duration")}
@@ -253,6 +258,7 @@ def daily_metrics(totals: pa.Table) -> pa.Table:
 
 
 _SUMMED = (
+    *("robot_events", "robot_sessions"),
     *("keyless_events", "events", "users", "devices", "orphan_events", "sessionless_events"),
     *("sessions", "with_duration", "with_time", "spent_ms", "pageviews", "interactions", "with_summary", "mismatched"),
     *("p50_session_duration", "p95_session_duration"),
@@ -298,8 +304,8 @@ def _entry(metric: str, value: str, numerator: str = "NULL", denominator: str = 
     )
 
 
-def _count(metric: str) -> str:
-    return _entry(metric, metric)
+def _count(metric: str, amount: str | None = None) -> str:
+    return _entry(metric, amount or metric)
 
 
 def _ratio(metric: str, numerator: str, denominator: str) -> str:

@@ -77,6 +77,7 @@ def current(settings: Settings) -> dict[str, str]:
         "privacy.version_numbers": ",".join(sorted(privacy.numbers)),
         "privacy.patterns": ",".join(sorted(privacy.patterns)),
         "privacy.raw": privacy.raw,
+        "privacy.robots": privacy.robots,
         "privacy.raw_key": "none" if privacy.raw_key is None else privacy.raw_key.hex(),
         "privacy.salt": ",".join(privacy.pseudonyms.fingerprints) or "none",
         "deduplication.version": DEDUPLICATION_VERSION,

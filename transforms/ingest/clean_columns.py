@@ -148,7 +148,10 @@ def _mapped_again(own: RecordRules, records: Sequence[Record], mapped: Columns, 
         record._replace(document=cleaned(record.document), item=cleaned(record.item), header=cleaned(record.header, _HEADER))
         for record in map(records.__getitem__, rows)
     ]
-    return _with_rows(mapped, own.source.columns(again), rows)
+    columns = own.source.columns(again)
+    # No column holds the user agent itself.
+    kept = {name: mapped[name] for name in ("user_agent",) if name in mapped}
+    return {**_with_rows(mapped, columns, rows), **kept}
 
 
 def _with_rows(columns: Columns, others: Columns, rows: Sequence[int]) -> Columns:

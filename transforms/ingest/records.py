@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from schemas.events import EVENTS, RAW_FORMS, REJECTED_EVENTS, STORED_SESSION_INPUT, WORKFLOW_INPUT
 from schemas.table import STRING, TIMESTAMP
-from transforms.documents.json_documents import InvalidJsonError, canonical, parse, short_hash
+from transforms.documents.json_documents import InvalidJsonError, canonical, short_hash
+from transforms.documents.json_documents import parse as parse_json
 from transforms.documents.refusal import Refusal
 from transforms.ingest.clean_columns import map_records, record_rules
 from transforms.ingest.lines import KEPT_OF_TOO_LARGE, Line
@@ -25,6 +26,7 @@ from transforms.privacy.privacy_rules import SHIPPED_PRIVACY, PrivacyRules
 from transforms.privacy.raw_records import masked_text, stored
 from transforms.privacy.secret_names import SHIPPED_NAMES
 from transforms.times import DAY_MS, landing_ms
+from transforms.user_agents import UserAgent, parse
 
 # Raised with every change of the rows that this module makes from a line. Landed files are then read again.
 INGEST_VERSION = 6
@@ -192,7 +194,7 @@ def _open(source: Source, line: Line) -> _Envelope | Refusal:
     if line.too_large:
         return _TOO_LARGE
     try:
-        document = parse(line.document)
+        document = parse_json(line.document)
     except InvalidJsonError as error:
         return Refusal("invalid_json", "", str(error))
     if type(document) is list:
@@ -233,12 +235,17 @@ def _accepted(source: Source, parsed: _LineRecords, location: FileLocation, rule
     received_ms = [received for received, _, _ in times]
     event_ms = [event for _, event, _ in times]
     values = mapped.get("value") or [None] * len(event_ids)
-    flags = [
-        _flags(own, arrival - event > rules.late_ms, says and time_source == "received", value)
-        for own, (_, event, time_source), says, value in zip(mapped["flags"], times, says_time, values, strict=True)
-    ]
     size = len(event_ids)
-    columns: dict[str, pa.Array] = {name: _array(mapped[name], RECORDS.field(name).type) for name in mapped if name in _MAPPED_AS_THEY_ARE}
+    agents = _user_agents(mapped, size)
+    flags_robots = privacy.robots == "apart"
+    flags = [
+        _flags(own, arrival - event > rules.late_ms, is_robot and flags_robots, says and time_source == "received", value)
+        for own, (_, event, time_source), is_robot, says, value in zip(
+            mapped["flags"], times, agents["is_robot"], says_time, values, strict=True
+        )
+    ]
+    given = {**mapped, **agents}
+    columns: dict[str, pa.Array] = {name: _array(given[name], RECORDS.field(name).type) for name in given if name in _MAPPED_AS_THEY_ARE}
     columns |= _landed(location, size)
     columns |= {
         "status": _repeated("accepted", STRING, size),
@@ -283,12 +290,26 @@ def _resolve_event_time(client: int | None, received: int | None, arrival: int, 
     return received, client, "client"
 
 
-def _flags(own: Sequence[str], late: bool, time_replaced: bool, value: float | None) -> Sequence[str]:
+def _user_agents(mapped: Columns, size: int) -> dict[str, list[Any]]:
+    """The columns of user agents: what the source says itself, else what its user agent says."""
+    agents = [parse(text) for text in mapped.get("user_agent") or [None] * size]
+    columns: dict[str, list[Any]] = {}
+    for name, of_agents in zip(UserAgent._fields, zip(*agents, strict=True), strict=True):
+        own = mapped.get(name)
+        columns[name] = list(of_agents) if own is None else [_own_or(*pair) for pair in zip(own, of_agents, strict=True)]
+    return columns
+
+
+def _own_or(own: Any, of_agent: Any) -> Any:
+    return of_agent if own is None else own
+
+
+def _flags(own: Sequence[str], late: bool, robot: bool, time_replaced: bool, value: float | None) -> Sequence[str]:
     """The flags of a row, sorted, without repeats."""
     out_of_sums = value is not None and abs(value) >= _LEFT_OUT_OF_SUMS
-    if not (own or late or time_replaced or out_of_sums):
+    if not (own or late or robot or time_replaced or out_of_sums):
         return own
-    ours = (("late", late), ("time_replaced", time_replaced), ("value_out_of_sums", out_of_sums))
+    ours = (("late", late), ("robot", robot), ("time_replaced", time_replaced), ("value_out_of_sums", out_of_sums))
     return sorted({*own, *(flag for flag, holds in ours if holds)})
 
 

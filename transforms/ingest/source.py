@@ -20,6 +20,7 @@ Document = dict[str, Any]
 # - `says_client_time`: whether the record has a client time, even one that no table can hold. Without this column: whether
 #   `client_ms` is not None;
 # - `properties`, `context`: the parsed parts of the record, verbatim. transforms.ingest.clean_columns applies the privacy rules;
+# - `user_agent`: as the record has it; its parts fill the columns of the user agent that the source leaves null;
 # - `flags`: a list per record, in any order;
 # - `session_input`: for each field of schemas.events.SESSION_INPUT one list, like the columns;
 # - `workflow_input`: for each field of schemas.events.WORKFLOW_INPUT one list; null as a whole where `key` is None.

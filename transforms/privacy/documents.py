@@ -123,6 +123,10 @@ class DocumentRules:
         """Whether no column depends on a field of this secret name."""
         return self._names.compared(name) in self._unread
 
+    def is_user_agent(self, name: str) -> bool:
+        """Whether a field of this name holds a user agent, of whose parts columns are made."""
+        return self._names.compared(name) in USER_AGENT_NAMES
+
     def is_outside_hash(self, name: str) -> bool:
         """Whether the hash of a record without an id leaves a field of this name out."""
         return self._names.compared(name) in SHIPPED
@@ -184,7 +188,7 @@ class _Walk:
             if action == "drop":
                 del node[name]
                 self._changes.note(in_hash=not self._rules.is_outside_hash(name))
-            elif action is None and name in secret:
+            elif action is None and name in secret and not (self._for_columns and self._rules.is_user_agent(name)):
                 del node[name]
                 self._changes.note(columns=not self._rules.is_unread(name), in_hash=not self._rules.is_outside_hash(name))
             elif action is None and not self._for_columns and self._rules.drops_by_default(inside, inherited, part):

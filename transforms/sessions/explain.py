@@ -138,6 +138,9 @@ def doubts(steps: Sequence[Step]) -> dict[str, str]:
         reasons["clock_skew"] = f"{numbered(skewed)}: the clock of the phone is wrong"
     if late:
         reasons["late"] = f"{numbered(late)}: landed or sent too late"
+    robots = [step.number for step in steps if "robot" in step.event["flags"]]
+    if robots:
+        reasons["robot"] = f"{numbered(robots)}: the user agent is that of a robot or a program"
     replaced = [
         step.number
         for step in steps

@@ -90,6 +90,7 @@ def columns(records: Sequence[Record]) -> Columns:
         "target_id": [identifier(ping.get("url")) for ping in pings],
         "target_type": [text(ping.get("source")) for ping in pings],
         "locale": [text(ping.get("locale")) for ping in pings],
+        "user_agent": [text(ping.get("ua")) for ping in pings],
         # how much
         "value": [_value(*pair) for pair in zip(pings, event_types, strict=True)],
         "duration_ms": [_measure(ping.get("session_duration")) for ping in pings],
@@ -175,7 +176,7 @@ def _text_or_digits(value: Any) -> str | None:
 
 SOURCE = Source(
     name="activity_stream",
-    version=1,
+    version=2,
     schema_files=(_BATCH, _SHARED_SCHEMA, *_SCHEMA_FILES.values(), _OTHER_SCHEMA),
     open_batch=open_batch,
     join_header=join_header,

@@ -46,6 +46,8 @@ _KINDS = {
     _TEXT_VARIABLE: _Kind("string_variable", "variable"),
     _INTEGER_VARIABLE: _Kind("integer_variable", "variable"),
 }
+# The kind of device by `dt`.
+_DEVICE_CLASSES: Mapping[Any, str] = {4: "phone", 5: "tablet"}
 # The SDK sends this text for an empty key or value.
 _EMPTY_VARIABLE = "cs-empty"
 
@@ -114,6 +116,8 @@ def columns(records: Sequence[Record]) -> Columns:
         "target_type": [text(event.get("tvp")) for event in events],
         "locale": [phone.locale for phone in phones],
         "os": [phone.os for phone in phones],
+        "os_version": [phone.os_version for phone in phones],
+        "device_class": [phone.device_class for phone in phones],
         "device_model": [phone.device_model for phone in phones],
         # how much
         "value": [number(mapping(event.get("tr")).get("vl")) for event in events],
@@ -134,11 +138,13 @@ class _Phone(NamedTuple):
     app_id: str | None
     locale: str | None
     os: str | None
+    os_version: str | None
+    device_class: str | None
     device_model: str | None
     now: int | None  # when the batch was sent, by the phone's clock, epoch ms; perhaps outside the years 1 to 9999
 
 
-_NO_PHONE = _Phone(None, None, None, None, None, None, None)
+_NO_PHONE = _Phone(None, None, None, None, None, None, None, None, None)
 
 
 def _phones(records: Sequence[Record]) -> list[_Phone]:
@@ -157,6 +163,8 @@ def _phone(header: Document) -> _Phone:
         app_id=str(int(project)),
         locale=text(header.get("l")),
         os=_joined(sdk.removeprefix("SDK-"), header.get("os")),
+        os_version=identifier(header.get("os")),
+        device_class=_DEVICE_CLASSES.get(header.get("dt")) if type(header.get("dt")) in (int, float) else None,
         device_model=_joined(header.get("dma"), header.get("dmo")),
         now=_sent_ms(header.get("now")),
     )
@@ -270,7 +278,7 @@ def _at_least_zero(value: Any) -> int | None:
 
 SOURCE = Source(
     name="contentsquare",
-    version=1,
+    version=2,
     schema_files=(_BATCH, _EVENT),
     open_batch=open_batch,
     join_header=join_header,

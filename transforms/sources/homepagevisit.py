@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from typing import Any
 
-from transforms.documents.fields import identifier, text
+from transforms.documents.fields import identifier, mapping, text
 from transforms.documents.json_documents import canonical
 from transforms.documents.refusal import Refusal
 from transforms.documents.validation import compiled, first_violation
 from transforms.ingest.source import Batch, Columns, Document, Record, Source
 from transforms.times import rfc3339_ms
+from transforms.user_agents import version
 
 _FOLDER = "homepagevisit"
 _SCHEMA_NAME = "/analytics/legacy/homepagevisit/"
@@ -87,12 +89,30 @@ def columns(records: Sequence[Record]) -> Columns:
         "page": [_PAGE] * len(visits),
         "target_id": [identifier(event["homepage_pageview_token"]) for event in events],
         "target_type": [event.get("referer_route") for event in events],
+        **_user_agents(visits),
         # verbatim
         "properties": events,
         "context": [{name: value for name, value in visit.items() if name != "event"} for visit in visits],
         "flags": [_flags(canary, schema) for canary, schema in zip(canaries, schemas, strict=True)],
         "session_input": _session_input(homes, user_ids, canaries),
     }
+
+
+def _user_agents(visits: Sequence[Document]) -> Columns:
+    """The user agent of the request, and its parts where a refined row has them."""
+    parts = [mapping(visit.get("useragent")) for visit in visits]
+    return {
+        "user_agent": [_user_agent(mapping(mapping(visit.get("http")).get("request_headers"))) for visit in visits],
+        "browser": [identifier(part.get("browser_family")) for part in parts],
+        "browser_version": [version(text(part.get("browser_major")), text(part.get("browser_minor"))) for part in parts],
+        "os": [identifier(part.get("os_family")) for part in parts],
+        "os_version": [version(text(part.get("os_major")), text(part.get("os_minor"))) for part in parts],
+        "is_robot": [True if part.get("is_bot") is True else None for part in parts],
+    }
+
+
+def _user_agent(headers: Mapping[str, Any]) -> str | None:
+    return text(headers.get("user-agent")) or next((text(value) for name, value in headers.items() if name.lower() == "user-agent"), None)
 
 
 def _flags(canary: bool, schema: str) -> list[str]:
@@ -114,7 +134,7 @@ def _session_input(homes: Sequence[str], user_ids: Sequence[int], canaries: Sequ
 
 SOURCE = Source(
     name="homepagevisit",
-    version=1,
+    version=2,
     schema_files=tuple(SCHEMA_FILES.values()),
     open_batch=open_batch,
     join_header=join_header,

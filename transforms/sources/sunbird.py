@@ -6,6 +6,7 @@ Rules: docs/rules/sources.md, "Sunbird"; docs/rules/sessions.md, "Keys and silen
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -50,6 +51,8 @@ _LONGEST_DURATION = 86_400  # s
 _BACKGROUND = ("background", "m:background")
 # Kinds that are no part of a workflow.
 _OUTSIDE_WORKFLOWS = frozenset(("LOG", "AUDIT", "SEARCH"))
+_PHONE_OS = re.compile("android|ios", re.IGNORECASE)
+_VERSION = re.compile(r"\s(\d+(?:\.\d+)?)[\d.]*\s*$", re.ASCII)
 _SMALLEST_BIGINT, _LARGEST_BIGINT = -(2**63), 2**63 - 1
 _SUMMARY_RANKS = {"session": 0, "app": 1}
 _ANY_SUMMARY = 2
@@ -113,7 +116,10 @@ def columns(records: Sequence[Record]) -> Columns:
         "page": [identifier(edata.get("pageid")) for edata in edatas],
         "target_id": [target_id for target_id, _ in targets],
         "target_type": [target_type for _, target_type in targets],
+        "user_agent": [_user_agent(event, edata) for event, edata in zip(events, edatas, strict=True)],
         "os": [text(device.get("os")) for device in devices],
+        "os_version": [_os_version(device.get("os")) for device in devices],
+        "device_class": ["phone" if _PHONE_OS.match(text(device.get("os")) or "") else None for device in devices],
         "device_model": [text(device.get("make")) for device in devices],
         # how much
         "value": values,
@@ -165,6 +171,18 @@ def _target(event: Document, edata: Mapping[str, Any]) -> tuple[str | None, str 
         if target_id is not None:
             return target_id, text(target.get("type"))
     return identifier(edata.get("id")), None
+
+
+def _user_agent(event: Document, edata: Mapping[str, Any]) -> str | None:
+    """The user agent of the event, else that which the pipeline has added."""
+    own = text(mapping(edata.get("uaspec")).get("raw"))
+    return own or text(mapping(mapping(event.get("devicedata")).get("uaspec")).get("raw"))
+
+
+def _os_version(os: Any) -> str | None:
+    """The first two numbers at the end of a text such as "Android 9"."""
+    found = _VERSION.search(text(os) or "")
+    return None if found is None else found[1]
 
 
 def _value(eid: str, edata: Mapping[str, Any]) -> float | None:
@@ -361,7 +379,7 @@ def _sorted(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 SOURCE = Source(
     name="sunbird",
-    version=2,
+    version=3,
     schema_files=(_ENVELOPE, *_SCHEMA_FILES.values()),
     open_batch=open_batch,
     join_header=join_header,
