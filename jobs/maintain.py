@@ -82,9 +82,8 @@ def run(settings: Settings, today: dt.date | None = None) -> int:
         after = {name: lake.files(name) for name in TABLES}
     _show(before, after, freed, swept)
     if described:
-        print_line(
-            f"{described} {'file has' if described == 1 else 'files have'} new bounds in the log: the old ones hid rows from some readers"
-        )
+        files = "file has" if described == 1 else "files have"
+        print_line(f"{described} {files} new bounds in the log: the old ones hid rows, or had values of personal columns")
     return 0
 
 

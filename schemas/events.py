@@ -233,7 +233,7 @@ REJECTED_EVENTS = Table(
     checks=(
         # This holds for the rows that a night writes. Maintenance sets raw to null after maintain.raw_days.
         Check(
-            "a refused record is kept, unless it is to be dropped",
+            "a refused record is kept",
             "raw IS NOT NULL OR raw_form IS NOT DISTINCT FROM 'dropped'",
         ),
         Check(

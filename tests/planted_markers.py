@@ -106,6 +106,9 @@ def parts_of(plant: Planting) -> Iterator[tuple[str, Row]]:
         "pair k",
         {"vars": [{"k": "X-Forwarded-For", "v": plant.word("pair k")}, {"header": "set-cookie", "values": [plant.word("pair header")]}]},
     )
+    yield "pair in a list", {"headers": [["Cookie", plant.word("pair in a list")], ["x-api-key", plant.word("pair in a list")]]}
+    yield "xml", {"note": f"<password>{plant.word('xml')}</password>"}
+    yield "encoded", {"link": f"https://example.com/?q=%7B%22token%22%3A%22{plant.word('encoded json')}%22%7D"}
     yield "json", {"log": json.dumps({"ip": plant.word("json in text"), "b": json.dumps({"token": plant.word("json twice")})})}
     yield "json text", {"log": json.dumps({"note": f"from {plant.address('address in json in text')}"})}
     yield "ip", {"note": f"seen at {plant.address('address')} twice, then {plant.address('address')}:8080"}

@@ -75,6 +75,9 @@ def sunbird(**changed: Any) -> Row:
         ("https://me:word@host/", "https://[secret]@host/"),
         ("password='abc'", "password='[secret]'"),
         ("ip: 203.0.113.7", "ip: [secret]"),
+        ("<password>abc</password>", "<password>[secret]</password>"),
+        ("token=>abc", "token=>[secret]"),
+        ("?q=%7B%22token%22%3A%22abc%22%7D&x=1", "?q=%7B%22token%22%3A%22[secret]&x=1"),
     ],
 )
 def test_an_address_or_key_in_a_text_becomes_its_kind(text: str, redacted: str) -> None:
@@ -305,6 +308,7 @@ def test_a_rule_that_cannot_be_is_refused_in_one_line(privacy: Row, said: str, t
             b'{"h":[{"name":"Cookie","value":"xyz"},{"value":7,"key":"ip"},{"k":"a","v":"b"}]}',
             b'{"h":[{"name":"Cookie","value":"***"},{"value":*,"key":"ip"},{"k":"a","v":"b"}]}',
         ),
+        (b'{"h":[["Cookie","abc"],["a","b"],["ip",1,2]]}', b'{"h":[["Cookie","***"],["a","b"],["ip",1,2]]}'),
         (rb'{"t":"{\"ip\":\"1\u0032\",\"a\":1}"}', rb'{"t":"{\"ip\":\"*******\",\"a\":1}"}'),
         (rb'{"\u0069p":"12","a\nb":"c"}', rb'{"\u0069p":"**","a\nb":"c"}'),
         ('{"t":"é 203.0.113.7 é"}'.encode(), '{"t":"é *********** é"}'.encode()),

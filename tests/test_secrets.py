@@ -58,15 +58,19 @@ def test_the_value_of_a_pair_with_a_secret_name_is_dropped_and_the_pair_stays() 
         {"key": "ip", "value": {"v": [SECRET]}},
         {"K": "X-Forwarded-For", "v": SECRET},
         {"header": "set-cookie", "Values": [SECRET]},
+        ["Cookie", SECRET],
         {"name": "page", "value": "kept"},
         {"name": 7, "value": "kept"},
+        ["page", "kept"],
+        ["cookie", "kept", "too"],
     ]
     assert cleaned(pairs) == [
         {"name": "Cookie", "path": "/"},
         {"key": "ip"},
         {"K": "X-Forwarded-For"},
         {"header": "set-cookie"},
-        *pairs[4:],
+        ["Cookie"],
+        *pairs[5:],
     ]
 
 

@@ -139,7 +139,9 @@ def _wrong_bounds(lake: Lake) -> list[str]:
     remedy = command_line("maintain", lake.root)
     counts = ((name, len(log_statistics.misdescribed(lake, name))) for name in TABLES)
     return [
-        f"{name}: bounds in the log hide rows of {files:,} {'file' if files == 1 else 'files'}: {remedy}" for name, files in counts if files
+        f"{name}: bounds in the log of {files:,} {'file' if files == 1 else 'files'} hide rows or have values of personal columns: {remedy}"
+        for name, files in counts
+        if files
     ]
 
 

@@ -119,6 +119,10 @@ class DocumentRules:
         """The names of the fields of this object that go by their name."""
         return self._names.dropped_fields(node)
 
+    def is_pair(self, items: list[Any]) -> bool:
+        """Whether an array is a pair of a secret name and its value."""
+        return self._names.is_pair(items)
+
     def is_unread(self, name: str) -> bool:
         """Whether no column depends on a field of this secret name."""
         return self._names.compared(name) in self._unread
@@ -174,6 +178,9 @@ class _Walk:
             if type(node) is dict:
                 self._object(node, inside, rule)
             else:
+                if not inside and self._rules.is_pair(node):
+                    del node[1]
+                    self._changes.note()
                 for index, part in enumerate(node):
                     self._part(node, index, "", part, below(inside, str(index)) if inside else _NO_NODES, None, rule)
         return root[0]

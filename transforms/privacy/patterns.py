@@ -32,8 +32,8 @@ _IPV4 = re.compile(rf"(?:(?<=%[0-9A-Fa-f][0-9A-Fa-f])|(?<![\d.]))(?:{_OCTET}\.){
 _IPV6 = re.compile(r"(?<![\w:])[0-9A-Fa-f:]{2,39}(?:(?:\d{1,3}\.){3}\d{1,3})?(?![\w:])", re.ASCII)
 # From the at sign on; the part before it is found by going back, because to search for it takes time by the square of the length.
 _DOMAIN = re.compile(r"(?:@|%(?:25)?40)(?=[\w-])([\w-]{1,63}(?:\.[\w-]{1,63})+)")
-_LOCAL_PART = re.compile(r"[\w.+'~!#$*^`{|}-]|%(?!40)")
-_LONGEST_LOCAL_PART = 128
+_LOCAL_PART = frozenset("_.+'~!#$*^`{|}%-")
+_LONGEST_LOCAL_PART = 64
 _NUMBER = re.compile(r"(?<![\w.])\+?\(?\d(?:[\s./()-]{0,2}\d){6,17}(?![\w])")
 # The same for QuickSearch, in a text without a backslash.
 NUMBER_SEARCH = r"[0-9](?:[ ./()-]{0,2}[0-9]){6}"
@@ -47,18 +47,20 @@ _KEYS = re.compile(
     r"|(-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END|\Z))",
     re.IGNORECASE | re.DOTALL,
 )
+# A name and what separates it from its value, with quotes and brackets, also in percent escapes; in XML the end of the tag.
 _NAMED = re.compile(
-    r"(?<![\w.-])([A-Za-z](?:[\w.-]|\[|\]){0,60}?)['\"\]]{0,3}\s{0,3}(?:=|:(?!//)|%3D|%3A)\s{0,3}((?:bearer|basic|digest)\s+)?"
-    r"['\"]?([^\s&;,'\"<>#(){}\[\]\\][^\s&;,'\"<>#)}\]\\]*)",
+    r"(?:(?<=%[0-9A-F][0-9A-F])|(?<![\w.-]))([A-Za-z](?:[\w.-]|\[|\]){0,60}?)(?:['\"\]]|%22|%27|%5D){0,3}\s{0,3}"
+    r"(?:=>?|:(?!//)|%3D|%3A|>)\s{0,3}",
     re.IGNORECASE,
+)
+_NAMED_VALUE = re.compile(
+    r"(?:(?:bearer|basic|digest)\s+)?(?:['\"]|%22|%27)?([^\s&;,'\"<>#(){}\[\]\\][^\s&;,'\"<>#)}\]\\]*)", re.IGNORECASE
 )
 # What follows such a name goes on to the end of the line.
 _WHOLE_LINE = frozenset(("cookie", "cookies", "setcookie", "authorization", "proxyauthorization", "forwarded", "xforwardedfor"))
 _LINE = re.compile(r"[^\r\n\"\\]*")
 # A text without these characters has nothing that the expressions find.
-_CANDIDATE = re.compile(
-    r"[@=]|%(?:25)?40|%3[DA]|\d\.\d|:[0-9A-Fa-f:]|eyJ|://|:\s|bearer|basic|akia|asia|gh[a-z]_|github_|xox|AIza|k_|glpat|---|:", re.I
-)
+_CANDIDATE = re.compile(r"[@=:>]|%(?:25)?40|%3[DA]|\d\.\d|eyJ|bearer|basic|akia|asia|gh[a-z]_|github_|xox|AIza|k_|glpat|---", re.I)
 
 
 class TextPatterns:
@@ -103,12 +105,14 @@ class TextPatterns:
             at = match.end(1)
             if not self._names.is_secret(match[1].rpartition(".")[2]) and not self._names.is_secret(match[1]):
                 continue
-            start, end = match.span(3)
-            if self._names.compared(match[1]) in _WHOLE_LINE and text[match.end(1) :].lstrip("'\" ]")[:1] == ":":
-                line = _LINE.match(text, start)
-                end = max(end, line.end()) if line else end
-            yield Match(start, end, "secret")
-            at = end
+            value = _NAMED_VALUE.match(text, match.end())
+            if value is None:
+                continue
+            start, at = value.span(1)
+            is_header = ":" in text[match.end(1) : match.end()] and self._names.compared(match[1]) in _WHOLE_LINE
+            line = _LINE.match(text, start) if is_header else None
+            at = at if line is None else max(at, line.end())
+            yield Match(start, at, "secret")
 
     @cached_property
     def search(self) -> QuickSearch:
@@ -120,7 +124,7 @@ class TextPatterns:
             r"|[^a-z0-9_](?:[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){0,6})?::[0-9a-f]{0,4}|(?:[0-9a-f]{1,4}:){6}|bearer[ +:=]|basic[ +]"
             r"|eyj[a-z0-9_-]{8}|://[^/?# \"@]*@|(?:akia|asia)[0-9a-z]{16}|gh[pousr]_[a-z0-9]{20}|github_pat_|xox[a-z]-|aiza[a-z0-9_-]{30}"
             r"|[rs]k_(?:live|test)_|glpat-|private key-"
-            rf"|[^a-z0-9](?:{names})[\]'_.)-]{{0,3}} {{0,3}}(?:[=:]|%3d|%3a)"
+            rf"|(?:[^a-z0-9]|%[0-9a-f]{{2}})(?:{names})(?:[\]'_.)-]|%22|%27|%5d){{0,3}} {{0,3}}(?:[=:>]|%3d|%3a)"
             r"|\\"
         )
 
@@ -135,7 +139,7 @@ def _addresses(text: str) -> Iterator[Match]:
     """E-mail addresses, with an at sign or with one in percent escapes."""
     for match in _DOMAIN.finditer(text):
         start = match.start()
-        while start > max(0, match.start() - _LONGEST_LOCAL_PART) and _LOCAL_PART.match(text, start - 1):
+        while start > max(0, match.start() - _LONGEST_LOCAL_PART) and (text[start - 1].isalnum() or text[start - 1] in _LOCAL_PART):
             start -= 1
         if start < match.start():
             yield Match(start, match.end(), "email")

@@ -163,7 +163,7 @@ class _Scan:
             if self._regions[at] == (closed.start, closed.start):
                 self._regions[at] = (closed.start, end)
                 break
-        if closed.has_secret_mark:
+        if closed.has_secret_mark and (closed.is_object or closed.index == 2):
             self._regions += closed.pair_values
         self._value_ended((closed.start, end))
 
@@ -177,13 +177,16 @@ class _Scan:
             self._regions.append(span)
         elif text is not None and not is_kept:
             self._search(span, text, self._rules.texts_of_people if rule == "redact" else self._rules.texts)
+        if text is not None and not top.is_object and top.index == 0:
+            top.has_secret_mark = self._names.is_secret(_unescaped(text)[0])
         if text is not None and top.name is not None and self._names.compared(top.name) in PAIR_NAMES:
             top.has_secret_mark = top.has_secret_mark or self._names.is_secret(_unescaped(text)[0])
         self._value_ended(span)
 
     def _value_ended(self, span: Span) -> None:
         top = self._frames[-1]
-        if top.is_object and top.name is not None and self._names.compared(top.name) in PAIR_VALUES:
+        is_value = self._names.compared(top.name) in PAIR_VALUES if top.name is not None else not top.is_object and top.index == 1
+        if is_value:
             top.pair_values.append(span)
         top.name = None
         top.index += 1

@@ -2,7 +2,8 @@
 
 Names are compared in lower case and by letters and digits alone, so `clientIp`, `client_ip` and `Client-IP` are the same name.
 Three things are dropped at any depth: a field with a secret name; the `value`, `values` or `v` of an object whose `name`, `key`,
-`k` or `header` is a secret name; and both in text that is JSON. Everything else is kept verbatim.
+`k` or `header` is a secret name, and the second of two items of an array whose first is one; and all of these in text that is
+JSON. Everything else is kept verbatim.
 """
 
 from __future__ import annotations
@@ -88,6 +89,10 @@ class SecretNames:
         """The names of those fields of an object that are dropped: secret ones, and the value of a pair whose name is secret."""
         return [] if fields.keys() <= self._harmless else self._dropped(fields, fields_only=False)
 
+    def is_pair(self, items: list[Any]) -> bool:
+        """Whether an array is a pair of a secret name and its value."""
+        return len(items) == 2 and type(items[0]) is str and self._compared(items[0]) in self._all
+
     def without_fields(self, value: Any) -> Any:
         """The value without the fields of shipped names, at any depth; the same object if it has none."""
         return self._without(value, fields_only=True).value
@@ -118,6 +123,9 @@ class SecretNames:
                             beyond = True
                 parts: Iterable[tuple[Any, Any]] = node.items()
             else:
+                if not fields_only and self.is_pair(node):
+                    del node[1]
+                    beyond = True
                 parts = enumerate(node)
             for position, part in parts:
                 kind = type(part)
@@ -201,6 +209,8 @@ def _is_harmless(value: Any, harmless: set[str], *, fields_only: bool) -> bool:
                 return False
             pending.extend(node.values())
         elif type(node) is list:
+            if len(node) == 2 and type(node[0]) is str and not fields_only:
+                return False
             pending.extend(node)
         elif not fields_only and type(node) is str and node[:1] in _MAY_OPEN and node.lstrip().startswith(_OPENING):
             return False
@@ -216,7 +226,7 @@ def _expression(names: Iterable[str]) -> str:
     other = r'[^a-z0-9"]*'
     fields = "|".join(other.join(name) for name in sorted(names) if name.isascii())
     marks = "|".join(other.join(name) for name in sorted(PAIR_NAMES))
-    return rf'"{other}(?:{fields}){other}":|"{other}(?:{marks}){other}":"|"[^"]*[\x80-\xff][^"]*":|\\'
+    return rf'"{other}(?:{fields}){other}":|\["{other}(?:{fields}){other}",|"{other}(?:{marks}){other}":"|"[^"]*[\x80-\xff][^"]*":|\\'
 
 
 SHIPPED_NAMES = SecretNames()
