@@ -309,8 +309,9 @@ class Peer:
         self._database.execute(f"COPY ({query}) TO '{target}' ({options})")
 
 
-# Columns that hold what only our own steps read, or whose hash DuckDB does not have.
+# Columns that hold what only our own steps read, or whose hash DuckDB does not have; and parts of user agents, which it does not parse.
 _NOT_IN_SQL = ("event_hash", "session_input", "workflow_input", "run_id")
+_NOT_IN_SQL += ("os_version", "browser", "browser_version", "device_class", "is_robot")
 
 
 def _list(paths: list[str]) -> str:

@@ -36,7 +36,7 @@ def privacy_rules(settings: Settings) -> PrivacyRules:
     """
     privacy = settings.privacy
     rules = PrivacyRules(
-        names=SecretNames(privacy.names),
+        names=SecretNames([*privacy.names, *privacy.additional_names]),
         numbers=tuple(sorted(map(normalised, privacy.version_numbers))),
         patterns=frozenset(privacy.patterns),
         sources={name: _source_rules(own) for name, own in privacy.sources.items()},

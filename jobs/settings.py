@@ -139,6 +139,7 @@ class Privacy(Section):
     """The rules about personal data."""
 
     names: tuple[str, ...]
+    additional_names: tuple[str, ...]
     version_numbers: tuple[str, ...]
     patterns: tuple[Literal["ip", "email", "secret"], ...]
     raw: Literal["keep", "redact", "encrypt", "drop"]
@@ -149,12 +150,17 @@ class Privacy(Section):
 
     @field_validator("names")
     @classmethod
-    def _can_be_dropped(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _none_is_missing(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         missing = sorted(SHIPPED - set(map(normalised, names)))
         if missing:
             raise PydanticCustomError(
                 "names", "the names on which ids depend cannot be removed, {missing} is missing", {"missing": missing[0]}
             )
+        return names
+
+    @field_validator("names", "additional_names")
+    @classmethod
+    def _can_be_dropped(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             if not normalised(name):
                 raise PydanticCustomError("name", "a name has letters or digits")

@@ -72,7 +72,7 @@ def read_only(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         ("deduplication", {"window_days": 7}, "deduplication.window_days is 7 (was 30)"),
         ("ingest", {"max_document_bytes": 400}, "ingest.max_document_bytes is 400 (was 10485760)"),
         ("time", {"late_after_hours": 48}, "time.late_after_hours is 48 (was 24)"),
-        ("privacy", {"names": (*configuration.load().privacy.names, "Device-Serial")}, "privacy.names: deviceserial added"),
+        ("privacy", {"additional_names": ("Device-Serial",)}, "privacy.names: deviceserial added"),
         ("privacy", {"raw": "drop"}, "privacy.raw is drop (was redact)"),
     ],
 )

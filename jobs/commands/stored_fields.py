@@ -33,7 +33,7 @@ def lines(privacy: Privacy) -> list[str]:
     rows = ["| source | field | column | what is stored |", "|---|---|---|---|"]
     for source in sorted(SOURCES):
         rows += (f"| `{source}` | {field} | {column} | {stored} |" for field, column, stored in _fields(source, privacy))
-    names = [name for name in map(normalised, privacy.names) if name not in USER_AGENT_NAMES]
+    names = [name for name in map(normalised, (*privacy.names, *privacy.additional_names)) if name not in USER_AGENT_NAMES]
     personal = [column.name for column in EVENTS.columns if column.is_personal]
     return [
         *rows,
