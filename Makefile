@@ -6,6 +6,7 @@
 #   make test        every check and every quick test: what .ci/run runs
 #   make test-slow   the tests that take minutes
 #   make bench       what a night of 0.2, 1 and 5 million events costs, beside DuckDB; EVENTS=200000 for one of them, RUNS=3
+#   make executors   what Spark's executors need on other machines, in dist/: Millrace as a zip, its dependencies as an archive
 #   make lint        format, lint, types and layers alone
 #   make lock        the locked versions again, from pyproject.toml; UPGRADE=--upgrade for newer ones
 #   make clean       away with all that was made, but for landing/ and lake/
@@ -15,7 +16,7 @@
 PYTHON ?= $(or $(wildcard .venv/bin/python),python3)
 INSTALL = bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help setup demo test test-slow bench lint airflow lock clean machine python java
+.PHONY: help setup demo test test-slow bench executors lint airflow lock clean machine python java
 
 help:
 	@sed -n 's/^#  //p' Makefile
@@ -42,6 +43,17 @@ test-slow: setup lint
 
 bench: setup
 	.venv/bin/python -m bench.bench $(addprefix --events ,$(EVENTS)) --runs $(or $(RUNS),3)
+
+# Spark brings PySpark itself. The others are no part of a task, and large.
+NOT_IN_TASKS = pyspark pysail great_expectations matplotlib scipy polars _polars_runtime_32 mypy moto botocore
+DIST = dist
+
+executors: setup
+	rm -rf $(DIST)/millrace.zip $(DIST)/environment.tar.gz
+	.venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --wheel-dir $(DIST) .
+	mv $(DIST)/millrace-*.whl $(DIST)/millrace.zip
+	.venv/bin/venv-pack --quiet --prefix .venv --output $(DIST)/environment.tar.gz --compress-level 1 --exclude '*/__pycache__/*' \
+		--exclude '*/__editable__*' $(foreach package,$(NOT_IN_TASKS),--exclude '*/site-packages/$(package)/*')
 
 lint: .venv/.ready
 	.venv/bin/ruff format --quiet --check

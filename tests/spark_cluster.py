@@ -30,12 +30,14 @@ class Cluster:
     folder: Path
     workers: list[subprocess.Popen[bytes]]
 
-    def submit(self, arguments: Sequence[object], *options: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        """Submit a night, from a working folder in which nothing is."""
+    def submit(self, arguments: Sequence[object], *options: str, python: str = sys.executable) -> subprocess.Popen[str]:
+        """Submit a night, from a working folder in which nothing is. `python` is that of the executors."""
         driver = self.folder / "driver"
         driver.mkdir(exist_ok=True)
-        words = [_spark_home() / "bin" / "spark-submit", "--master", self.master, *options, REPOSITORY / "jobs" / "night.py", *arguments]
-        variables = plain_environment() | {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable, **(env or {})}
+        pythons = ("--conf", f"spark.pyspark.driver.python={sys.executable}", "--conf", f"spark.pyspark.python={python}")
+        application = REPOSITORY / "jobs" / "night.py"
+        words = [_spark_home() / "bin" / "spark-submit", "--master", self.master, *pythons, *options, application, *arguments]
+        variables = plain_environment() | {"SPARK_LOCAL_IP": "127.0.0.1"}
         return subprocess.Popen(
             [str(word) for word in words],
             cwd=driver,

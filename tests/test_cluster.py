@@ -71,9 +71,23 @@ def test_a_night_whose_worker_is_killed_ends_right(server: Server, landing: Path
     assert_same_but_for_uploads(lake, lake_of_one_machine(landing, *NIGHTS))
 
 
-def submit(cluster: Cluster, lake: BucketPath, night: dt.date) -> subprocess.Popen[str]:
+@pytest.mark.slow
+def test_executors_get_millrace_and_its_dependencies_with_the_night(
+    server: Server, landing: Path, cluster: Cluster, tmp_path: Path
+) -> None:
+    """Given workers on which neither Millrace nor any package is installed."""
+    made = subprocess.run(["make", "executors", f"DIST={tmp_path}"], cwd=spark_cluster.REPOSITORY, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    lake = BucketPath.of_url(f"s3://{BUCKET}/archives")
+    files = ("--py-files", f"{tmp_path}/millrace.zip", "--archives", f"{tmp_path}/environment.tar.gz#environment")
+    wait_for(submit(cluster, lake, NIGHTS[0], *files, python="./environment/bin/python"))
+    assert_same_but_for_uploads(lake, lake_of_one_machine(landing, NIGHTS[0]))
+
+
+def submit(cluster: Cluster, lake: BucketPath, night: dt.date, *options: str, **how: str) -> subprocess.Popen[str]:
     """Submit a night; what the driver prints, spark-submit prints on stdout."""
-    return cluster.submit(["--date", night, "--env", "cluster", "--landing", f"s3://{BUCKET}/landing", "--lake", lake])
+    arguments = ["--date", night, "--env", "cluster", "--landing", f"s3://{BUCKET}/landing", "--lake", lake]
+    return cluster.submit(arguments, *options, **how)
 
 
 def wait_for(night: subprocess.Popen[str]) -> str:

@@ -48,6 +48,7 @@ class Engine:
         self._session: SparkSession | None = None
         self._is_ours = False
         self._starting: Future[SparkSession] | None = None
+        self.step: str | None = None  # what the jobs of the session are called from now on in Spark's pages and event log
 
     @property
     def processes(self) -> int | None:
@@ -72,7 +73,15 @@ class Engine:
             with self._progress.step(f"start {engine_of(self._settings).capitalize()}"):
                 session = self._session = self._starting.result() if self._starting else start(self._settings)
             self._is_ours = True
+        self._describe_jobs(session)
         return session
+
+    def _describe_jobs(self, session: SparkSession) -> None:
+        from pyspark.sql import SparkSession
+
+        # Sail and Spark Connect have sessions of another class, without descriptions of jobs.
+        if self.step is not None and isinstance(session, SparkSession):
+            session.sparkContext.setJobDescription(self.step)
 
     def in_processes(self, function: ArrowFunction) -> ArrowFunction:
         """The Arrow function as `mapInArrow` should get it, so that tasks run in parallel.
