@@ -21,7 +21,7 @@ from pathlib import Path
 import bucket_server
 import click
 import spark_cluster
-from bucket_server import BUCKET, Server
+from bucket_server import BUCKET
 from spark_cluster import Cluster
 
 from bench import event_log
@@ -54,7 +54,8 @@ class Measured:
 @click.option("--memory", default="3g", show_default=True, help="Memory of a worker, which its executor takes.")
 @click.option("--conf", multiple=True, help="A setting of Spark: key=value.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where landing zones are made, and kept. [default: a temporary one]")
-def main(sizes: Sequence[int], counts: Sequence[int], memory: str, conf: Sequence[str], folder: Path | None) -> None:
+@click.option("--logs", type=click.Path(path_type=Path), help="Where Spark's event logs stay. [default: nowhere]")
+def main(sizes: Sequence[int], counts: Sequence[int], memory: str, conf: Sequence[str], folder: Path | None, logs: Path | None) -> None:
     """Run a first night of each size with each number of executors."""
     nights = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -63,23 +64,23 @@ def main(sizes: Sequence[int], counts: Sequence[int], memory: str, conf: Sequenc
             if not landing.exists():
                 generate(landing, NIGHT, events=events)
             for executors in counts:
-                nights.append(_measure(landing, events, executors, memory, conf))
+                log = (logs or Path(temporary) / "logs") / f"{events}-{executors}"
+                nights.append(_measure(landing, events, executors, memory, conf, log))
                 click.echo(f"{events:,} events, {executors} executors: {nights[-1].seconds:.0f} s\n\n{nights[-1].stages}\n")
     click.echo(_table(nights))
 
 
-def _measure(landing: Path, events: int, executors: int, memory: str, conf: Sequence[str]) -> Measured:
+def _measure(landing: Path, events: int, executors: int, memory: str, conf: Sequence[str], log: Path) -> Measured:
     with tempfile.TemporaryDirectory() as temporary, bucket_server.serving() as server:
         server.upload(landing, "landing")
-        log = Path(temporary) / "events"
-        log.mkdir()
-        options = [f"--conf=spark.eventLog.{key}" for key in ("enabled=true", f"dir={log.as_uri()}")]
+        log.mkdir(parents=True)
+        options = [f"--conf=spark.eventLog.{key}" for key in ("enabled=true", f"dir={log.resolve().as_uri()}")]
         options += [f"--conf=spark.executor.memory={memory}", *(f"--conf={setting}" for setting in conf)]
         with spark_cluster.running(Path(temporary) / "cluster", workers=executors, memory=memory) as cluster:
-            return _night(server, cluster, events, options, log)
+            return _night(cluster, events, options, log)
 
 
-def _night(_server: Server, cluster: Cluster, events: int, options: Sequence[str], log: Path) -> Measured:
+def _night(cluster: Cluster, events: int, options: Sequence[str], log: Path) -> Measured:
     lake = f"s3://{BUCKET}/lake"
     arguments = ["--date", NIGHT, "--env", "cluster", "--landing", f"s3://{BUCKET}/landing", "--lake", lake]
     started = time.monotonic()

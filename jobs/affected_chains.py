@@ -185,7 +185,7 @@ def narrow_events(
     def read(batches: Batches) -> Iterator[pa.RecordBatch]:
         for number, file, addressed in file_tasks.per_file(batches):
             spans = addressed if selects and number >= first_of_lake else None
-            for rows in file_tasks.parts(file, EVENTS.arrow, columns):
+            for rows in file_tasks.parts([file], EVENTS.arrow, columns):
                 yield from narrow(rows, spans).to_batches()
 
     few = file_tasks.are_few(files.values())
@@ -231,7 +231,8 @@ def _read_spans(rules: ChainRules) -> Callable[[Batches], Iterator[pa.RecordBatc
     """The function that gives the changed spans of the events in files, as candidates."""
 
     def read_spans(batches: Batches) -> Iterator[pa.RecordBatch]:
-        events = (rows for _, file, _ in file_tasks.per_file(batches) for rows in file_tasks.parts(file, EVENTS.arrow, rules.event_columns))
+        files = [file for _, file, _ in file_tasks.per_file(batches)]
+        events = file_tasks.parts(files, EVENTS.arrow, rules.event_columns)
         spans = rules.changed_spans(events).combine_chunks()
         hashes = pa.array([short_hash(key) for key in spans["key"].to_pylist()], BIGINT)
         yield from _candidates(rules, spans.append_column(_KEY_HASH, hashes), are_spans=True)
@@ -242,7 +243,7 @@ def _read_spans(rules: ChainRules) -> Callable[[Batches], Iterator[pa.RecordBatc
 def _read_hashes(batches: Batches) -> Iterator[pa.RecordBatch]:
     """The different hashes of the keys of chains, per file."""
     for number, file, _ in file_tasks.per_file(batches):
-        for rows in file_tasks.parts(file, TABLES[file.table].arrow, ["key_hash"]):
+        for rows in file_tasks.parts([file], TABLES[file.table].arrow, ["key_hash"]):
             yield from file_tasks.numbered(number, pa.table({"key_hash": pc.unique(rows["key_hash"])}), _HASHES)
 
 
@@ -255,7 +256,7 @@ def _read_chains(rules: ChainRules) -> Callable[[Batches], Iterator[pa.RecordBat
             if not addressed.num_rows:
                 continue
             hashes = pc.unique(addressed["key_hash"])
-            for rows in file_tasks.parts(file, rules.chains.arrow, columns.names):
+            for rows in file_tasks.parts([file], rules.chains.arrow, columns.names):
                 chains = rows.filter(pc.is_in(rows["key_hash"], value_set=hashes)).select(columns.names).cast(columns)
                 yield from _candidates(rules, chains, are_spans=False)
 
