@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from jobs.engine.spark_session import Engine
 
 
-# A task builds from at least the first number of events, and has memory for the second.
-_WORTH_A_TASK = 10_000
+# A task has memory for so many events.
 _TOO_MANY_FOR_A_TASK = 350_000
 # How many changed events a task compares with the chains of their keys.
 _CHANGES_OF_A_TASK = 100_000
@@ -54,7 +53,8 @@ class ChangedEvents:
     lake: Lake
     output: RunOutput
     events: Change
-    tasks_wanted: int
+    tasks_maximum: int
+    task_events_minimum: int
     from_nothing: bool = False  # all rows that were made of chains are built again, from all events, new and kept
 
     def rows_in(self, sources: Collection[str]) -> int:
@@ -69,7 +69,7 @@ class ChangedEvents:
     def tasks(self) -> int:
         """The number of tasks among which the keys of the night are divided."""
         rows = self.rows_in(SOURCES) if self.from_nothing else sum(file.rows for file in self.events.added)
-        return max(1, min(self.tasks_wanted, rows // _WORTH_A_TASK), rows // _TOO_MANY_FOR_A_TASK)
+        return max(1, min(self.tasks_maximum, rows // self.task_events_minimum), rows // _TOO_MANY_FOR_A_TASK)
 
     def added_files(self, sources: Collection[str] = SOURCES) -> list[StoredFile]:
         """The files of events of these sources that the run has staged."""

@@ -218,7 +218,8 @@ class LakeRun:
 
     def _build(self, events: Change, from_nothing: Collection[str]) -> dict[str, Change]:
         """The changes of the tables that are built from chains of events."""
-        change = ChangedEvents(self.lake, self._output, events, self.settings.spark.key_tasks)
+        spark = self.settings.spark
+        change = ChangedEvents(self.lake, self._output, events, spark.key_tasks, spark.key_task_events)
         with self._step("sessions") as counts:
             inputs = replace(change, from_nothing="sessions" in from_nothing)
             sessions = build_sessions.rebuild(self._engine, inputs, session_rules(self.settings))
