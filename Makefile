@@ -6,6 +6,7 @@
 #   make test        every check and every quick test: what .ci/run runs
 #   make test-slow   the tests that take minutes
 #   make bench       what a night of 0.2, 1 and 5 million events costs, beside DuckDB; EVENTS=200000 for one of them, RUNS=3
+#   make cluster-demo  a bucket, a Spark cluster and Airflow on this machine: two nights, and all of it is gone again
 #   make executors   what Spark's executors need on other machines, in dist/: Millrace as a zip, its dependencies as an archive
 #   make lint        format, lint, types and layers alone
 #   make lock        the locked versions again, from pyproject.toml; UPGRADE=--upgrade for newer ones
@@ -16,7 +17,7 @@
 PYTHON ?= $(or $(wildcard .venv/bin/python),python3)
 INSTALL = bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help setup demo test test-slow bench executors lint airflow lock clean machine python java
+.PHONY: help setup demo cluster-demo test test-slow bench executors lint airflow lock clean machine python java
 
 help:
 	@sed -n 's/^#  //p' Makefile
@@ -25,6 +26,9 @@ setup: machine .venv/.spark
 
 demo: .venv/.ready
 	.venv/bin/millrace demo
+
+cluster-demo: setup airflow
+	PYTHONPATH=tests .venv/bin/python -m cluster_demo
 
 # The promises (docs/promises.md) are kept on both engines; no engine takes part in a publication, which the slow tests kill anywhere.
 PROMISES = tests/test_across_nights.py tests/test_landed_files.py tests/test_night.py
@@ -93,7 +97,8 @@ airflow: .venv-airflow/.ready
 
 .venv-airflow/.ready: requirements-airflow.lock | python
 	$(PYTHON) -m venv --clear .venv-airflow
-	.venv-airflow/$(INSTALL) --only-binary :all: -r requirements-airflow.lock
+	awk '/^setuptools==/,!/\\$$/' requirements.lock | .venv-airflow/$(INSTALL) -r /dev/stdin
+	.venv-airflow/$(INSTALL) --only-binary :all: --no-binary pyspark-client --no-build-isolation -r requirements-airflow.lock
 	touch $@
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 import signal
 import subprocess
@@ -16,7 +15,7 @@ import bucket_server
 import pytest
 import spark_cluster
 from bucket_server import BUCKET, Server, run_as_a_program
-from lakes import contents
+from lakes import assert_same_but_for_uploads
 from spark_cluster import Cluster
 
 from jobs.generator.generate import generate
@@ -105,12 +104,3 @@ def lake_of_one_machine(landing: Path, *nights: dt.date) -> Path:
         done = run_as_a_program(landing, lake, landing.with_name("conf.yaml"), "run", "--date", night)
         assert done.exit_code in (0, 3), done.stderr
     return lake
-
-
-def assert_same_but_for_uploads(lake: BucketPath, folder: Path) -> None:
-    """Two lakes hold the same rows, but for the time at which a landed file was uploaded."""
-    left, right = contents(lake), contents(folder)
-    for tables in (left, right):
-        tables["files"] = sorted(json.dumps(json.loads(row) | {"modified": None}) for row in tables["files"])
-    for name, rows in left.items():
-        assert rows == right[name], name
