@@ -104,6 +104,8 @@ def running(home: Path, variables: Mapping[str, str]) -> Iterator[Airflow]:
     url = f"http://127.0.0.1:{free_port()}"
     given = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MILLRACE"))}
     given |= _settings(home, url) | dict(variables)
+    # It calls itself by its name.
+    given["PATH"] = f"{given['PATH']}:{ROOT / '.venv-airflow' / 'bin'}"
     airflow = Airflow(url, home, given)
     with (home / "standalone.log").open("wb") as log:
         process = subprocess.Popen(
@@ -169,11 +171,11 @@ def _stop(process: subprocess.Popen[bytes], home: Path) -> None:
 
 
 def processes_of(home: Path) -> list[int]:
-    """The processes of the Airflow with this folder."""
+    """The processes of the Airflow with this folder: they work in it, or have it in their environment."""
     mark, found = f"AIRFLOW_HOME={home}".encode(), []
     for folder in Path("/proc").iterdir():
         with suppress(OSError):
-            if folder.name.isdecimal() and mark in (folder / "environ").read_bytes().split(b"\0"):
+            if folder.name.isdecimal() and ((folder / "cwd").readlink() == home or mark in (folder / "environ").read_bytes().split(b"\0")):
                 found.append(int(folder.name))
     return found
 

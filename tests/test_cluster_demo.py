@@ -54,7 +54,10 @@ def left_of(folder: Path) -> list[str]:
     left = [str(path) for path in folder.glob("millrace-*")]
     for process in Path("/proc").iterdir():
         with suppress(OSError):
-            variables = (process / "environ").read_bytes() if process.name.isdecimal() else b""
-            if f"{MARK}={folder}".encode() in variables:
+            if not process.name.isdecimal():
+                continue
+            is_inside = str((process / "cwd").readlink()).startswith(str(folder))
+            # A process that has changed its title has no environment any more.
+            if is_inside or f"{MARK}={folder}".encode() in (process / "environ").read_bytes():
                 left.append((process / "cmdline").read_text().replace("\0", " "))
     return left
