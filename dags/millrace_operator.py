@@ -85,6 +85,11 @@ class Millrace(BaseOperator):
 
     def execute(self, context: Context) -> int:
         """Call the command and wait for its end."""
+        if self.command == "run" and setting("MILLRACE_SPARK_CONNECTION"):
+            raise AirflowFailException(
+                "MILLRACE_SPARK_CONNECTION names a connection, and Airflow's Spark provider is missing:"
+                " install apache-airflow-providers-apache-spark"
+            )
         words = [setting("MILLRACE_BIN") or "millrace", self.command, *options_of(context, self.options, self.night)]
         try:
             # Relative paths are from the checkout.
@@ -98,9 +103,9 @@ class Millrace(BaseOperator):
         """Stop `millrace` and what it started."""
         self.process.send_sigterm()
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:
         """What a night reads and writes, for OpenLineage; only its provider calls this."""
-        return lineage_of(task_instance.get_template_context(), bool(self.outlets))
+        return lineage_of(task_instance.get_template_context()) if self.outlets else None
 
 
 class AwaitFiles(Millrace):
@@ -135,13 +140,11 @@ def run_night(night: str, options: Sequence[str]) -> BaseOperator:
     if connection is None:
         return Millrace(command="run", **task)
     try:
-        from millrace_spark import SubmitNight
-    except ImportError as error:
-        raise AirflowException(
-            f"MILLRACE_SPARK_CONNECTION is set, and Airflow's provider for Spark is missing ({error}):"
-            " install apache-airflow-providers-apache-spark"
-        ) from error
-    return SubmitNight(conn_id=connection, **task)
+        from millrace_spark import SparkNight
+    except ImportError:
+        # The task fails and names the provider. A DAG that cannot be imported would miss its nights, and nobody would be notified.
+        return Millrace(command="run", **task)
+    return SparkNight(connection=connection, **task)
 
 
 def callbacks() -> list[Callable[[Context], None]]:
@@ -164,7 +167,7 @@ def callbacks() -> list[Callable[[Context], None]]:
     return [notify]
 
 
-def lineage_of(context: Context, is_night: bool) -> OperatorLineage:
+def lineage_of(context: Context) -> OperatorLineage:
     """The landing zone as input, and the tables as outputs. What neither parameters nor settings place has its name alone."""
     from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -175,8 +178,6 @@ def lineage_of(context: Context, is_night: bool) -> OperatorLineage:
         namespace = f"{url.scheme}://{url.netloc}" if url.scheme else "file"
         return Dataset(namespace if folder else "millrace", "/".join(part for part in (url.path.strip("/") or option, below) if part))
 
-    if not is_night:
-        return OperatorLineage()
     return OperatorLineage(inputs=[dataset("landing")], outputs=[dataset("lake", table) for table in TABLES])
 
 

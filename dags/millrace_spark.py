@@ -1,63 +1,89 @@
-"""Nights on a Spark cluster, by Airflow's SparkSubmitOperator.
+"""A night that is submitted to Spark through an Airflow connection, whose name is MILLRACE_SPARK_CONNECTION.
 
-MILLRACE_SPARK_CONNECTION names a connection of type spark: the master, and how `spark-submit` is called. MILLRACE_SPARK_SUBMIT, an
-environment variable or an Airflow Variable, has more of the operator's arguments, as JSON: {"py_files": "/opt/millrace/millrace.zip",
-"archives": "/opt/millrace/environment.tar.gz#environment", "conf": {"spark.pyspark.python": "./environment/bin/python"}}.
+The connection is of type `spark`, with deploy mode `client`: in `cluster` mode the exit code of the night does not come back. Besides
+what Airflow's provider reads from its extra (`deploy-mode`, `spark-binary`, `queue`, `namespace`), these keys are passed to spark-submit:
+`conf` (an object of Spark's properties), `archives`, `files` and `py-files` (lists with commas).
 """
 
 from __future__ import annotations
 
-import json
-import re
+import subprocess
 from collections.abc import Sequence
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowException
-from millrace_operator import CHECKOUT, lineage_of, options_of, raise_for, setting
+from airflow.sdk import BaseHook, Context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+from millrace_operator import CHECKOUT, lineage_of, options_of, raise_for
 
-# The hook of the operator raises one error for all exit codes but 0. This is how it names the code.
-_EXIT_CODE = re.compile(r"Error code is: (\d+)")
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+# After this, spark-submit is killed. It is less than Airflow's `killed_task_cleanup_time`.
+STOP_SECONDS = 30
 
 
-class SubmitNight(SparkSubmitOperator):
-    """Submit a night. Its driver's output goes to the task's log. Returns the exit code, as `Millrace` does."""
+class SparkNight(SparkSubmitOperator):
+    """Submit a night to Spark and wait for its end. Returns its exit code, which means what it means for `millrace run`."""
 
-    template_fields: Sequence[str] = (*SparkSubmitOperator.template_fields, "night")
+    template_fields: Sequence[str] = ("night", *SparkSubmitOperator.template_fields)
 
-    def __init__(self, *, night: str, options: Sequence[str], **kwargs: Any) -> None:
-        """`options` names the parameters of the run that the night takes as options."""
-        arguments = {"name": "millrace", **_arguments(), **kwargs}
-        super().__init__(application=str(CHECKOUT / "jobs" / "night.py"), **arguments)
+    def __init__(self, *, connection: str, night: str, options: Sequence[str], **kwargs: Any) -> None:
+        """`connection` names the connection to Spark, and `options` the parameters of the run that the night takes as options.
+
+        Without an environment, the night takes that of conf/cluster.yaml.
+        """
+        # The driver ends with the worker, so a retry submits the night again.
+        super().__init__(application=str(CHECKOUT / "jobs" / "night.py"), conn_id=connection, name="millrace", durable=False, **kwargs)
         self.night = night
         self.options = options
 
     def execute(self, context: Context) -> int:
-        """Submit the night and wait for its end."""
-        options = options_of(context, self.options, self.night)
-        # Without an environment, the night would take the engine of this machine's configuration.
-        self.application_args = options if any(option.startswith("--env=") for option in options) else [*options, "--env=cluster"]
-        code = 0
+        """Submit the night. Raises AirflowFailException if another try would fail, too, and AirflowException for the others."""
+        self.configure(context)
         try:
             super().execute(context)
-        except AirflowException as error:
-            named = _EXIT_CODE.search(str(error))
-            if named is None:
+        except OSError as error:
+            raise AirflowFailException(
+                f"{error.filename} cannot be called ({error.strerror}): put Spark's bin folder on the PATH of Airflow's workers"
+            ) from error
+        except AirflowException:
+            # The provider takes every exit code but 0 for a failure.
+            if not self.exit_code:
                 raise
-            code = int(named[1])
-        raise_for("run", code)
-        return code
+        raise_for("run", self.exit_code or 0)
+        return self.exit_code or 0
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """What the night reads and writes, for OpenLineage; only its provider calls this."""
-        return lineage_of(task_instance.get_template_context(), bool(self.outlets))
+    def configure(self, context: Context) -> None:
+        """Take the settings of spark-submit from the connection, and the night's options from the run's parameters."""
+        try:
+            extra = BaseHook.get_connection(self._conn_id).extra_dejson
+        except AirflowNotFoundException as error:
+            # The provider would submit to YARN.
+            raise AirflowFailException(f"there is no connection {self._conn_id}, which MILLRACE_SPARK_CONNECTION names: add it") from error
+        if extra.get("deploy-mode") == "cluster":
+            raise AirflowFailException(f"connection {self._conn_id}: let deploy-mode be client, as cluster does not give the exit code")
+        self.conf = extra.get("conf")
+        self.files, self.py_files, self._archives = (extra.get(key) for key in ("files", "py-files", "archives"))
+        options = options_of(context, self.options, self.night)
+        self.application_args = options if any(option.startswith("--env=") for option in options) else [*options, "--env=cluster"]
 
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of spark-submit, which is that of the night; None if it was not called or has not ended."""
+        process = self._hook and self._hook._submit_sp
+        return process.returncode if process else None
 
-def _arguments() -> dict[str, Any]:
-    """The arguments of MILLRACE_SPARK_SUBMIT. Raises AirflowException when it is no JSON object."""
-    text = setting("MILLRACE_SPARK_SUBMIT") or "{}"
-    try:
-        return dict(json.loads(text))
-    except (TypeError, ValueError) as error:
-        raise AirflowException(f"MILLRACE_SPARK_SUBMIT is no JSON object ({error}): write the operator's arguments in one") from error
+    def on_kill(self) -> None:
+        """Stop spark-submit, with SIGTERM first."""
+        process = self._hook and self._hook._submit_sp
+        if process:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
+        super().on_kill()
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
+        """The datasets of a night, for OpenLineage, which calls this."""
+        return lineage_of(task_instance.get_template_context())

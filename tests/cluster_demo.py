@@ -38,7 +38,8 @@ PATIENCE_SECONDS = 600
 def main() -> None:
     """Run the demonstration. It ends with an error when a night fails or a table differs."""
     signal.signal(signal.SIGTERM, _end)
-    newest = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=2, minutes=35)).date() - dt.timedelta(days=1)
+    # A younger night may still wait for late files.
+    newest = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=4, minutes=35)).date() - dt.timedelta(days=1)
     nights = [newest - dt.timedelta(days=1), newest]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="millrace-")))
@@ -66,9 +67,8 @@ def _variables(cluster: Cluster, first: dt.date) -> dict[str, str]:
     host, _, port = cluster.master.rpartition(":")
     python = {"spark.pyspark.python": sys.executable, "spark.pyspark.driver.python": sys.executable}
     return {
-        "AIRFLOW_CONN_SPARK_MILLRACE": json.dumps({"conn_type": "spark", "host": host, "port": int(port)}),
+        "AIRFLOW_CONN_SPARK_MILLRACE": json.dumps({"conn_type": "spark", "host": host, "port": int(port), "extra": {"conf": python}}),
         "MILLRACE_SPARK_CONNECTION": "spark_millrace",
-        "MILLRACE_SPARK_SUBMIT": json.dumps({"conf": python}),
         "MILLRACE_BIN": MILLRACE,
         "MILLRACE_LANDING": LANDING,
         "MILLRACE_LAKE": LAKE,

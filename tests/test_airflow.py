@@ -112,7 +112,7 @@ class Note(BaseNotifier):
 
     def notify(self, context):
         with open(self.path, "a") as file:
-            file.write(f"{self.text} {context['ti'].state}\\n")
+            file.write(f"{self.text} {context['ti'].state.value}\\n")
 """
 
 
@@ -236,12 +236,12 @@ def test_failures_and_nights_that_need_a_look_are_notified(checkout: Checkout, e
 
 def test_nights_are_submitted_to_a_cluster(checkout: Checkout) -> None:
     """Given nights that fail a check, have an unreadable file, and are stopped once."""
+    extra = {"py-files": "millrace.zip", "conf": {"spark.executor.memory": "2g"}}
     results, _ = checkout.run(
         *(f"2026-11-0{day}" for day in (1, 3, 4)),
         MILLRACE_SPARK_CONNECTION="spark_millrace",
-        MILLRACE_SPARK_SUBMIT=json.dumps({"py_files": "millrace.zip", "conf": {"spark.executor.memory": "2g"}}),
         MILLRACE_LAKE="s3://bucket/lake",
-        AIRFLOW_CONN_SPARK_MILLRACE=json.dumps({"conn_type": "spark", "host": "spark://master", "port": 7077}),
+        AIRFLOW_CONN_SPARK_MILLRACE=json.dumps({"conn_type": "spark", "host": "spark://master", "port": 7077, "extra": extra}),
     )
     assert [(result["run"], *result["tasks"]["run_night"]) for result in results] == [
         ("failed", "failed", 1),
@@ -253,6 +253,16 @@ def test_nights_are_submitted_to_a_cluster(checkout: Checkout) -> None:
     assert len(submitted) == 4
     assert submitted[0].startswith("--master spark://master:7077 --conf spark.executor.memory=2g --py-files millrace.zip --name millrace ")
     assert submitted[0].endswith(f"{checkout.folder}/jobs/night.py --date=2026-11-01 --lake=s3://bucket/lake --env=cluster")
+
+
+def test_a_night_for_a_cluster_without_the_provider_fails_and_names_it(checkout: Checkout) -> None:
+    """Given the Spark provider cannot be imported."""
+    missing = checkout.folder / "without"
+    missing.mkdir()
+    (missing / "sitecustomize.py").write_text("import sys; sys.modules['airflow.providers.apache.spark.operators.spark_submit'] = None\n")
+    results, output = checkout.run("2026-11-05", MILLRACE_SPARK_CONNECTION="spark_millrace", PYTHONPATH=str(missing))
+    assert results[0]["tasks"]["run_night"] == ["failed", 1]
+    assert "install apache-airflow-providers-apache-spark" in output
 
 
 def test_a_run_that_is_triggered_by_hand_takes_the_last_finished_day(endings: dict[int, dict[str, object]]) -> None:
