@@ -11,6 +11,11 @@ import pytest
 import tiny_lake
 from bucket_server import run_as_a_program
 from conftest import plain_environment
+from pyspark.errors import AnalysisException
+
+from jobs import catalog
+from jobs.lake.tables import Lake
+from schemas.catalog import TABLES
 
 # Run in a process of its own, because a session has one metastore: prints what it sees before and after the state is registered again.
 LOOK = """
@@ -65,6 +70,38 @@ def test_views_show_the_state_that_was_registered_last(tmp_path: Path) -> None:
     assert (seen["before"], seen["after"]) == (["a"], ["a", "b"])
     assert seen["comments"]["event_id"] == "the record's own id, else a hash of its content"
     assert {"events", "sessions", "daily_metrics", "runs"} <= set(seen["tables"])
+
+
+class NoViewsError(AnalysisException):
+    """What Spark raises when a catalog is asked for a view and cannot have one."""
+
+    def getCondition(self) -> str:  # noqa: N802 - Spark's name
+        return "MISSING_CATALOG_ABILITY.VIEWS"
+
+
+class SessionWithoutViews:
+    """Stands in for a Spark session whose catalog cannot have views: it notes the statements."""
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+        self.spark, self.catalog, self.processes = self, self, None
+
+    def databaseExists(self, _name: str) -> bool:  # noqa: N802 - Spark's name
+        return True
+
+    def sql(self, statement: str) -> None:
+        if "VIEW" in statement:
+            raise NoViewsError("Catalog unity does not support views.")
+        self.statements.append(statement)
+
+
+def test_a_catalog_without_views_gets_the_tables(tmp_path: Path) -> None:
+    """Given a schema of a catalog that is not the session's own."""
+    lake, session = tmp_path / "lake", SessionWithoutViews()
+    tiny_lake.publish(lake, {})
+    assert not catalog.register(session, Lake.open(lake), "unity.millrace")  # type: ignore[arg-type]
+    assert len(session.statements) == len(TABLES)
+    assert f"CREATE TABLE IF NOT EXISTS `unity`.`millrace`.`events` USING delta LOCATION '{lake}/events'" in session.statements
 
 
 @pytest.mark.parametrize(
