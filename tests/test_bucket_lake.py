@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -82,6 +83,18 @@ def test_nights_give_the_tables_of_a_lake_in_a_folder(root: BucketPath, tmp_path
     assert_same(root, folder)
     verified = run_as_a_program(landing, root, conf, "verify", "--deep")
     assert (verified.exit_code, "reads them" in verified.stdout) == (0, False)
+
+
+@pytest.mark.slow
+def test_random_nights_make_the_sessions_and_workflows_of_the_references(root: BucketPath, tmp_path: Path) -> None:
+    """Given late, removed, moved and replaced files. A program of its own, since workers that run know nothing of the bucket."""
+    program = "import sys, test_across_nights as nights; from pathlib import Path; from jobs.storage.bucket import BucketPath;"
+    program += " from jobs import settings; from jobs.engine import spark_session; spark_session.start(settings.load());"
+    program += " nights.assert_right(20261117, Path(sys.argv[1]), BucketPath.of_url(sys.argv[2]))"
+    variables = plain_environment() | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program, tmp_path, str(root)], env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert Lake.open(root).arrow("sessions", ["session_id"]).num_rows > 0
 
 
 def test_a_night_on_spark_needs_no_library_for_buckets_in_the_jvm(server: Server, root: BucketPath, tmp_path: Path) -> None:
