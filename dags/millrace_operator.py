@@ -44,12 +44,15 @@ NEEDS_A_LOOK = 3
 
 def setting(name: str) -> str | None:
     """An environment variable, or the Airflow Variable of that name; None if neither is set."""
-    return os.environ.get(name) or Variable.get(name, default=None)
+    return os.environ.get(name) or Variable.get(name, default=None) or None
 
 
 def options_of(context: Context, names: Sequence[str], night: str | None) -> list[str]:
     """The options of a call: the night, and what the parameters of the run or the settings say of these names."""
     given = {"date": night} | {name: context["params"][name] or setting(f"MILLRACE_{name.upper()}") for name in names}
+    # All tasks of a run take the same configuration.
+    if "env" in names and not given["env"] and setting("MILLRACE_SPARK_CONNECTION"):
+        given["env"] = "cluster"
     return [f"--{name}={value}" for name, value in given.items() if value]
 
 
@@ -192,4 +195,4 @@ ASSETS = [Asset(name=f"millrace_{table}", uri=f"millrace://tables/{table}", grou
 
 # The parameters of every DAG.
 LAKE = optional("folder or URL of the Delta tables; by default MILLRACE_LAKE, or as configured")
-ENVIRONMENT = optional("environment of conf/; by default MILLRACE_ENV, or local")
+ENVIRONMENT = optional("environment of conf/; by default MILLRACE_ENV; else cluster with MILLRACE_SPARK_CONNECTION, or local")

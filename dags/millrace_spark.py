@@ -30,10 +30,7 @@ class SparkNight(SparkSubmitOperator):
     template_fields: Sequence[str] = ("night", *SparkSubmitOperator.template_fields)
 
     def __init__(self, *, connection: str, night: str, options: Sequence[str], **kwargs: Any) -> None:
-        """`connection` names the connection to Spark, and `options` the parameters of the run that the night takes as options.
-
-        Without an environment, the night takes that of conf/cluster.yaml.
-        """
+        """`connection` names the connection to Spark, and `options` the parameters of the run that the night takes as options."""
         # The driver ends with the worker, so a retry submits the night again.
         super().__init__(application=str(CHECKOUT / "jobs" / "night.py"), conn_id=connection, name="millrace", durable=False, **kwargs)
         self.night = night
@@ -66,8 +63,7 @@ class SparkNight(SparkSubmitOperator):
             raise AirflowFailException(f"connection {self._conn_id}: let deploy-mode be client, as cluster does not give the exit code")
         self.conf = extra.get("conf")
         self.files, self.py_files, self._archives = (extra.get(key) for key in ("files", "py-files", "archives"))
-        options = options_of(context, self.options, self.night)
-        self.application_args = options if any(option.startswith("--env=") for option in options) else [*options, "--env=cluster"]
+        self.application_args = options_of(context, self.options, self.night)
 
     @property
     def exit_code(self) -> int | None:

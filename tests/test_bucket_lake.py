@@ -16,6 +16,7 @@ from pathlib import Path
 
 import bucket_server
 import duckdb
+import pyarrow as pa
 import pytest
 import tiny_lake
 from bucket_server import BUCKET, MILLRACE, Server, fresh_stores, relaying, run_as_a_program
@@ -36,6 +37,7 @@ from jobs.lake.table_changes import Change
 from jobs.lake.table_files import write_partitioned
 from jobs.lake.tables import Lake
 from jobs.storage.bucket import BucketPath
+from jobs.storage.parquet_files import open_parquet
 from schemas.bookkeeping import QUALITY_RESULTS
 from schemas.catalog import TABLES
 from schemas.events import EVENTS
@@ -405,6 +407,12 @@ def test_a_commit_whose_answer_is_lost_counts(
     with fresh_stores():
         assert names_of_events(root)
         assert not (root / "_staging").is_dir()
+
+
+def test_an_empty_object_is_no_parquet_file_and_no_failure_of_the_store(server: Server, root: BucketPath) -> None:
+    server.put(f"{root.key}/empty.parquet", b"")
+    with pytest.raises(pa.ArrowInvalid, match="size is 0 bytes"):
+        open_parquet(root / "empty.parquet")
 
 
 def test_a_data_file_that_vanished_is_damage_with_its_remedy(root: BucketPath, tmp_path: Path) -> None:

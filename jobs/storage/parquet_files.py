@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow.fs import FileSystem, LocalFileSystem, SubTreeFileSystem
 
 from jobs.storage.bucket import BucketPath
-from jobs.storage.object_store import arrow_file_system
+from jobs.storage.object_store import StoreError, arrow_file_system
 from jobs.storage.storage_paths import StoragePath
 
 # A file in a bucket that is not larger is fetched as a whole.
@@ -26,9 +27,11 @@ def open_parquet(path: StoragePath, **options: Any) -> pq.ParquetFile:
     if isinstance(path, Path):
         return pq.ParquetFile(path, **options)
     # A small file takes one request in place of three.
-    content, is_whole = path.read_end(_SMALL_BYTES)
-    if is_whole:
-        return pq.ParquetFile(pa.BufferReader(content), **options)
+    # Some stores refuse the end of an empty object, or of any: then Arrow says what is wrong with it.
+    with suppress(StoreError):
+        content, is_whole = path.read_end(_SMALL_BYTES)
+        if is_whole:
+            return pq.ParquetFile(pa.BufferReader(content), **options)
     file_system, inside = _in_bucket(path)
     # Nearby ranges are fetched in one request, several at once.
     return pq.ParquetFile(inside, filesystem=file_system, pre_buffer=True, **options)
