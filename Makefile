@@ -6,7 +6,7 @@
 #   make test        every check and every quick test: what .ci/run runs
 #   make test-slow   the tests that take minutes
 #   make bench       what a night of 0.2, 1 and 5 million events costs, beside DuckDB; EVENTS=200000 for one of them, RUNS=3
-#   make cluster-demo  a bucket, a Spark cluster and Airflow on this machine: two nights, and all of it is gone again
+#   make cluster-demo  runs two nights on a bucket, a Spark cluster and Airflow on this machine, and stops them
 #   make executors   what Spark's executors need on other machines, in dist/: Millrace as a zip, its dependencies as an archive
 #   make lint        format, lint, types and layers alone
 #   make lock        the locked versions again, from pyproject.toml; UPGRADE=--upgrade for newer ones
@@ -53,7 +53,7 @@ NOT_IN_TASKS = pyspark pysail great_expectations matplotlib scipy polars _polars
 DIST = dist
 
 executors: setup
-	rm -rf $(DIST)/millrace.zip $(DIST)/environment.tar.gz
+	rm -rf build/lib $(DIST)/millrace-*.whl $(DIST)/millrace.zip $(DIST)/environment.tar.gz
 	.venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --wheel-dir $(DIST) .
 	mv $(DIST)/millrace-*.whl $(DIST)/millrace.zip
 	.venv/bin/venv-pack --quiet --prefix .venv --output $(DIST)/environment.tar.gz --compress-level 1 --exclude '*/__pycache__/*' \

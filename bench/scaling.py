@@ -2,14 +2,15 @@
 
     PYTHONPATH=tests python -m bench.scaling [--events N]… [--executors N]… [--folder DIR]
 
-A standalone master and workers of one core each run on this machine, beside the driver and an S3-compatible server that holds the
-landing zone and the lake. Prints Markdown tables, and the stages of each night with more than one executor.
+A standalone master and workers of one core each share this machine with the driver and an S3-compatible server that holds the landing
+zone and the lake. Prints Markdown tables, and the stages of each night.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import os
+import signal
 import tempfile
 import threading
 import time
@@ -35,7 +36,7 @@ _MIB = 2**20
 
 
 @dataclass
-class Measured:
+class NightCost:
     """What a night cost."""
 
     events: int
@@ -45,7 +46,7 @@ class Measured:
     task_seconds: Mapping[str, float]  # of all tasks of each step
     executor_mib: float  # peak memory of the largest executor, with its Python workers
     driver_mib: float  # peak memory of the driver, with its JVM
-    stages: str  # a Markdown table
+    stage_table: str  # Markdown
 
 
 @click.command()
@@ -62,15 +63,19 @@ def main(sizes: Sequence[int], counts: Sequence[int], memory: str, conf: Sequenc
         for events in sizes:
             landing = (folder or Path(temporary)) / str(events)
             if not landing.exists():
-                generate(landing, NIGHT, events=events)
+                # An interrupted one is not taken for the whole.
+                generate(landing.with_suffix(".new"), NIGHT, events=events)
+                landing.with_suffix(".new").rename(landing)
             for executors in counts:
                 log = (logs or Path(temporary) / "logs") / f"{events}-{executors}"
+                if log.exists():
+                    raise click.UsageError(f"{log} is there: name another --logs")
                 nights.append(_measure(landing, events, executors, memory, conf, log))
-                click.echo(f"{events:,} events, {executors} executors: {nights[-1].seconds:.0f} s\n\n{nights[-1].stages}\n")
+                click.echo(f"{events:,} events, {executors} executors: {nights[-1].seconds:.0f} s\n\n{nights[-1].stage_table}\n")
     click.echo(_table(nights))
 
 
-def _measure(landing: Path, events: int, executors: int, memory: str, conf: Sequence[str], log: Path) -> Measured:
+def _measure(landing: Path, events: int, executors: int, memory: str, conf: Sequence[str], log: Path) -> NightCost:
     with tempfile.TemporaryDirectory() as temporary, bucket_server.serving() as server:
         server.upload(landing, "landing")
         log.mkdir(parents=True)
@@ -80,20 +85,24 @@ def _measure(landing: Path, events: int, executors: int, memory: str, conf: Sequ
             return _night(cluster, events, options, log)
 
 
-def _night(cluster: Cluster, events: int, options: Sequence[str], log: Path) -> Measured:
+def _night(cluster: Cluster, events: int, options: Sequence[str], log: Path) -> NightCost:
     lake = f"s3://{BUCKET}/lake"
     arguments = ["--date", NIGHT, "--env", "cluster", "--landing", f"s3://{BUCKET}/landing", "--lake", lake]
     started = time.monotonic()
     process = cluster.submit(arguments, *options)
-    with _peaks([*(worker.pid for worker in cluster.workers), process.pid]) as peaks:
-        output, errors = process.communicate()
+    try:
+        with _peaks([*(worker.pid for worker in cluster.workers), process.pid]) as peaks:
+            output, errors = process.communicate()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     seconds = time.monotonic() - started
     if process.returncode not in (0, 3):
         raise SystemExit(output + errors)
     runs = Lake.open(storage_path(lake)).arrow("runs", ["step", "seconds"]).to_pylist()
     (application,) = event_log.applications(log)
     *workers, driver = peaks
-    return Measured(
+    return NightCost(
         events,
         len(cluster.workers),
         seconds,
@@ -124,7 +133,7 @@ def _peaks(processes: Sequence[int]) -> Iterator[list[int]]:
         thread.join()
 
 
-def _table(nights: Sequence[Measured]) -> str:
+def _table(nights: Sequence[NightCost]) -> str:
     """Seconds of the steps, and in brackets the seconds of all their tasks."""
     steps = list(dict.fromkeys(step for night in nights for step in night.steps))
     head = [f"{night.events:,}, {night.executors}" for night in nights]
@@ -133,8 +142,8 @@ def _table(nights: Sequence[Measured]) -> str:
     for step in steps:
         cells = [f"{night.steps.get(step, 0):.1f} ({night.task_seconds.get(step, 0):.1f})" for night in nights]
         rows.append(f"| {step} | {' | '.join(cells)} |")
-    rows.append(f"| executor, MiB | {' | '.join(f'{night.executor_mib:,.0f}' for night in nights)} |")
-    rows.append(f"| driver, MiB | {' | '.join(f'{night.driver_mib:,.0f}' for night in nights)} |")
+    rows.append(f"| peak memory of an executor, MiB | {' | '.join(f'{night.executor_mib:,.0f}' for night in nights)} |")
+    rows.append(f"| peak memory of the driver, MiB | {' | '.join(f'{night.driver_mib:,.0f}' for night in nights)} |")
     return "\n".join([f"{os.cpu_count()} processors", "", *rows])
 
 

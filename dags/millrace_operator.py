@@ -3,9 +3,9 @@
 These settings are environment variables of Airflow or Airflow Variables of the same names:
 
 - MILLRACE_BIN: where the command is; otherwise it is the `millrace` on the PATH.
-- MILLRACE_LANDING, MILLRACE_LAKE, MILLRACE_ENV: what a run takes whose parameters do not say; otherwise conf/ decides.
+- MILLRACE_LANDING, MILLRACE_LAKE, MILLRACE_ENV: defaults of the run's parameters; without them conf/ decides.
 - MILLRACE_SPARK_CONNECTION: the id of a connection to a Spark cluster, to which nights are then submitted (millrace_spark.py).
-- MILLRACE_NOTIFIER: who is told of failures, and of nights that need a look: JSON with the class of a notifier of Airflow and its
+- MILLRACE_NOTIFIER: the notifier for failures, and for nights with exit code 3: JSON with the class of a notifier of Airflow and its
   arguments, such as {"class": "airflow.providers.smtp.notifications.smtp.SmtpNotifier", "arguments": {"to": "data@example.com"}}.
 """
 
@@ -144,7 +144,7 @@ def run_night(night: str, options: Sequence[str]) -> BaseOperator:
         return Millrace(command="run", **task)
     try:
         from millrace_spark import SparkNight
-    except ImportError:
+    except ModuleNotFoundError:
         # The task fails and names the provider. A DAG that cannot be imported would miss its nights, and nobody would be notified.
         return Millrace(command="run", **task)
     return SparkNight(connection=connection, **task)
@@ -156,8 +156,8 @@ def callbacks() -> list[Callable[[Context], None]]:
     if text is None:
         return []
     try:
-        described: Mapping[str, Any] = json.loads(text)
-        notifier: BaseNotifier = pkgutil.resolve_name(described["class"])(**described.get("arguments", {}))
+        configured: Mapping[str, Any] = json.loads(text)
+        notifier: BaseNotifier = pkgutil.resolve_name(configured["class"])(**configured.get("arguments", {}))
     except (AttributeError, ImportError, KeyError, TypeError, ValueError) as error:
         raise AirflowException(
             f'MILLRACE_NOTIFIER names no notifier ({type(error).__name__}: {error}): write {{"class": "module.Class", "arguments": {{…}}}}'
@@ -175,11 +175,13 @@ def lineage_of(context: Context) -> OperatorLineage:
     from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    def dataset(option: str, below: str = "") -> Dataset:
-        folder = context["params"].get(option) or setting(f"MILLRACE_{option.upper()}") or ""
+    def dataset(option: str, table: str | None = None) -> Dataset:
+        folder = context["params"].get(option) or setting(f"MILLRACE_{option.upper()}")
+        if folder is None:
+            return Dataset("millrace", table or option)
         url = urlsplit(folder)
-        namespace = f"{url.scheme}://{url.netloc}" if url.scheme else "file"
-        return Dataset(namespace if folder else "millrace", "/".join(part for part in (url.path.strip("/") or option, below) if part))
+        path = url.path.strip("/") if url.scheme else str((CHECKOUT / folder).resolve())
+        return Dataset(f"{url.scheme}://{url.netloc}" if url.scheme else "file", f"{path}/{table}" if table else path)
 
     return OperatorLineage(inputs=[dataset("landing")], outputs=[dataset("lake", table) for table in TABLES])
 

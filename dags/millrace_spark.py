@@ -20,7 +20,7 @@ from millrace_operator import CHECKOUT, lineage_of, options_of, raise_for
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-# After this, spark-submit is killed. It is less than Airflow's `killed_task_cleanup_time`.
+# After this, spark-submit is killed. Airflow itself kills a task that it ends after five seconds; a worker that is stopped may wait.
 STOP_SECONDS = 30
 
 

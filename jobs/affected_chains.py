@@ -69,7 +69,7 @@ class ChangedEvents:
     def tasks(self) -> int:
         """The number of tasks among which the keys of the night are divided."""
         rows = self.rows_in(SOURCES) if self.from_nothing else sum(file.rows for file in self.events.added)
-        return max(1, min(self.tasks_maximum, rows // self.task_events_minimum), rows // _TOO_MANY_FOR_A_TASK)
+        return max(1, min(self.tasks_maximum, rows // self.task_events_minimum), -(-rows // _TOO_MANY_FOR_A_TASK))
 
     def added_files(self, sources: Collection[str] = SOURCES) -> list[StoredFile]:
         """The files of events of these sources that the run has staged."""

@@ -29,7 +29,7 @@ from schemas.table import Table
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# Spark's condition when a catalog is asked for a view and cannot have one.
+# Spark's condition when a catalog cannot have views.
 _NO_VIEWS = "MISSING_CATALOG_ABILITY.VIEWS"
 
 
@@ -61,19 +61,20 @@ def register(engine: Engine, lake: Lake, schema: str) -> bool:
     """Create or replace a view per table of the lake, in this schema of the catalog; gives whether the catalog has views.
 
     Where it has none, the tables are created that are not there. A schema of another catalog is named with it: `unity.millrace`.
-    Raises SetupError when the engine has no catalog that outlives it, or Spark refuses a view.
+    Raises SetupError when the engine has no catalog that outlives it, Spark refuses a view or a table, or a table is one of another lake.
     """
     if engine.processes:
         raise SetupError("Sail has no catalog that outlives it: call with --env spark, or let catalog.schema be null")
     spark = engine.spark
     try:
         # Hive logs an error when a schema is created that is there.
-        if not spark.catalog.databaseExists(schema):
-            spark.sql(f"CREATE SCHEMA {_schema(schema)} COMMENT 'Tables of Millrace, at one state of the lake'")
+        if not spark.catalog.databaseExists(_schema(schema)):
+            spark.sql(f"CREATE SCHEMA {_schema(schema)} COMMENT 'Tables of Millrace'")
         has_views = _create_views(spark, schema, lake)
         if not has_views:
-            for table in TABLES.values():
-                spark.sql(_external_table(schema, table, lake.root))
+            _create_tables(spark, schema, lake.root)
+    except SetupError:
+        raise
     except Exception as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SetupError(f"the tables cannot be registered as {schema}.… ({why}): see catalog in conf/base.yaml") from error
@@ -95,9 +96,14 @@ def _create_views(spark: SparkSession, schema: str, lake: Lake) -> bool:
     return True
 
 
-def _external_table(schema: str, table: Table, root: StoragePath) -> str:
-    location = _text(_location(root / table.name))
-    return f"CREATE TABLE IF NOT EXISTS {_schema(schema)}.{_name(table.name)} USING delta LOCATION {location}"
+def _create_tables(spark: SparkSession, schema: str, root: StoragePath) -> None:
+    """Create the tables that are not there. Raises SetupError when there is one of another lake."""
+    for table in TABLES.values():
+        name, location = f"{_schema(schema)}.{_name(table.name)}", _location(root / table.name)
+        spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION {_text(location)}")
+        registered = spark.sql(f"DESCRIBE DETAIL {name}").collect()[0]["location"]
+        if registered.removeprefix("file:").rstrip("/") != location:
+            raise SetupError(f"{name} is the table at {registered}, not at {location}: drop it, or name another catalog.schema")
 
 
 def _view(schema: str, table: Table, root: StoragePath, version: int) -> str:

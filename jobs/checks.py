@@ -23,7 +23,7 @@ from jobs.quality import baseline, replaced_times, violation_counts
 from jobs.quality.gate import Finding, of_rows
 from jobs.quality.violation_counts import TableFiles, ViolationCounts
 from jobs.settings import Bound, Quality, SourceQuality
-from jobs.storage.parquet_files import open_parquet, opened
+from jobs.storage.parquet_files import open_parquet, open_parquet_files
 from schemas.bookkeeping import DAILY_METRICS, FILES, QUALITY_RESULTS, RUNS
 from schemas.catalog import TABLES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
@@ -124,7 +124,7 @@ def _audit(state: NewState, landed: frozenset[Partition]) -> Iterable[Finding]:
     """Per source: what the files account for is what the tables hold."""
     audited: dict[tuple[Partition, str], int] = {}
     added = state.changes.get(FILES.name, Change()).added
-    for file, parquet in zip(added, opened(state.lake.root / FILES.name / file.path for file in added), strict=True):
+    for file, parquet in zip(added, open_parquet_files(state.lake.root / FILES.name / file.path for file in added), strict=True):
         rows = parquet.read(columns=list(_AUDIT_COLUMNS.values()))
         for kind in _AUDIT_COLUMNS.values():
             key = (_partition(file.partition_values), kind)
@@ -146,8 +146,8 @@ def _membership(state: NewState) -> Finding:
 
 def _sum_of_events(state: NewState, files: Iterable[WrittenFile | TableFile]) -> int:
     """The events that the sessions in these files count."""
-    opened_files = opened(state.lake.root / SESSIONS.name / file.path for file in files)
-    return sum(pc.sum(parquet.read(columns=["events"])["events"]).as_py() or 0 for parquet in opened_files)
+    sessions = open_parquet_files(state.lake.root / SESSIONS.name / file.path for file in files)
+    return sum(pc.sum(parquet.read(columns=["events"])["events"]).as_py() or 0 for parquet in sessions)
 
 
 def _rates(state: NewState, quality: Quality, night: dt.date) -> Iterable[Finding]:

@@ -175,8 +175,7 @@ class LakeRun:
     @contextmanager
     def _step(self, name: str) -> Iterator[StepCounts]:
         """A step, which the journal records, and whose jobs have its name in Spark's pages and event log."""
-        self._engine.step = name
-        with self._journal.step(name) as counts:
+        with self._engine.describing_jobs(name), self._journal.step(name) as counts:
             yield counts
 
     def _read(self, files: Sequence[LandedFile]) -> _ReadFiles:

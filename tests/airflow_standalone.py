@@ -33,7 +33,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Airflow:
+class StandaloneAirflow:
     """A running Airflow."""
 
     url: str  # of its UI
@@ -98,15 +98,17 @@ def install() -> None:
 
 
 @contextmanager
-def running(home: Path, variables: Mapping[str, str]) -> Iterator[Airflow]:
+def running(home: Path, variables: Mapping[str, str]) -> Iterator[StandaloneAirflow]:
     """Start Airflow with these environment variables, and stop it with all that it has started."""
     home.mkdir(parents=True, exist_ok=True)
     url = f"http://127.0.0.1:{free_port()}"
     given = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MILLRACE"))}
     given |= _settings(home, url) | dict(variables)
-    # It calls itself by its name.
-    given["PATH"] = f"{given['PATH']}:{ROOT / '.venv-airflow' / 'bin'}"
-    airflow = Airflow(url, home, given)
+    # It calls itself by its name, and the night must not get its Python.
+    (home / "bin").mkdir()
+    (home / "bin" / "airflow").symlink_to(ROOT / ".venv-airflow" / "bin" / "airflow")
+    given["PATH"] = f"{home / 'bin'}:{given['PATH']}"
+    airflow = StandaloneAirflow(url, home, given)
     with (home / "standalone.log").open("wb") as log:
         process = subprocess.Popen(
             [ROOT / ".venv-airflow" / "bin" / "airflow", "standalone"],
@@ -145,7 +147,7 @@ def _settings(home: Path, url: str) -> dict[str, str]:
     }
 
 
-def _wait_until_healthy(airflow: Airflow, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_healthy(airflow: StandaloneAirflow, process: subprocess.Popen[bytes]) -> None:
     """Wait until the database, the scheduler, the triggerer and the processor of DAGs say that they are healthy."""
     until = time.monotonic() + _START_SECONDS
     while True:
@@ -164,9 +166,13 @@ def _stop(process: subprocess.Popen[bytes], home: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)
     with suppress(subprocess.TimeoutExpired):
         process.wait(20)
-    for left in processes_of(home):
-        with suppress(ProcessLookupError):
-            os.kill(left, signal.SIGKILL)
+    until = time.monotonic() + 10
+    # A process may start another one while it is looked for.
+    while (left := processes_of(home)) and time.monotonic() < until:
+        for number in left:
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        time.sleep(0.1)
     process.wait()
 
 

@@ -31,13 +31,14 @@ from jobs.storage.bucket import BucketPath
 DAG = "millrace_nightly"
 LANDING, LAKE = f"s3://{BUCKET}/landing", f"s3://{BUCKET}/lake"
 EVENTS = 1000
-# A night takes about a minute on two cores, beside Airflow.
+# A night takes about a minute on two cores that Airflow also uses.
 PATIENCE_SECONDS = 600
 
 
 def main() -> None:
     """Run the demonstration. It ends with an error when a night fails or a table differs."""
-    signal.signal(signal.SIGTERM, _end)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _exit_on_signal)
     # A younger night may still wait for late files.
     newest = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=4, minutes=35)).date() - dt.timedelta(days=1)
     nights = [newest - dt.timedelta(days=1), newest]
@@ -89,12 +90,12 @@ def _compare(folder: Path, nights: list[dt.date]) -> None:
     click.echo("the tables are those of one machine: " + ", ".join(f"{name} {len(rows[name]):,}" for name in LANDED))
 
 
-def _end(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + signal.SIGTERM)
+def _exit_on_signal(number: int, _frame: FrameType | None) -> None:
+    """Stop everything; another signal does not interrupt that."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    main()

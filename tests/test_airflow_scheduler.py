@@ -55,5 +55,5 @@ def test_a_schedule_and_a_backfill_give_the_tables_of_the_command_line(tmp_path:
         subprocess.run([MILLRACE, "run", "--date", night.isoformat(), "--landing", landing, "--lake", tmp_path / "other"], check=False)
     assert_same(lake, tmp_path / "other")
     assert '"millrace_nightly.run_night"' in lineage.read_text()
-    assert f'"name": "{str(lake)[1:]}/sessions"' in lineage.read_text()
-    assert airflow_standalone.processes_of(tmp_path / "airflow") == []
+    assert f'"name": "{lake}/sessions"' in lineage.read_text()
+    assert airflow_standalone.processes_of(tmp_path / "airflow") == [], "Airflow and its tasks are stopped"

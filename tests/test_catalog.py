@@ -12,8 +12,10 @@ import tiny_lake
 from bucket_server import run_as_a_program
 from conftest import plain_environment
 from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession
 
 from jobs import catalog
+from jobs.errors import SetupError
 from jobs.lake.tables import Lake
 from schemas.catalog import TABLES
 
@@ -73,35 +75,39 @@ def test_views_show_the_state_that_was_registered_last(tmp_path: Path) -> None:
 
 
 class NoViewsError(AnalysisException):
-    """What Spark raises when a catalog is asked for a view and cannot have one."""
+    """What Spark raises when a catalog cannot have views."""
 
     def getCondition(self) -> str:  # noqa: N802 - Spark's name
         return "MISSING_CATALOG_ABILITY.VIEWS"
 
 
 class SessionWithoutViews:
-    """Stands in for a Spark session whose catalog cannot have views: it notes the statements."""
+    """A Spark session whose catalog cannot have views."""
 
-    def __init__(self) -> None:
-        self.statements: list[str] = []
-        self.spark, self.catalog, self.processes = self, self, None
+    def __init__(self, spark: SparkSession) -> None:
+        self._spark = spark
+        self.spark, self.catalog, self.processes = self, spark.catalog, None
 
-    def databaseExists(self, _name: str) -> bool:  # noqa: N802 - Spark's name
-        return True
-
-    def sql(self, statement: str) -> None:
+    def sql(self, statement: str) -> DataFrame:
         if "VIEW" in statement:
             raise NoViewsError("Catalog unity does not support views.")
-        self.statements.append(statement)
+        return self._spark.sql(statement)
 
 
-def test_a_catalog_without_views_gets_the_tables(tmp_path: Path) -> None:
-    """Given a schema of a catalog that is not the session's own."""
-    lake, session = tmp_path / "lake", SessionWithoutViews()
-    tiny_lake.publish(lake, {})
-    assert not catalog.register(session, Lake.open(lake), "unity.millrace")  # type: ignore[arg-type]
-    assert len(session.statements) == len(TABLES)
-    assert f"CREATE TABLE IF NOT EXISTS `unity`.`millrace`.`events` USING delta LOCATION '{lake}/events'" in session.statements
+def test_a_catalog_without_views_gets_the_tables(spark: SparkSession, tmp_path: Path) -> None:
+    """Given a schema that is named with its catalog; then another lake."""
+    lake, other, session = tmp_path / "my lake", tmp_path / "other", SessionWithoutViews(spark)
+    for root in (lake, other):
+        tiny_lake.publish(root, {"events": [event("a"), event("b")]})
+    try:
+        for _ in range(2):
+            assert not catalog.register(session, Lake.open(lake), "spark_catalog.without_views")  # type: ignore[arg-type]
+        assert spark.sql("SELECT count(*) AS events FROM spark_catalog.without_views.events").collect()[0].events == 2
+        assert len(spark.catalog.listTables("spark_catalog.without_views")) == len(TABLES)
+        with pytest.raises(SetupError, match=r"is the table at file:.*/my lake/events, not at .*/other/events: drop it"):
+            catalog.register(session, Lake.open(other), "spark_catalog.without_views")  # type: ignore[arg-type]
+    finally:
+        spark.sql("DROP SCHEMA IF EXISTS spark_catalog.without_views CASCADE")
 
 
 @pytest.mark.parametrize(

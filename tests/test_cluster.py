@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -83,10 +84,10 @@ def test_executors_get_millrace_and_its_dependencies_with_the_night(
     assert_same_but_for_uploads(lake, lake_of_one_machine(landing, NIGHTS[0]))
 
 
-def submit(cluster: Cluster, lake: BucketPath, night: dt.date, *options: str, **how: str) -> subprocess.Popen[str]:
+def submit(cluster: Cluster, lake: BucketPath, night: dt.date, *options: str, python: str = sys.executable) -> subprocess.Popen[str]:
     """Submit a night; what the driver prints, spark-submit prints on stdout."""
     arguments = ["--date", night, "--env", "cluster", "--landing", f"s3://{BUCKET}/landing", "--lake", lake]
-    return cluster.submit(arguments, *options, **how)
+    return cluster.submit(arguments, *options, python=python)
 
 
 def wait_for(night: subprocess.Popen[str]) -> str:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,12 +37,29 @@ def test_an_interrupted_demonstration_leaves_nothing(tmp_path: Path, number: sig
     """Given an interrupt while Airflow and the cluster run a night."""
     command = [sys.executable, "-m", "cluster_demo"]
     variables = environment(tmp_path) | {"PYTHONPATH": str(REPOSITORY / "tests")}
-    demo = subprocess.Popen(command, cwd=REPOSITORY, env=variables, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    assert demo.stdout is not None
-    next(line for line in demo.stdout if line.startswith("nights"))
-    demo.send_signal(number)
-    assert demo.wait(120) == exit_code
-    assert left_of(tmp_path) == []
+    demo = subprocess.Popen(command, cwd=REPOSITORY, env=variables, start_new_session=True)
+    try:
+        wait_for_a_night(demo, tmp_path)
+        demo.send_signal(number)
+        time.sleep(1)
+        demo.send_signal(number)  # again, as somebody does who does not want to wait
+        assert demo.wait(120) == exit_code
+        # PySpark's workers notice a moment later that their executor has ended.
+        until = time.monotonic() + 10
+        while left_of(tmp_path) and time.monotonic() < until:
+            time.sleep(0.5)
+        assert left_of(tmp_path) == []
+    finally:
+        demo.kill()
+
+
+def wait_for_a_night(demo: subprocess.Popen[bytes], folder: Path) -> None:
+    """Wait until an executor of the cluster has a Python worker."""
+    until = time.monotonic() + 240
+    while not any("pyspark.daemon" in command for command in left_of(folder)):
+        assert demo.poll() is None
+        assert time.monotonic() < until, "no night has begun"
+        time.sleep(0.5)
 
 
 def environment(folder: Path) -> dict[str, str]:

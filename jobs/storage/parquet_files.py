@@ -37,21 +37,25 @@ def open_parquet(path: StoragePath, **options: Any) -> pq.ParquetFile:
     return pq.ParquetFile(inside, filesystem=file_system, pre_buffer=True, **options)
 
 
-def opened(paths: Iterable[StoragePath]) -> Iterator[pq.ParquetFile]:
+def open_parquet_files(paths: Iterable[StoragePath]) -> Iterator[pq.ParquetFile]:
     """Parquet files, in order. While one is read, the next ones are fetched from a bucket. Raises OSError as `open_parquet` does."""
-    if not (waiting := list(paths)):
+    if not (files := list(paths)):
         return
-    if isinstance(waiting[0], Path):
-        yield from map(open_parquet, waiting)
+    if isinstance(files[0], Path):
+        yield from map(open_parquet, files)
         return
-    with ThreadPoolExecutor(_OPENED_AHEAD) as threads:
-        fetched: deque[Future[pq.ParquetFile]] = deque()
-        for path in waiting:
+    threads = ThreadPoolExecutor(_OPENED_AHEAD)
+    fetched: deque[Future[pq.ParquetFile]] = deque()
+    try:
+        for path in files:
             fetched.append(threads.submit(open_parquet, path))
             if len(fetched) > _OPENED_AHEAD:
                 yield fetched.popleft().result()
         while fetched:
             yield fetched.popleft().result()
+    finally:
+        # Whoever has failed, or needs no more, does not wait for the rest.
+        threads.shutdown(wait=False, cancel_futures=True)
 
 
 def write_parquet(rows: pa.Table, path: StoragePath, **options: Any) -> int:
