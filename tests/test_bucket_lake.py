@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -407,6 +408,36 @@ def test_a_commit_whose_answer_is_lost_counts(
     with fresh_stores():
         assert names_of_events(root)
         assert not (root / "_staging").is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "code", "said"),
+    [
+        ("AccessDenied", 2, r"refuses access to s3://.*/lake/events/.* \(AccessDenied\): nothing was published"),
+        ("cut", 75, "did not answer: nothing was published; call again when it does"),
+    ],
+)
+def test_data_files_that_cannot_be_read_end_a_night_with_one_line(
+    server: Server, root: BucketPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, code: int, said: str
+) -> None:
+    """Given a second night, while the store does not give the events of the first one."""
+
+    def refuse_events(method: str, path: str, _headers: Mapping[str, str]) -> str | None:
+        return fault if method == "GET" and "/lake/events/" in path and "_delta_log" not in path else None
+
+    landing, conf = tmp_path / "landing", tmp_path / "conf.yaml"
+    for date in (FIRST, SECOND):
+        generate(landing, date, events=100)
+    assert run_as_a_program(landing, root, conf, "run", "--date", FIRST).exit_code in (0, 3)
+    before = contents(root)
+    with relaying(server.endpoint, refuse_events) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        refused = run_as_a_program(landing, root, conf, "run", "--date", SECOND)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    assert (refused.exit_code, len(refused.faults)) == (code, 1), refused.stderr
+    assert re.search(said, refused.fault)
+    assert contents(root) == before
 
 
 def test_an_empty_object_is_no_parquet_file_and_no_failure_of_the_store(server: Server, root: BucketPath) -> None:
