@@ -1,8 +1,8 @@
 """A night that is submitted to Spark through an Airflow connection, whose name is MILLRACE_SPARK_CONNECTION.
 
-The connection is of type `spark`, with deploy mode `client`: in `cluster` mode the exit code of the night does not come back. Besides
-what Airflow's provider reads from its extra (`deploy-mode`, `spark-binary`, `queue`, `namespace`), these keys are passed to spark-submit:
-`conf` (an object of Spark's properties), `archives`, `files` and `py-files` (lists with commas).
+The connection is of type `spark`, with deploy mode `client`: in `cluster` mode the exit code of the night does not come back. Airflow's
+provider reads `deploy-mode`, `spark-binary`, `queue` and `namespace` from its extra. These keys of the extra are passed to spark-submit,
+too: `conf` (an object of Spark's properties), `archives`, `files` and `py-files` (lists with commas).
 """
 
 from __future__ import annotations
