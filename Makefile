@@ -6,6 +6,8 @@
 #   make test        every check and every quick test: what .ci/run runs
 #   make test-slow   the tests that take minutes
 #   make bench       what a night of 0.2, 1 and 5 million events costs, beside DuckDB; EVENTS=200000 for one of them, RUNS=3
+#   make cluster-demo  runs two nights on a bucket, a Spark cluster and Airflow on this machine, and stops them
+#   make executors   what Spark's executors need on other machines, in dist/: Millrace as a zip, its dependencies as an archive
 #   make lint        format, lint, types and layers alone
 #   make lock        the locked versions again, from pyproject.toml; UPGRADE=--upgrade for newer ones
 #   make clean       away with all that was made, but for landing/ and lake/
@@ -15,7 +17,7 @@
 PYTHON ?= $(or $(wildcard .venv/bin/python),python3)
 INSTALL = bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help setup demo test test-slow bench lint airflow lock clean machine python java
+.PHONY: help setup demo cluster-demo test test-slow bench executors lint airflow lock clean machine python java
 
 help:
 	@sed -n 's/^#  //p' Makefile
@@ -24,6 +26,9 @@ setup: machine .venv/.spark
 
 demo: .venv/.ready
 	.venv/bin/millrace demo
+
+cluster-demo: setup airflow
+	PYTHONPATH=tests .venv/bin/python -m cluster_demo
 
 # The promises (docs/promises.md) are kept on both engines; no engine takes part in a publication, which the slow tests kill anywhere.
 PROMISES = tests/test_across_nights.py tests/test_landed_files.py tests/test_night.py
@@ -42,6 +47,17 @@ test-slow: setup lint
 
 bench: setup
 	.venv/bin/python -m bench.bench $(addprefix --events ,$(EVENTS)) --runs $(or $(RUNS),3)
+
+# Spark brings PySpark itself. The others are no part of a task, and large.
+NOT_IN_TASKS = pyspark pysail great_expectations matplotlib scipy polars _polars_runtime_32 mypy moto botocore
+DIST = dist
+
+executors: setup
+	rm -rf build/lib $(DIST)/millrace-*.whl $(DIST)/millrace.zip $(DIST)/environment.tar.gz
+	.venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --wheel-dir $(DIST) .
+	mv $(DIST)/millrace-*.whl $(DIST)/millrace.zip
+	.venv/bin/venv-pack --quiet --prefix .venv --output $(DIST)/environment.tar.gz --compress-level 1 --exclude '*/__pycache__/*' \
+		--exclude '*/__editable__*' $(foreach package,$(NOT_IN_TASKS),--exclude '*/site-packages/$(package)/*')
 
 lint: .venv/.ready
 	.venv/bin/ruff format --quiet --check
@@ -81,15 +97,18 @@ airflow: .venv-airflow/.ready
 
 .venv-airflow/.ready: requirements-airflow.lock | python
 	$(PYTHON) -m venv --clear .venv-airflow
-	.venv-airflow/$(INSTALL) --only-binary :all: -r requirements-airflow.lock
+	.venv-airflow/$(INSTALL) --no-deps --only-binary :all: -r requirements-airflow.lock
 	touch $@
+
+# The Spark provider asks for the client of Spark Connect, which has no wheel. To submit a night needs neither it nor what it brings.
+NO_SPARK_CONNECT = pyspark-client pandas pyarrow numpy
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE)
 
 lock:
 	@command -v uv >/dev/null || { echo 'make lock needs uv on the PATH: install it' >&2; exit 2; }
 	$(LOCK) --extra dev --output-file requirements.lock pyproject.toml
-	$(LOCK) --group airflow --output-file requirements-airflow.lock
+	$(LOCK) --group airflow $(NO_SPARK_CONNECT:%=--no-emit-package %) --output-file requirements-airflow.lock
 
 clean:
 	rm -rf .venv .venv-airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info spark-warehouse

@@ -1,6 +1,6 @@
 """How much longer the task of a bot runs than the others: a night in which one key has 30 % of all events.
 
-python bench/skew.py [EVENTS] [KEY_TASKS]
+python -m bench.skew [EVENTS] [KEY_TASKS]
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
 from pathlib import Path
 
-from jobs.lake.tables import Lake
+from bench import event_log
 
 NIGHT = dt.date(2026, 11, 20)
 MILLRACE = Path(sys.executable).with_name("millrace")
@@ -52,26 +51,16 @@ def main(events: int, key_tasks: int) -> None:
         land_bot(root / "landing", events * 3 // 10)
         paths += ["--lake", str(root / "lake"), "--env", "spark", "--conf", str(root / "conf.yaml")]
         subprocess.run([MILLRACE, "run", *paths], check=True, stdout=2)
-        show(root / "log", Lake.open(root / "lake"))
+        show(root / "log")
 
 
-def show(log: Path, lake: Lake) -> None:
+def show(log: Path) -> None:
     """Print a line per step that builds rows from keys: its last stage is the one that does."""
-    tasks: defaultdict[int, list[float]] = defaultdict(list)
-    ended = {}
-    for line in next(log.glob("*/events_*")).open():
-        event = json.loads(line)
-        if event["Event"] == "SparkListenerTaskEnd":
-            tasks[event["Stage ID"]].append((event["Task Info"]["Finish Time"] - event["Task Info"]["Launch Time"]) / 1000)
-        elif event["Event"] == "SparkListenerStageCompleted":
-            ended[event["Stage Info"]["Stage ID"]] = event["Stage Info"]["Completion Time"] / 1000
-    for row in lake.arrow("runs").to_pylist():
-        if row["step"] in ("sessions", "workflows"):
-            within = (row["started"].timestamp(), row["ended"].timestamp())
-            seconds = tasks[max(stage for stage, moment in ended.items() if within[0] <= moment <= within[1])]
-            median = statistics.median(seconds)
-            text = f"{len(seconds)} tasks, median {median:.1f} s, longest {max(seconds):.1f} s: {max(seconds) / median:.1f} times"
-            print(f"{row['step']}: {text}")
+    (application,) = event_log.applications(log)
+    for step in ("sessions", "workflows"):
+        stage = [stage for stage in event_log.stages(application) if stage.step == step][-1]
+        median, longest = statistics.median(stage.seconds), max(stage.seconds)
+        print(f"{step}: {len(stage.seconds)} tasks, median {median:.1f} s, longest {longest:.1f} s: {stage.skew:.1f} times")
 
 
 if __name__ == "__main__":

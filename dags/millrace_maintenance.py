@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import CronTriggerTimetable, dag
-from millrace_operator import ENVIRONMENT, LAKE, Millrace
+from millrace_operator import ENVIRONMENT, LAKE, Millrace, callbacks
 
 
 @dag(
@@ -16,7 +16,7 @@ from millrace_operator import ENVIRONMENT, LAKE, Millrace
     start_date=datetime(2020, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    default_args={"retries": 6, "retry_delay": timedelta(minutes=30)},
+    default_args={"retries": 6, "retry_delay": timedelta(minutes=30), "on_failure_callback": callbacks()},
     params={"lake": LAKE, "env": ENVIRONMENT},
     tags=["millrace"],
     doc_md=__doc__,

@@ -1,6 +1,7 @@
 """Every night at 02:30 UTC: wait for the files of the day before, at most two hours, run the night, then write its report.
 
-Airflow needs nothing of Millrace but its command: `millrace_operator.py`, in this folder, says where it is looked for.
+Airflow needs nothing of Millrace but its command: `millrace_operator.py`, in this folder, says where it is looked for, and has the other
+settings: folders, a Spark cluster, and who is notified of a failure and of a night that needs a look.
 
 The night is the date of the run's logical date, so a date means the same here as in `millrace run --date`; but never a day that is
 not over: a run that is triggered by hand takes the last finished day, UTC. Its parameters can name another night, other folders and
@@ -22,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
-from millrace_operator import ASSETS, ENVIRONMENT, LAKE, NEEDS_A_LOOK, AwaitFiles, Millrace, optional
+from millrace_operator import ENVIRONMENT, LAKE, NEEDS_A_LOOK, AwaitFiles, Millrace, callbacks, optional, run_night
 
 # The last day that is over when the run is due is the latest night it can take: a run that is triggered by hand has the present moment
 # as its logical date, whose files are still landing; one that an asset or the API has triggered may have none.
@@ -30,7 +31,10 @@ NIGHT = "{{ params.night or [dag_run.logical_date or dag_run.run_after, dag_run.
 CATCHUP_FROM = os.environ.get("MILLRACE_CATCHUP_FROM")
 
 
-@task
+CALLBACKS = callbacks()
+
+
+@task(on_skipped_callback=CALLBACKS)
 def night_is_complete(exit_code: int) -> None:
     """Show at a glance whether the night lacks files: skipped when some could not be read or an expected source did not land."""
     if exit_code == NEEDS_A_LOOK:
@@ -46,10 +50,10 @@ def night_is_complete(exit_code: int) -> None:
     catchup=CATCHUP_FROM is not None,
     # A lake has one writer at a time.
     max_active_runs=1,
-    default_args={"retries": 2, "retry_delay": timedelta(minutes=10)},
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=10), "on_failure_callback": CALLBACKS},
     params={
         "night": optional("night to run; by default that of the logical date, at the latest the last day that is over", format="date"),
-        "landing": optional("folder where files land; by default as configured"),
+        "landing": optional("folder or URL where files land; by default MILLRACE_LANDING, or as configured"),
         "lake": LAKE,
         "env": ENVIRONMENT,
         "wait_minutes": Param(120, type="integer", minimum=0, description="how long after 02:30 UTC the night waits for late files"),
@@ -61,10 +65,10 @@ def night_is_complete(exit_code: int) -> None:
 def millrace_nightly() -> None:
     """The files of the night, the night, and its report."""
     await_files = AwaitFiles(task_id="await_files", night=NIGHT, options=("landing", "lake", "env"))
-    run_night = Millrace(task_id="run_night", command="run", night=NIGHT, options=("landing", "lake", "env"), outlets=ASSETS)
+    night = run_night(NIGHT, ("landing", "lake", "env"))
     write_report = Millrace(task_id="write_report", command="report", night=NIGHT, options=("lake", "env"))
-    await_files >> run_night >> write_report
-    night_is_complete(run_night.output)
+    await_files >> night >> write_report
+    night_is_complete(night.output)
 
 
 millrace_nightly()

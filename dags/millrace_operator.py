@@ -1,24 +1,34 @@
 """How Airflow calls `millrace`: as a command in an environment of its own, with each exit code taken for what it means.
 
-The environment variable MILLRACE_BIN, or the Airflow Variable of that name, says where the command is; otherwise it is the `millrace`
-on the PATH. MILLRACE_SUBMIT, if there is one, says how a night is submitted to a Spark cluster, such as `spark-submit --master
-spark://master:7077`: Airflow's SparkSubmitOperator would take exit code 3 for a failure.
+These settings are environment variables of Airflow or Airflow Variables of the same names:
+
+- MILLRACE_BIN: where the command is; otherwise it is the `millrace` on the PATH.
+- MILLRACE_LANDING, MILLRACE_LAKE, MILLRACE_ENV: defaults of the run's parameters; without them conf/ decides.
+- MILLRACE_SPARK_CONNECTION: the id of a connection to a Spark cluster, to which nights are then submitted (millrace_spark.py).
+- MILLRACE_NOTIFIER: the notifier for failures, and for nights with exit code 3: JSON with the class of a notifier of Airflow and its
+  arguments, such as {"class": "airflow.providers.smtp.notifications.smtp.SmtpNotifier", "arguments": {"to": "data@example.com"}}.
 """
 
 from __future__ import annotations
 
+import copy
+import json
 import os
-import shlex
-from collections.abc import Sequence
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
-from airflow.sdk import Asset, BaseOperator, Context, Param, Variable
+from airflow.sdk import Asset, BaseNotifier, BaseOperator, Context, Param, Variable
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
 CHECKOUT = Path(__file__).parents[1]
 # Exit codes of millrace after which another try fails, too.
@@ -30,6 +40,29 @@ FINAL = {
 STOPPED = 143
 # The night is published, and something in it needs a look.
 NEEDS_A_LOOK = 3
+
+
+def setting(name: str) -> str | None:
+    """An environment variable, or the Airflow Variable of that name; None if neither is set."""
+    return os.environ.get(name) or Variable.get(name, default=None) or None
+
+
+def options_of(context: Context, names: Sequence[str], night: str | None) -> list[str]:
+    """The options of a call: the night, and what the parameters of the run or the settings say of these names."""
+    given = {"date": night} | {name: context["params"][name] or setting(f"MILLRACE_{name.upper()}") for name in names}
+    # All tasks of a run take the same configuration.
+    if "env" in names and not given["env"] and setting("MILLRACE_SPARK_CONNECTION"):
+        given["env"] = "cluster"
+    return [f"--{name}={value}" for name, value in given.items() if value]
+
+
+def raise_for(command: str, code: int) -> None:
+    """Raise what makes Airflow treat an exit code as what it means: fail at once, or try again. 0 and 3 are done."""
+    if code in FINAL:
+        raise AirflowFailException(FINAL[code])
+    if code not in (0, NEEDS_A_LOOK):
+        stopped = ": it was stopped by SIGTERM, and goes on when it is called again" if code == STOPPED else ""
+        raise AirflowException(f"millrace {command} ended with exit code {code}{stopped}")
 
 
 class Millrace(BaseOperator):
@@ -55,34 +88,27 @@ class Millrace(BaseOperator):
 
     def execute(self, context: Context) -> int:
         """Call the command and wait for its end."""
-        code = self.call(context)
-        if code in FINAL:
-            raise AirflowFailException(FINAL[code])
-        if code not in (0, NEEDS_A_LOOK):
-            stopped = ": it was stopped by SIGTERM, and goes on when it is called again" if code == STOPPED else ""
-            raise AirflowException(f"millrace {self.command} ended with exit code {code}{stopped}")
-        return code
-
-    def call(self, context: Context) -> int:
-        """Call the command; gives its exit code."""
-        given = {"date": self.night} | {option: context["params"][option] for option in self.options}
-        words = [*self.program(), *(f"--{option}={value}" for option, value in given.items() if value)]
+        if self.command == "run" and setting("MILLRACE_SPARK_CONNECTION"):
+            raise AirflowFailException(
+                "MILLRACE_SPARK_CONNECTION names a connection, and Airflow's Spark provider is missing:"
+                " install apache-airflow-providers-apache-spark"
+            )
+        words = [setting("MILLRACE_BIN") or "millrace", self.command, *options_of(context, self.options, self.night)]
         try:
             # Relative paths are from the checkout.
-            return int(self.process.run_command(words, cwd=str(CHECKOUT)).exit_code)
+            code = int(self.process.run_command(words, cwd=str(CHECKOUT)).exit_code)
         except OSError as error:
             raise AirflowFailException(f"{words[0]} cannot be called ({error.strerror}): let MILLRACE_BIN be its path") from error
-
-    def program(self) -> list[str]:
-        """The words before the options: `millrace run`, or how a night is submitted to a cluster."""
-        submit = _setting("MILLRACE_SUBMIT")
-        if self.command == "run" and submit:
-            return [*shlex.split(submit), str(CHECKOUT / "jobs" / "night.py")]
-        return [_setting("MILLRACE_BIN") or "millrace", self.command]
+        raise_for(self.command, code)
+        return code
 
     def on_kill(self) -> None:
         """Stop `millrace` and what it started."""
         self.process.send_sigterm()
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:
+        """What a night reads and writes, for OpenLineage; only its provider calls this."""
+        return lineage_of(task_instance.get_template_context()) if self.outlets else None
 
 
 class AwaitFiles(Millrace):
@@ -110,8 +136,54 @@ class AwaitFiles(Millrace):
         return self.execute(context)
 
 
-def _setting(name: str) -> str | None:
-    return os.environ.get(name) or Variable.get(name, default=None)
+def run_night(night: str, options: Sequence[str]) -> BaseOperator:
+    """The task that runs the night: here, or on the Spark cluster of MILLRACE_SPARK_CONNECTION."""
+    task: dict[str, Any] = {"task_id": "run_night", "night": night, "options": options, "outlets": ASSETS}
+    connection = setting("MILLRACE_SPARK_CONNECTION")
+    if connection is None:
+        return Millrace(command="run", **task)
+    try:
+        from millrace_spark import SparkNight
+    except ModuleNotFoundError:
+        # The task fails and names the provider. A DAG that cannot be imported would miss its nights, and nobody would be notified.
+        return Millrace(command="run", **task)
+    return SparkNight(connection=connection, **task)
+
+
+def callbacks() -> list[Callable[[Context], None]]:
+    """The notifier of MILLRACE_NOTIFIER, if there is one, as callbacks of tasks. Raises AirflowException when it cannot be made."""
+    text = setting("MILLRACE_NOTIFIER")
+    if text is None:
+        return []
+    try:
+        configured: Mapping[str, Any] = json.loads(text)
+        notifier: BaseNotifier = pkgutil.resolve_name(configured["class"])(**configured.get("arguments", {}))
+    except (AttributeError, ImportError, KeyError, TypeError, ValueError) as error:
+        raise AirflowException(
+            f'MILLRACE_NOTIFIER names no notifier ({type(error).__name__}: {error}): write {{"class": "module.Class", "arguments": {{…}}}}'
+        ) from error
+
+    def notify(context: Context) -> None:
+        # A notifier fills in its own templates when it is called.
+        copy.deepcopy(notifier)(context)
+
+    return [notify]
+
+
+def lineage_of(context: Context) -> OperatorLineage:
+    """The landing zone as input, and the tables as outputs. What neither parameters nor settings place has its name alone."""
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    def dataset(option: str, table: str | None = None) -> Dataset:
+        folder = context["params"].get(option) or setting(f"MILLRACE_{option.upper()}")
+        if folder is None:
+            return Dataset("millrace", table or option)
+        url = urlsplit(folder)
+        path = url.path.strip("/") if url.scheme else str((CHECKOUT / folder).resolve())
+        return Dataset(f"{url.scheme}://{url.netloc}" if url.scheme else "file", f"{path}/{table}" if table else path)
+
+    return OperatorLineage(inputs=[dataset("landing")], outputs=[dataset("lake", table) for table in TABLES])
 
 
 def optional(description: str, **schema: str) -> Param:
@@ -124,5 +196,5 @@ TABLES = ("events", "sessions", "session_events", "workflow_summaries", "daily_m
 ASSETS = [Asset(name=f"millrace_{table}", uri=f"millrace://tables/{table}", group="millrace") for table in TABLES]
 
 # The parameters of every DAG.
-LAKE = optional("folder of the Delta tables; by default as configured")
-ENVIRONMENT = optional("environment of conf/; by default local")
+LAKE = optional("folder or URL of the Delta tables; by default MILLRACE_LAKE, or as configured")
+ENVIRONMENT = optional("environment of conf/; by default MILLRACE_ENV; else cluster with MILLRACE_SPARK_CONNECTION, or local")

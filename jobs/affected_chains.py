@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from jobs.engine.spark_session import Engine
 
 
-# A task builds from at least the first number of events, and has memory for the second.
-_WORTH_A_TASK = 10_000
+# A task has memory for so many events.
 _TOO_MANY_FOR_A_TASK = 350_000
 # How many changed events a task compares with the chains of their keys.
 _CHANGES_OF_A_TASK = 100_000
@@ -54,7 +53,8 @@ class ChangedEvents:
     lake: Lake
     output: RunOutput
     events: Change
-    tasks_wanted: int
+    tasks_maximum: int
+    task_events_minimum: int
     from_nothing: bool = False  # all rows that were made of chains are built again, from all events, new and kept
 
     def rows_in(self, sources: Collection[str]) -> int:
@@ -69,7 +69,7 @@ class ChangedEvents:
     def tasks(self) -> int:
         """The number of tasks among which the keys of the night are divided."""
         rows = self.rows_in(SOURCES) if self.from_nothing else sum(file.rows for file in self.events.added)
-        return max(1, min(self.tasks_wanted, rows // _WORTH_A_TASK), rows // _TOO_MANY_FOR_A_TASK)
+        return max(1, min(self.tasks_maximum, rows // self.task_events_minimum), -(-rows // _TOO_MANY_FOR_A_TASK))
 
     def added_files(self, sources: Collection[str] = SOURCES) -> list[StoredFile]:
         """The files of events of these sources that the run has staged."""
@@ -185,7 +185,7 @@ def narrow_events(
     def read(batches: Batches) -> Iterator[pa.RecordBatch]:
         for number, file, addressed in file_tasks.per_file(batches):
             spans = addressed if selects and number >= first_of_lake else None
-            for rows in file_tasks.parts(file, EVENTS.arrow, columns):
+            for rows in file_tasks.parts([file], EVENTS.arrow, columns):
                 yield from narrow(rows, spans).to_batches()
 
     few = file_tasks.are_few(files.values())
@@ -231,7 +231,8 @@ def _read_spans(rules: ChainRules) -> Callable[[Batches], Iterator[pa.RecordBatc
     """The function that gives the changed spans of the events in files, as candidates."""
 
     def read_spans(batches: Batches) -> Iterator[pa.RecordBatch]:
-        events = (rows for _, file, _ in file_tasks.per_file(batches) for rows in file_tasks.parts(file, EVENTS.arrow, rules.event_columns))
+        files = [file for _, file, _ in file_tasks.per_file(batches)]
+        events = file_tasks.parts(files, EVENTS.arrow, rules.event_columns)
         spans = rules.changed_spans(events).combine_chunks()
         hashes = pa.array([short_hash(key) for key in spans["key"].to_pylist()], BIGINT)
         yield from _candidates(rules, spans.append_column(_KEY_HASH, hashes), are_spans=True)
@@ -242,7 +243,7 @@ def _read_spans(rules: ChainRules) -> Callable[[Batches], Iterator[pa.RecordBatc
 def _read_hashes(batches: Batches) -> Iterator[pa.RecordBatch]:
     """The different hashes of the keys of chains, per file."""
     for number, file, _ in file_tasks.per_file(batches):
-        for rows in file_tasks.parts(file, TABLES[file.table].arrow, ["key_hash"]):
+        for rows in file_tasks.parts([file], TABLES[file.table].arrow, ["key_hash"]):
             yield from file_tasks.numbered(number, pa.table({"key_hash": pc.unique(rows["key_hash"])}), _HASHES)
 
 
@@ -255,7 +256,7 @@ def _read_chains(rules: ChainRules) -> Callable[[Batches], Iterator[pa.RecordBat
             if not addressed.num_rows:
                 continue
             hashes = pc.unique(addressed["key_hash"])
-            for rows in file_tasks.parts(file, rules.chains.arrow, columns.names):
+            for rows in file_tasks.parts([file], rules.chains.arrow, columns.names):
                 chains = rows.filter(pc.is_in(rows["key_hash"], value_set=hashes)).select(columns.names).cast(columns)
                 yield from _candidates(rules, chains, are_spans=False)
 

@@ -17,13 +17,13 @@ from jobs.engine import state_files
 from jobs.lake.new_state import NewState
 from jobs.lake.run_output import RunOutput
 from jobs.lake.table_changes import Change, TableFile
-from jobs.lake.table_files import write_partitioned
+from jobs.lake.table_files import WrittenFile, write_partitioned
 from jobs.landing.zone import Partition
 from jobs.quality import baseline, replaced_times, violation_counts
 from jobs.quality.gate import Finding, of_rows
 from jobs.quality.violation_counts import TableFiles, ViolationCounts
 from jobs.settings import Bound, Quality, SourceQuality
-from jobs.storage.parquet_files import open_parquet
+from jobs.storage.parquet_files import open_parquet, open_parquet_files
 from schemas.bookkeeping import DAILY_METRICS, FILES, QUALITY_RESULTS, RUNS
 from schemas.catalog import TABLES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
@@ -123,8 +123,9 @@ def _rows_per_partition(state: NewState, name: str) -> dict[Partition, int]:
 def _audit(state: NewState, landed: frozenset[Partition]) -> Iterable[Finding]:
     """Per source: what the files account for is what the tables hold."""
     audited: dict[tuple[Partition, str], int] = {}
-    for file in state.changes.get(FILES.name, Change()).added:
-        rows = open_parquet(state.lake.root / FILES.name / file.path).read(columns=list(_AUDIT_COLUMNS.values()))
+    added = state.changes.get(FILES.name, Change()).added
+    for file, parquet in zip(added, open_parquet_files(state.lake.root / FILES.name / file.path for file in added), strict=True):
+        rows = parquet.read(columns=list(_AUDIT_COLUMNS.values()))
         for kind in _AUDIT_COLUMNS.values():
             key = (_partition(file.partition_values), kind)
             audited[key] = audited.get(key, 0) + (pc.sum(rows[kind]).as_py() or 0)
@@ -137,17 +138,16 @@ def _audit(state: NewState, landed: frozenset[Partition]) -> Iterable[Finding]:
 
 def _membership(state: NewState) -> Finding:
     """Every event that a session counts is one of its `session_events`, and no other is."""
-    counted = 0
-    for file in state.changes.get(SESSIONS.name, Change()).added:
-        counted += pc.sum(open_parquet(state.lake.root / SESSIONS.name / file.path).read(columns=["events"])["events"]).as_py() or 0
-    members = sum(file.rows for file in state.changes.get(SESSION_EVENTS.name, Change()).added)
-    removed_sessions = sum(
-        pc.sum(open_parquet(state.lake.root / SESSIONS.name / file.path).read(columns=["events"])["events"]).as_py() or 0
-        for file in state.changes.get(SESSIONS.name, Change()).removed
-    )
-    removed_members = sum(file.rows for file in state.changes.get(SESSION_EVENTS.name, Change()).removed)
-    difference = abs((counted - removed_sessions) - (members - removed_members))
+    sessions, members = (state.changes.get(name, Change()) for name in (SESSIONS.name, SESSION_EVENTS.name))
+    counted = _sum_of_events(state, sessions.added) - _sum_of_events(state, sessions.removed)
+    difference = abs(counted - (sum(file.rows for file in members.added) - sum(file.rows for file in members.removed)))
     return Finding(SESSION_EVENTS.name, "sessions have as many events as they count", "critical", difference, 0, 0)
+
+
+def _sum_of_events(state: NewState, files: Iterable[WrittenFile | TableFile]) -> int:
+    """The events that the sessions in these files count."""
+    sessions = open_parquet_files(state.lake.root / SESSIONS.name / file.path for file in files)
+    return sum(pc.sum(parquet.read(columns=["events"])["events"]).as_py() or 0 for parquet in sessions)
 
 
 def _rates(state: NewState, quality: Quality, night: dt.date) -> Iterable[Finding]:

@@ -113,8 +113,8 @@ def _measure(of_file: Mapping[int, _Measurement]) -> ArrowFunction:
             files.setdefault(name_of[number], []).append(file)
         for name, of_measurement in files.items():
             measure, table, columns, dates = measurements[name]
-            parts = (rows for file in of_measurement for rows in file_tasks.parts(file, table.arrow, columns))
-            yield from _of_changed_dates(measure(parts, table, columns), dates).to_batches()
+            rows = file_tasks.parts(of_measurement, table.arrow, columns)
+            yield from _of_changed_dates(measure(rows, table, columns), dates).to_batches()
 
     return measure
 
@@ -189,7 +189,7 @@ def _dates_within(engine: Engine, files_of: Mapping[str, Sequence[StoredFile]]) 
     def read_dates(batches: Batches) -> Iterator[pa.RecordBatch]:
         for number, file, _ in file_tasks.per_file(batches):
             column = "event_date" if file.table == EVENTS.name else "unassigned"
-            for rows in file_tasks.parts(file, TABLES[file.table].arrow, [column]):
+            for rows in file_tasks.parts([file], TABLES[file.table].arrow, [column]):
                 dates = rows[column] if column == "event_date" else pc.struct_field(pc.list_flatten(rows[column]), "event_date")
                 different = [
                     {"family": family_of[number], "source": file.partition["source"], "date": date} for date in pc.unique(dates).to_pylist()

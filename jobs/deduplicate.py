@@ -204,7 +204,7 @@ def _valid_parts(file: StoredFile, columns: Sequence[str], unreadable: pa.Array)
     also_read = [name for name in ("status", "file") if is_staged and name not in columns and (name == "status" or len(unreadable))]
     schema = RECORDS if is_staged else TABLES[file.table].arrow
     start = 0
-    for part in file_tasks.parts(file, schema, [*columns, *also_read]):
+    for part in file_tasks.parts([file], schema, [*columns, *also_read]):
         rows = part.append_column(_ROW, pa.array(range(start, start + part.num_rows), INTEGER))
         start += part.num_rows
         yield _valid(rows, unreadable) if is_staged else rows

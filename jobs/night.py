@@ -9,7 +9,8 @@ The steps: survey, ingest, deduplicate, write, account, sessions, workflows, met
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from jobs import (
@@ -29,7 +30,7 @@ from jobs.deduplicate import Deduplicated
 from jobs.engine.spark_session import Engine
 from jobs.errors import CheckFailedError, LandingError, UsageError
 from jobs.ingest import FileCounts, StagedFile
-from jobs.journal import Journal
+from jobs.journal import Journal, StepCounts
 from jobs.lake import failed_run
 from jobs.lake.new_state import NewState
 from jobs.lake.table_changes import Change
@@ -171,12 +172,18 @@ class LakeRun:
             self._missing(state, sources),
         )
 
+    @contextmanager
+    def _step(self, name: str) -> Iterator[StepCounts]:
+        """A step, which the journal records, and whose jobs have its name in Spark's pages and event log."""
+        with self._engine.describing_jobs(name), self._journal.step(name) as counts:
+            yield counts
+
     def _read(self, files: Sequence[LandedFile]) -> _ReadFiles:
         rules = self.settings.ingest
         times = {source: time_rules(self.settings, source) for source in SOURCES}
         read_rules = ingest.ReadRules(times, rules.max_document_bytes, rules.chunk_lines, privacy_rules(self.settings))
         size = sum(file.size for file in files)
-        with self._journal.step("ingest") as counts:
+        with self._step("ingest") as counts:
             task_bytes = max(rules.task_bytes_minimum, min(rules.task_bytes_maximum, size // rules.tasks))
             read = _ReadFiles(
                 files,
@@ -192,17 +199,17 @@ class LakeRun:
         unreadable = frozenset(file for file, _ in read.unreadable)
         window = self.settings.deduplication.window_days
         records = deduplicate.Records(self.lake, self._output, window, changed.replaced, read.staged, unreadable)
-        with self._journal.step("deduplicate") as counts:
+        with self._step("deduplicate") as counts:
             counts.rows_in = read.staged_rows
             repeats = deduplicate.find_repeats(self._engine, records)
-        with self._journal.step("write") as counts:
+        with self._step("write") as counts:
             deduplicated = deduplicate.write(self._engine, records, repeats)
             counts.rows_in = read.staged_rows
             counts.wrote(deduplicated.changes.values())
         return deduplicated
 
     def _audit_files(self, changed: ChangedPartitions, read: _ReadFiles, deduplicated: Deduplicated, sources: Collection[str]) -> Change:
-        with self._journal.step("account") as counts:
+        with self._step("account") as counts:
             replaced = file_audit.Replaced(self.lake, self._output, rulesets_of(self.settings, sources), changed.replaced)
             change = file_audit.write(replaced, read.files, read.counts, deduplicated.counts, deduplicated.moved)
             counts.wrote([change])
@@ -210,13 +217,14 @@ class LakeRun:
 
     def _build(self, events: Change, from_nothing: Collection[str]) -> dict[str, Change]:
         """The changes of the tables that are built from chains of events."""
-        change = ChangedEvents(self.lake, self._output, events, self.settings.spark.key_tasks)
-        with self._journal.step("sessions") as counts:
+        spark = self.settings.spark
+        change = ChangedEvents(self.lake, self._output, events, spark.key_tasks, spark.key_task_events)
+        with self._step("sessions") as counts:
             inputs = replace(change, from_nothing="sessions" in from_nothing)
             sessions = build_sessions.rebuild(self._engine, inputs, session_rules(self.settings))
             counts.rows_in = inputs.rows_in(SOURCES)
             counts.wrote(sessions.values())
-        with self._journal.step("workflows") as counts:
+        with self._step("workflows") as counts:
             inputs = replace(change, from_nothing="workflows" in from_nothing)
             workflows = build_workflows.rebuild(self._engine, inputs, workflow_rules(self.settings))
             counts.rows_in = inputs.rows_in(build_workflows.WITH_WORKFLOWS)
@@ -224,7 +232,7 @@ class LakeRun:
         return sessions | workflows
 
     def _compute_metrics(self, state: NewState, landed: frozenset[Partition], *, of_all_dates: bool) -> Change:
-        with self._journal.step("metrics") as counts:
+        with self._step("metrics") as counts:
             dates = landed | changed_partitions.partitions(self.lake, SOURCES) if of_all_dates else landed
             change = compute_metrics.compute(self._engine, state, dates, self._output, from_nothing=of_all_dates)
             counts.wrote([change])
@@ -271,7 +279,7 @@ class LakeRun:
     def _validate(
         self, observe: Callable[[], list[Finding]], night: dt.date, changes: dict[str, Change], sources: Collection[str]
     ) -> list[Finding]:
-        with self._journal.step("checks") as counts:
+        with self._step("checks") as counts:
             observed = observe()
             pages = gate.pages_of(self.lake.root, night) if self.settings.quality.pages else None
             findings = gate.validate(observed, self.run_id, pages)

@@ -380,6 +380,7 @@ class Spark(Section):
     driver_memory: str
     java_options: str
     key_tasks: int = Field(gt=0)
+    key_task_events: int = Field(gt=0)
     options: dict[str, str | int | float | bool]
 
 

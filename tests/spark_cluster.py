@@ -27,15 +27,18 @@ class Cluster:
     """A running cluster."""
 
     master: str  # its URL
+    page: str  # the URL of its UI
     folder: Path
     workers: list[subprocess.Popen[bytes]]
 
-    def submit(self, arguments: Sequence[object], *options: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        """Submit a night, from a working folder in which nothing is."""
+    def submit(self, arguments: Sequence[object], *options: str, python: str = sys.executable) -> subprocess.Popen[str]:
+        """Submit a night, from a working folder in which nothing is. `python` is that of the executors."""
         driver = self.folder / "driver"
         driver.mkdir(exist_ok=True)
-        words = [_spark_home() / "bin" / "spark-submit", "--master", self.master, *options, REPOSITORY / "jobs" / "night.py", *arguments]
-        variables = plain_environment() | {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable, **(env or {})}
+        pythons = ("--conf", f"spark.pyspark.driver.python={sys.executable}", "--conf", f"spark.pyspark.python={python}")
+        application = REPOSITORY / "jobs" / "night.py"
+        words = [spark_home() / "bin" / "spark-submit", "--master", self.master, *pythons, *options, application, *arguments]
+        variables = plain_environment() | {"SPARK_LOCAL_IP": "127.0.0.1"}
         return subprocess.Popen(
             [str(word) for word in words],
             cwd=driver,
@@ -60,7 +63,7 @@ def running(folder: Path, *, workers: int = 2, memory: str = "2g") -> Iterator[C
     def start(name: str, main: str, *arguments: object) -> subprocess.Popen[bytes]:
         home = folder / name
         home.mkdir()
-        command = [_spark_home() / "bin" / "spark-class", f"org.apache.spark.deploy.{main}", *arguments]
+        command = [spark_home() / "bin" / "spark-class", f"org.apache.spark.deploy.{main}", *arguments]
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(
                 [str(word) for word in command],
@@ -82,7 +85,7 @@ def running(folder: Path, *, workers: int = 2, memory: str = "2g") -> Iterator[C
         names = [f"worker-{number}" for number in range(workers)]
         started = [start(name, "worker.Worker", *of_worker, folder / name / "work") for name in names]
         _wait_for_workers(page, workers)
-        yield Cluster(master, folder, started)
+        yield Cluster(master, f"http://127.0.0.1:{page}", folder, started)
     finally:
         for process in processes:
             with suppress(ProcessLookupError):
@@ -91,7 +94,8 @@ def running(folder: Path, *, workers: int = 2, memory: str = "2g") -> Iterator[C
             process.wait()
 
 
-def _spark_home() -> Path:
+def spark_home() -> Path:
+    """Where PySpark's own Spark is."""
     found = find_spec("pyspark")
     assert found is not None
     assert found.origin is not None
@@ -116,7 +120,7 @@ def connect_server(folder: Path) -> Iterator[str]:
     """Start a Spark Connect server on this machine, and stop it; gives its address."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    command = [_spark_home() / "bin" / "spark-submit", "--master", "local[2]", "--driver-memory", "2g"]
+    command = [spark_home() / "bin" / "spark-submit", "--master", "local[2]", "--driver-memory", "2g"]
     command += ["--conf", f"spark.connect.grpc.binding.port={port}", "--conf", "spark.connect.grpc.binding.address=127.0.0.1"]
     command += ["--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal"]
     variables = plain_environment() | {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}

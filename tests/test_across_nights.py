@@ -29,16 +29,17 @@ from jobs.engine.spark_session import Engine
 from jobs.lake.tables import Lake
 from jobs.night import run_night
 from jobs.settings import Settings
+from jobs.storage.storage_paths import StoragePath
 from transforms.sessions.sessions import INPUT, SessionRules, as_input
 from transforms.workflows.summaries import WorkflowRules
 
 PEOPLE = 40
 
 
-def in_lake(seed: int, root: Path) -> Settings:
+def in_lake(seed: int, root: Path, lake: StoragePath) -> Settings:
     """A lake of four nights. Some files come only after their night was run, some go again, some are replaced by others."""
     random = Random(seed)
-    settings = without_pages(configuration.load()).at(root / "landing", root / "lake")
+    settings = without_pages(configuration.load()).at(root / "landing", lake)
     files = random_nights.landed_files(random, PEOPLE)
     waiting = dict(files)
     with Engine(settings, Progress(quiet=True)) as engine:
@@ -112,8 +113,9 @@ def assert_sums(lake: Lake) -> None:
         assert sum(round(page["time_spent"] * 100) for page in workflow["page_summary"]) <= spent
 
 
-def assert_right(seed: int, root: Path) -> None:
-    settings = in_lake(seed, root)
+def assert_right(seed: int, root: Path, lake_path: StoragePath | None = None) -> None:
+    """The tables are those of the references and of a rebuild. The lake is in the folder, or at another path."""
+    settings = in_lake(seed, root, lake_path or root / "lake")
     lake = Lake.open(settings.paths.lake)
     assert lake.arrow("rejected_events").num_rows == 0
     assert_as_references(lake)

@@ -10,7 +10,9 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import airflow_standalone
 import pytest
 import tiny_lake
 from deltalake import DeltaTable
@@ -86,6 +88,34 @@ exit 0
 """
 
 
+# Stands in for `spark-submit`, whose exit code is that of the night.
+SUBMITTED = """#!/bin/sh
+cd "$(dirname "$0")" && echo "$@" >> submitted
+case "$*" in
+    *--date=2026-11-01*) exit 1 ;;
+    *--date=2026-11-03*) exit 3 ;;
+    *--date=2026-11-04*) [ "$(grep -c 'date=2026-11-04' submitted)" -lt 2 ] && exit 143 ;;
+esac
+exit 0
+"""
+
+# A notifier, as an operator of Airflow would configure one: it writes down which task it is called for.
+NOTES = """
+from airflow.sdk import BaseNotifier
+
+class Note(BaseNotifier):
+    template_fields = ("text",)
+
+    def __init__(self, path, text):
+        super().__init__()
+        self.path, self.text = path, text
+
+    def notify(self, context):
+        with open(self.path, "a") as file:
+            file.write(f"{self.text} {context['ti'].state.value}\\n")
+"""
+
+
 class Airflow:
     """An Airflow with a database of its own, which sees no network and calls `millrace` where it is told."""
 
@@ -110,35 +140,59 @@ class Airflow:
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
-    # Made once from the lock, and again only when that changes. Called from `make test`, it must not take part in that make's jobs.
-    variables = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
-    made = subprocess.run(["make", "airflow", f"PYTHON={sys.executable}"], cwd=ROOT, env=variables, capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr
+    airflow_standalone.install()
     airflow = Airflow(tmp_path_factory.mktemp("airflow"))
     airflow.run("airflow", "db", "migrate")
     return airflow
 
 
+class Checkout:
+    """A checkout with the DAGs, and programs that stand in for `millrace` and `spark-submit`."""
+
+    def __init__(self, folder: Path, airflow: Airflow) -> None:
+        self.folder = folder
+        self._airflow = airflow
+        shutil.copytree(ROOT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "dags" / "notes.py").write_text(NOTES, encoding="utf-8")
+        for name, program in (("millrace", ENDS), ("spark-submit", SUBMITTED)):
+            (folder / name).write_text(program, encoding="utf-8")
+            (folder / name).chmod(0o755)
+
+    def run(self, *dates: str, **variables: str) -> tuple[list[dict[str, Any]], str]:
+        """Run the nightly DAG for these dates; gives how each run ended, and the output."""
+        arguments = {"path": str(self.folder / "notes"), "text": "{{ ti.task_id }} of {{ ds }}:"}
+        given = {
+            "MILLRACE_BIN": str(self.folder / "millrace"),
+            "MILLRACE_NOTIFIER": json.dumps({"class": "notes.Note", "arguments": arguments}),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.folder / "dags"),
+            "PATH": f"{self.folder}:{os.environ['PATH']}",
+        }
+        output = self._airflow.run("python", "-c", RUNS, str(self.folder / "dags"), *dates, variables=given | variables)
+        return [json.loads(line.removeprefix("RESULT")) for line in output.splitlines() if line.startswith("RESULT")], output
+
+    def lines(self, name: str) -> list[str]:
+        """The lines of a file that the programs write."""
+        return (self.folder / name).read_text(encoding="utf-8").splitlines()
+
+
+@pytest.fixture
+def checkout(airflow: Airflow, tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path, airflow)
+
+
 @pytest.fixture(scope="module")
-def endings(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, object]]:
+def endings(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
     """How the runs of 1 to 6 November ended: state of the run and its tasks, and the calls that were made."""
-    folder = tmp_path_factory.mktemp("endings")
-    shutil.copytree(ROOT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
-    stand_in = folder / "millrace"
-    stand_in.write_text(ENDS, encoding="utf-8")
-    stand_in.chmod(0o755)
-    variables = {"MILLRACE_BIN": str(stand_in), "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags")}
-    dates = [*(f"2026-11-{day:02}" for day in range(1, 7)), "now"]
-    output = airflow.run("python", "-c", RUNS, str(folder / "dags"), *dates, variables=variables)
-    calls = (folder / "calls").read_text(encoding="utf-8").splitlines()
-    results = [json.loads(line.removeprefix("RESULT")) for line in output.splitlines() if line.startswith("RESULT")]
+    checkout = Checkout(tmp_path_factory.mktemp("endings"), airflow)
+    results, output = checkout.run(*(f"2026-11-{day:02}" for day in range(1, 7)), "now")
+    calls = checkout.lines("calls")
     now = results.pop()
     ended = {
         int(result["date"][-2:]): {**result["tasks"], "run": result["run"], "calls": [call for call in calls if result["date"] in call]}
         for result in results
     }
     updated = sorted({line.split()[1] for line in output.splitlines() if line.startswith("ASSET ")})
-    return ended | {0: {"due": now["tasks"]["due"], "calls": calls[-2:], "assets": updated}}
+    return ended | {0: {"due": now["tasks"]["due"], "calls": calls[-2:], "assets": updated, "notes": checkout.lines("notes")}}
 
 
 def test_a_night_is_run_and_then_reported(endings: dict[int, dict[str, object]]) -> None:
@@ -172,6 +226,44 @@ def test_a_night_that_lacks_files_is_done_and_shows_it(endings: dict[int, dict[s
         "await_files": ["success", 1],
         "calls": ["landed --date=2026-11-03", "run --date=2026-11-03", "report --date=2026-11-03"],
     }
+
+
+def test_failures_and_nights_that_need_a_look_are_notified(endings: dict[int, dict[str, Any]]) -> None:
+    """Given a failed check on the first, a wrong call on the second, an unreadable file on the third, and a retry on the fourth."""
+    assert endings[4]["run"] == "success"
+    notes = ["run_night of 2026-11-01: failed", "run_night of 2026-11-02: failed", "night_is_complete of 2026-11-03: skipped"]
+    assert endings[0]["notes"] == notes
+
+
+def test_nights_are_submitted_to_a_cluster(checkout: Checkout) -> None:
+    """Given nights that fail a check, have an unreadable file, and are stopped once."""
+    extra = {"py-files": "millrace.zip", "conf": {"spark.executor.memory": "2g"}}
+    results, _ = checkout.run(
+        *(f"2026-11-0{day}" for day in (1, 3, 4)),
+        MILLRACE_SPARK_CONNECTION="spark_millrace",
+        MILLRACE_LAKE="s3://bucket/lake",
+        AIRFLOW_CONN_SPARK_MILLRACE=json.dumps({"conn_type": "spark", "host": "spark://master", "port": 7077, "extra": extra}),
+    )
+    assert [(result["run"], *result["tasks"]["run_night"]) for result in results] == [
+        ("failed", "failed", 1),
+        ("success", "success", 1),
+        ("success", "success", 2),
+    ]
+    assert results[1]["tasks"]["night_is_complete"] == ["skipped", 1]
+    submitted = checkout.lines("submitted")
+    assert len(submitted) == 4
+    assert submitted[0].startswith("--master spark://master:7077 --conf spark.executor.memory=2g --py-files millrace.zip --name millrace ")
+    assert submitted[0].endswith(f"{checkout.folder}/jobs/night.py --date=2026-11-01 --lake=s3://bucket/lake --env=cluster")
+
+
+def test_a_night_for_a_cluster_without_the_provider_fails_and_names_it(checkout: Checkout) -> None:
+    """Given the Spark provider cannot be imported."""
+    missing = checkout.folder / "without"
+    missing.mkdir()
+    (missing / "sitecustomize.py").write_text("import sys; sys.modules['airflow.providers.apache.spark.operators.spark_submit'] = None\n")
+    results, output = checkout.run("2026-11-05", MILLRACE_SPARK_CONNECTION="spark_millrace", PYTHONPATH=str(missing))
+    assert results[0]["tasks"]["run_night"] == ["failed", 1]
+    assert "install apache-airflow-providers-apache-spark" in output
 
 
 def test_a_run_that_is_triggered_by_hand_takes_the_last_finished_day(endings: dict[int, dict[str, object]]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import bucket_server
 import duckdb
+import pyarrow as pa
 import pytest
 import tiny_lake
 from bucket_server import BUCKET, MILLRACE, Server, fresh_stores, relaying, run_as_a_program
@@ -35,6 +38,7 @@ from jobs.lake.table_changes import Change
 from jobs.lake.table_files import write_partitioned
 from jobs.lake.tables import Lake
 from jobs.storage.bucket import BucketPath
+from jobs.storage.parquet_files import open_parquet
 from schemas.bookkeeping import QUALITY_RESULTS
 from schemas.catalog import TABLES
 from schemas.events import EVENTS
@@ -82,6 +86,18 @@ def test_nights_give_the_tables_of_a_lake_in_a_folder(root: BucketPath, tmp_path
     assert_same(root, folder)
     verified = run_as_a_program(landing, root, conf, "verify", "--deep")
     assert (verified.exit_code, "reads them" in verified.stdout) == (0, False)
+
+
+@pytest.mark.slow
+def test_random_nights_make_the_sessions_and_workflows_of_the_references(root: BucketPath, tmp_path: Path) -> None:
+    """Given late, removed, moved and replaced files. A program of its own, since workers that run know nothing of the bucket."""
+    program = "import sys, test_across_nights as nights; from pathlib import Path; from jobs.storage.bucket import BucketPath;"
+    program += " from jobs import settings; from jobs.engine import spark_session; spark_session.start(settings.load());"
+    program += " nights.assert_right(20261117, Path(sys.argv[1]), BucketPath.of_url(sys.argv[2]))"
+    variables = plain_environment() | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program, tmp_path, str(root)], env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert Lake.open(root).arrow("sessions", ["session_id"]).num_rows > 0
 
 
 def test_a_night_on_spark_needs_no_library_for_buckets_in_the_jvm(server: Server, root: BucketPath, tmp_path: Path) -> None:
@@ -190,6 +206,8 @@ def assert_whole_after_a_kill(server: Server, root: BucketPath, night: StagedNig
 
 def test_a_run_that_is_killed_holds_the_lake_for_some_seconds_and_loses_nothing(root: BucketPath, tmp_path: Path) -> None:
     landing, conf = tmp_path / "landing", tmp_path / "conf.yaml"
+    # Long enough for the next run to start meanwhile, also on a busy machine.
+    conf.write_text("{engine: sail, storage: {lease_seconds: 15}, quality: {pages: false}}")
     generate(landing, FIRST, events=600)
     assert run_as_a_program(landing, tmp_path / "lake", conf, "run", "--date", FIRST).exit_code in (0, 3)
     command = [MILLRACE, "run", "--date", FIRST, "--conf", conf, "--landing", landing, "--lake", root]
@@ -205,7 +223,7 @@ def test_a_run_that_is_killed_holds_the_lake_for_some_seconds_and_loses_nothing(
     assert (root / "_staging").is_dir()
 
     codes = []
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while (not codes or codes[-1] == 75) and time.monotonic() < until:
         last = run_as_a_program(landing, root, conf, "run", "--date", FIRST)
         codes.append(last.exit_code)
@@ -390,6 +408,42 @@ def test_a_commit_whose_answer_is_lost_counts(
     with fresh_stores():
         assert names_of_events(root)
         assert not (root / "_staging").is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "code", "said"),
+    [
+        ("AccessDenied", 2, r"refuses access to s3://.*/lake/events/.* \(AccessDenied\): nothing was published"),
+        ("cut", 75, "did not answer: nothing was published; call again when it does"),
+    ],
+)
+def test_data_files_that_cannot_be_read_end_a_night_with_one_line(
+    server: Server, root: BucketPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, code: int, said: str
+) -> None:
+    """Given a second night, while the store does not give the events of the first one."""
+
+    def refuse_events(method: str, path: str, _headers: Mapping[str, str]) -> str | None:
+        return fault if method == "GET" and "/lake/events/" in path and "_delta_log" not in path else None
+
+    landing, conf = tmp_path / "landing", tmp_path / "conf.yaml"
+    for date in (FIRST, SECOND):
+        generate(landing, date, events=100)
+    assert run_as_a_program(landing, root, conf, "run", "--date", FIRST).exit_code in (0, 3)
+    before = contents(root)
+    with relaying(server.endpoint, refuse_events) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        refused = run_as_a_program(landing, root, conf, "run", "--date", SECOND)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    assert (refused.exit_code, len(refused.faults)) == (code, 1), refused.stderr
+    assert re.search(said, refused.fault)
+    assert contents(root) == before
+
+
+def test_an_empty_object_is_no_parquet_file_and_no_failure_of_the_store(server: Server, root: BucketPath) -> None:
+    server.put(f"{root.key}/empty.parquet", b"")
+    with pytest.raises(pa.ArrowInvalid, match="size is 0 bytes"):
+        open_parquet(root / "empty.parquet")
 
 
 def test_a_data_file_that_vanished_is_damage_with_its_remedy(root: BucketPath, tmp_path: Path) -> None:

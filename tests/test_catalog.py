@@ -11,6 +11,13 @@ import pytest
 import tiny_lake
 from bucket_server import run_as_a_program
 from conftest import plain_environment
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs import catalog
+from jobs.errors import SetupError
+from jobs.lake.tables import Lake
+from schemas.catalog import TABLES
 
 # Run in a process of its own, because a session has one metastore: prints what it sees before and after the state is registered again.
 LOOK = """
@@ -65,6 +72,42 @@ def test_views_show_the_state_that_was_registered_last(tmp_path: Path) -> None:
     assert (seen["before"], seen["after"]) == (["a"], ["a", "b"])
     assert seen["comments"]["event_id"] == "the record's own id, else a hash of its content"
     assert {"events", "sessions", "daily_metrics", "runs"} <= set(seen["tables"])
+
+
+class NoViewsError(AnalysisException):
+    """What Spark raises when a catalog cannot have views."""
+
+    def getCondition(self) -> str:  # noqa: N802 - Spark's name
+        return "MISSING_CATALOG_ABILITY.VIEWS"
+
+
+class SessionWithoutViews:
+    """A Spark session whose catalog cannot have views."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._spark = spark
+        self.spark, self.catalog, self.processes = self, spark.catalog, None
+
+    def sql(self, statement: str) -> DataFrame:
+        if "VIEW" in statement:
+            raise NoViewsError("Catalog unity does not support views.")
+        return self._spark.sql(statement)
+
+
+def test_a_catalog_without_views_gets_the_tables(spark: SparkSession, tmp_path: Path) -> None:
+    """Given a schema that is named with its catalog; then another lake."""
+    lake, other, session = tmp_path / "my lake", tmp_path / "other", SessionWithoutViews(spark)
+    for root in (lake, other):
+        tiny_lake.publish(root, {"events": [event("a"), event("b")]})
+    try:
+        for _ in range(2):
+            assert not catalog.register(session, Lake.open(lake), "spark_catalog.without_views")  # type: ignore[arg-type]
+        assert spark.sql("SELECT count(*) AS events FROM spark_catalog.without_views.events").collect()[0].events == 2
+        assert len(spark.catalog.listTables("spark_catalog.without_views")) == len(TABLES)
+        with pytest.raises(SetupError, match=r"is the table at file:.*/my lake/events, not at .*/other/events: drop it"):
+            catalog.register(session, Lake.open(other), "spark_catalog.without_views")  # type: ignore[arg-type]
+    finally:
+        spark.sql("DROP SCHEMA IF EXISTS spark_catalog.without_views CASCADE")
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -16,7 +16,7 @@ import bucket_server
 import pytest
 import spark_cluster
 from bucket_server import BUCKET, Server, run_as_a_program
-from lakes import contents
+from lakes import assert_same_but_for_uploads
 from spark_cluster import Cluster
 
 from jobs.generator.generate import generate
@@ -71,9 +71,23 @@ def test_a_night_whose_worker_is_killed_ends_right(server: Server, landing: Path
     assert_same_but_for_uploads(lake, lake_of_one_machine(landing, *NIGHTS))
 
 
-def submit(cluster: Cluster, lake: BucketPath, night: dt.date) -> subprocess.Popen[str]:
+@pytest.mark.slow
+def test_executors_get_millrace_and_its_dependencies_with_the_night(
+    server: Server, landing: Path, cluster: Cluster, tmp_path: Path
+) -> None:
+    """Given workers on which neither Millrace nor any package is installed."""
+    made = subprocess.run(["make", "executors", f"DIST={tmp_path}"], cwd=spark_cluster.REPOSITORY, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    lake = BucketPath.of_url(f"s3://{BUCKET}/archives")
+    files = ("--py-files", f"{tmp_path}/millrace.zip", "--archives", f"{tmp_path}/environment.tar.gz#environment")
+    wait_for(submit(cluster, lake, NIGHTS[0], *files, python="./environment/bin/python"))
+    assert_same_but_for_uploads(lake, lake_of_one_machine(landing, NIGHTS[0]))
+
+
+def submit(cluster: Cluster, lake: BucketPath, night: dt.date, *options: str, python: str = sys.executable) -> subprocess.Popen[str]:
     """Submit a night; what the driver prints, spark-submit prints on stdout."""
-    return cluster.submit(["--date", night, "--env", "cluster", "--landing", f"s3://{BUCKET}/landing", "--lake", lake])
+    arguments = ["--date", night, "--env", "cluster", "--landing", f"s3://{BUCKET}/landing", "--lake", lake]
+    return cluster.submit(arguments, *options, python=python)
 
 
 def wait_for(night: subprocess.Popen[str]) -> str:
@@ -91,12 +105,3 @@ def lake_of_one_machine(landing: Path, *nights: dt.date) -> Path:
         done = run_as_a_program(landing, lake, landing.with_name("conf.yaml"), "run", "--date", night)
         assert done.exit_code in (0, 3), done.stderr
     return lake
-
-
-def assert_same_but_for_uploads(lake: BucketPath, folder: Path) -> None:
-    """Two lakes hold the same rows, but for the time at which a landed file was uploaded."""
-    left, right = contents(lake), contents(folder)
-    for tables in (left, right):
-        tables["files"] = sorted(json.dumps(json.loads(row) | {"modified": None}) for row in tables["files"])
-    for name, rows in left.items():
-        assert rows == right[name], name

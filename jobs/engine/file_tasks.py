@@ -121,12 +121,12 @@ def per_file(batches: Batches) -> Iterator[tuple[int, StoredFile, pa.Table]]:
         yield file["number"], StoredFile.of_json(file["stored_file"]), rows.slice(start, end - start)
 
 
-def parts(file: StoredFile, schema: pa.Schema, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """These columns of a file, with those of its partition; some rows at a time.
+def parts(files: Iterable[StoredFile], schema: pa.Schema, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """These columns of some files, with those of their partitions; some rows at a time.
 
     A name with a dot is a field of a struct, read alone: `session_input.key`.
     """
-    for rows in table_rows.parts(schema, [(file.location, file.partition)], columns):
+    for rows in table_rows.parts(schema, [(file.location, file.partition) for file in files], columns):
         yield rows.select(list(columns))
 
 

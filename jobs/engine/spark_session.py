@@ -8,7 +8,9 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -48,6 +50,7 @@ class Engine:
         self._session: SparkSession | None = None
         self._is_ours = False
         self._starting: Future[SparkSession] | None = None
+        self._job_description: str | None = None
 
     @property
     def processes(self) -> int | None:
@@ -72,7 +75,27 @@ class Engine:
             with self._progress.step(f"start {engine_of(self._settings).capitalize()}"):
                 session = self._session = self._starting.result() if self._starting else start(self._settings)
             self._is_ours = True
+        self._describe(session)
         return session
+
+    @contextmanager
+    def describing_jobs(self, description: str) -> Iterator[None]:
+        """Name the jobs that the block runs, for Spark's pages and its event log. On Sail and Spark Connect they have no names."""
+        self._job_description = description
+        self._describe(self._running())
+        try:
+            yield
+        finally:
+            self._job_description = None
+            self._describe(self._running())
+
+    def _describe(self, session: SparkSession | None) -> None:
+        if session is not None:
+            from pyspark.sql import SparkSession
+
+            # Those of Sail and Spark Connect are of another class.
+            if isinstance(session, SparkSession):
+                session.sparkContext.setJobDescription(self._job_description)  # type: ignore[arg-type]
 
     def in_processes(self, function: ArrowFunction) -> ArrowFunction:
         """The Arrow function as `mapInArrow` should get it, so that tasks run in parallel.

@@ -117,11 +117,12 @@ def write_partitioned(table: Table, rows: pa.Table, output: RunOutput) -> list[W
         return [write(table, rows, {}, output)]
     labels = [pc.fill_null(rows[name].cast(pa.string()), NO_VALUE) for name in table.partitioned_by]
     label = pc.binary_join_element_wise(*labels, "\x1f")
-    written = []
-    for joined in sorted(pc.unique(label).to_pylist()):
+
+    def write_partition(joined: str) -> WrittenFile:
         values = dict(zip(table.partitioned_by, joined.split("\x1f"), strict=True))
-        written.append(write(table, rows.filter(pc.equal(label, joined)), values, output))
-    return written
+        return write(table, rows.filter(pc.equal(label, joined)), values, output)
+
+    return storage_paths.each(output.lake, write_partition, sorted(pc.unique(label).to_pylist()))
 
 
 def described(files: Iterable[WrittenFile]) -> Iterator[pa.RecordBatch]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from jobs.lake import added_columns
 from jobs.lake.table_files import NO_VALUE
-from jobs.storage.parquet_files import open_parquet
+from jobs.storage.parquet_files import open_parquet, open_parquet_files
 from jobs.storage.storage_paths import StoragePath
 from schemas.table import Table
 
@@ -26,9 +26,10 @@ def parts(schema: pa.Schema, files: Iterable[tuple[StoragePath, Mapping[str, str
 
     A name with a dot, such as `session_input.key`, is one field of a struct.
     """
-    for path, partition in files:
+    listed = list(files)
+    for parquet, (_, partition) in zip(open_parquet_files(path for path, _ in listed), listed, strict=True):
         inside = [name for name in columns if name not in partition]
-        for batch in open_parquet(path).iter_batches(_ROWS_AT_A_TIME, columns=inside):
+        for batch in parquet.iter_batches(_ROWS_AT_A_TIME, columns=inside):
             rows = pa.Table.from_batches([batch])
             if any("." in name for name in inside):
                 rows = rows.flatten()

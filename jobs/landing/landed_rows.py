@@ -17,7 +17,7 @@ from jobs.lake.tables import Lake
 from jobs.landing.zone import CHUNK_BYTES
 from jobs.storage.bucket import BucketPath
 from jobs.storage.object_store import StoreError
-from jobs.storage.parquet_files import open_parquet
+from jobs.storage.parquet_files import open_parquet_files
 from jobs.storage.storage_paths import StoragePath
 from schemas.bookkeeping import FILES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
@@ -77,8 +77,8 @@ def _counts(root: StoragePath, files: Sequence[TableFile]) -> dict[_LandedFile, 
     """The rows of `files` with the counts of each landed file that was read to its end."""
     columns = ["file", "status", "records", "erased", *TABLE_OF_COUNT]
     counts = {}
-    for file in files:
-        for row in open_parquet(root / FILES.name / file.path).read(columns=columns).to_pylist():
+    for file, parquet in zip(files, open_parquet_files(root / FILES.name / file.path for file in files), strict=True):
+        for row in parquet.read(columns=columns).to_pylist():
             if row["status"] == "done":
                 counts[_landed_file(file, row["file"])] = row
     return counts
@@ -86,8 +86,8 @@ def _counts(root: StoragePath, files: Sequence[TableFile]) -> dict[_LandedFile, 
 
 def _rows_per_file(table: StoragePath, files: Sequence[TableFile]) -> Counter[_LandedFile]:
     counts: Counter[_LandedFile] = Counter()
-    for file in files:
-        rows = open_parquet(table / file.path).read(columns=["file"])
+    for file, parquet in zip(files, open_parquet_files(table / file.path for file in files), strict=True):
+        rows = parquet.read(columns=["file"])
         for landed in pc.value_counts(rows["file"]).to_pylist():
             counts[_landed_file(file, landed["values"])] += landed["counts"]
     return counts

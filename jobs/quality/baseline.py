@@ -25,7 +25,7 @@ from jobs.landing.zone import Partition
 from jobs.quality.gate import Finding
 from jobs.rules import past_rules
 from jobs.settings import Bound, Quality, SourceQuality
-from jobs.storage.parquet_files import open_parquet
+from jobs.storage.parquet_files import open_parquet_files
 from jobs.storage.storage_paths import StoragePath
 from schemas.bookkeeping import FILES, RUNS
 from schemas.events import EVENTS
@@ -192,8 +192,8 @@ def _landed(contents: _PartitionFiles) -> Landed:
     """The numbers of files and records of a partition, and its records per hour, from its rows of `files`."""
     hours: dict[int, int] = {}
     records = 0
-    for path in contents.paths:
-        for row in open_parquet(path).read(columns=["landing_hour", "records"]).to_pylist():
+    for parquet in open_parquet_files(contents.paths):
+        for row in parquet.read(columns=["landing_hour", "records"]).to_pylist():
             records += row["records"] or 0
             if row["landing_hour"] is not None:
                 hours[row["landing_hour"]] = hours.get(row["landing_hour"], 0) + (row["records"] or 0)

@@ -35,7 +35,7 @@ def count_events(batches: Batches) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         for texts in batch.column("stored_files").to_pylist():
             files = [StoredFile.of_json(text) for text in texts]
-            rows = (part for file in files for part in file_tasks.parts(file, EVENTS.arrow, time_shares.COLUMNS))
+            rows = file_tasks.parts(files, EVENTS.arrow, time_shares.COLUMNS)
             yield from time_shares.count_events(rows).to_batches()
 
 

@@ -115,12 +115,11 @@ def _count_rules(batches: Batches) -> Iterator[pa.RecordBatch]:
         for row in batch.to_pylist():
             added, unchanged = ([StoredFile.of_json(text) for text in row[name]] for name in ("added", "unchanged"))
             table = TABLES[(added or unchanged)[0].table]
-            rows = _parts(added, rule_violations.columns_needed(table)), _parts(unchanged, table.key)
+            rows = (
+                file_tasks.parts(added, table.arrow, rule_violations.columns_needed(table)),
+                file_tasks.parts(unchanged, table.arrow, table.key),
+            )
             yield from rule_violations.count_rows(*rows, table, row["shards"]).to_batches()
-
-
-def _parts(files: Sequence[StoredFile], columns: Sequence[str]) -> Iterator[pa.Table]:
-    return (rows for file in files for rows in file_tasks.parts(file, TABLES[file.table].arrow, columns))
 
 
 def _padded(rows: DataFrame) -> DataFrame:

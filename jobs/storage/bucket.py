@@ -150,6 +150,16 @@ class BucketPath:
             found = obstore.get(store_of(self.bucket), self.key)
             return bytes(found.bytes()), found.meta.get("e_tag")
 
+    def read_end(self, size: int) -> tuple[bytes, bool]:
+        """The last bytes of the object, at most `size` of them, and whether these are all. Raises OSError as `read_bytes` does."""
+        import obstore
+
+        options: Any = {"range": {"suffix": size}}
+        with os_errors(self):
+            found = obstore.get(store_of(self.bucket), self.key, options=options)
+            content = bytes(found.bytes())
+        return content, len(content) == found.meta["size"]
+
     def write_bytes(self, content: bytes) -> int:
         """Write an object, in place of one that is there. Readers see all of it or none. Raises OSError if it may not be written."""
         self._put(content, "overwrite")

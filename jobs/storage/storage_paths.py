@@ -79,7 +79,7 @@ def relative(path: StoragePath, folder: StoragePath) -> str:
 
 
 def each(folder: StoragePath, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
-    """The results of a function that reads below a folder, for each item, in order. A bucket gets several requests at once."""
+    """The results of a function that reads or writes below a folder, for each item, in order. A bucket gets several requests at once."""
     if isinstance(folder, Path):
         return [function(item) for item in items]
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as threads:
