@@ -43,7 +43,7 @@ from transforms.workflows.summaries import WorkflowRules, summarise
 _GIVEN = (
     *("event_id", "event_type", "event_name", "format_version", "client_ms", "received_ms", "user_id", "device_id", "session_key"),
     *("app_id", "app_version", "environment", "page", "page_title", "target_id", "target_type", "locale", "os", "device_model"),
-    *("value", "duration_ms", "properties", "context", "flags"),
+    *("value", "duration_ms", "properties", "context", "flags", "is_robot"),
 )
 # What the rules of sessions and of workflows read in addition.
 _SESSION_INPUT = (
@@ -52,7 +52,14 @@ _SESSION_INPUT = (
 )
 _WORKFLOW_INPUT = ("workflow_key", "ets", "uid", "object_id", "object_type", "type", "mode", "item_response")
 _COLUMNS = (*_GIVEN, *_SESSION_INPUT, *_WORKFLOW_INPUT)
-_TYPES = {"client_ms": "BIGINT", "received_ms": "BIGINT", "value": "DOUBLE", "duration_ms": "BIGINT", "flags": "VARCHAR[]"}
+_TYPES = {
+    "client_ms": "BIGINT",
+    "received_ms": "BIGINT",
+    "value": "DOUBLE",
+    "duration_ms": "BIGINT",
+    "flags": "VARCHAR[]",
+    "is_robot": "BOOLEAN",
+}
 _TYPES |= {"user": "BOOLEAN", "pauses": "BOOLEAN", "expects_end": "BOOLEAN", "load_latency": "BIGINT", "max_scroll_depth": "BIGINT"}
 _TYPES |= {"reported_rank": "INTEGER", "ets": "BIGINT"}
 _PLACE = "landing_date, landing_hour NULLS FIRST, file, record, position"
@@ -311,7 +318,7 @@ class Peer:
 
 # Columns that hold what only our own steps read, or whose hash DuckDB does not have; and parts of user agents, which it does not parse.
 _NOT_IN_SQL = ("event_hash", "session_input", "workflow_input", "run_id")
-_NOT_IN_SQL += ("os_version", "browser", "browser_version", "device_class", "is_robot")
+_NOT_IN_SQL += ("os_version", "browser", "browser_version", "device_class")
 
 
 def _list(paths: list[str]) -> str:

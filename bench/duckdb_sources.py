@@ -69,7 +69,7 @@ ACTIVITY_STREAM = SourceSql(
         "target_id": "identifier(v.url)",
         "target_type": "v.source",
         "locale": "v.locale",
-        "flags": "list_where(['robot'], [coalesce(starts_with(v.ua, 'python-requests'), false)])",
+        "is_robot": "coalesce(starts_with(v.ua, 'python-requests'), false)",
         "value": "CASE WHEN event_type = 'performance' THEN round(v.value) ELSE v.value END",
         "duration_ms": "whole(v.session_duration)",
         "properties": "without_user_agent(item)",

@@ -14,7 +14,8 @@ CREATE TABLE duplicates (
 );
 CREATE VIEW timed AS
 SELECT
-    * EXCLUDE (received_ms, flags),
+    * EXCLUDE (received_ms, flags, is_robot),
+    coalesce(is_robot, false) AS is_robot,
     CASE
         WHEN received_ms BETWEEN epoch_ms(TIMESTAMP '2000-01-01') AND arrival_ms + 86400000 THEN received_ms
         ELSE arrival_ms
@@ -92,8 +93,8 @@ WITH keyed AS (
     SELECT
         row_number() OVER () - 1 AS row,
         source, event_id, landing_date, event_type, event_name, epoch_ms(event_time) AS event_ms, epoch_us(client_time) AS client_time,
-        user_id, device_id, session_key, app_id, app_version, locale, environment, page, value, duration_ms, flags,
-        key, CASE WHEN key IS NOT NULL THEN kind END AS kind, "user", pauses, expects_end, page_type, tab, link,
+        user_id, device_id, session_key, app_id, app_version, locale, is_robot, environment, page, value, duration_ms,
+        flags, key, CASE WHEN key IS NOT NULL THEN kind END AS kind, "user", pauses, expects_end, page_type, tab, link,
         load_latency, load_reason, unload_reason, max_scroll_depth, currency, variable_key, variable_value, reported, reported_rank,
         reported IS NOT NULL AS is_reported, reported.timespent AS reported_timespent,
         reported.pageviews AS reported_pageviews, reported.interactions AS reported_interactions
@@ -135,15 +136,19 @@ def sessions(queries: SessionQueries) -> str:
 METRICS = """
 CREATE TABLE long AS
 WITH real AS (
-    SELECT event_date AS metric_date, * FROM kept WHERE NOT list_has_any(flags, ['canary', 'robot'])
+    SELECT event_date AS metric_date, * FROM kept WHERE NOT list_contains(flags, 'canary')
 ), by_session_date AS (
+    SELECT
+        session_date AS metric_date, source, count(*) AS sessions, count(*) FILTER (is_robot) AS robots,
+        count(*) FILTER (list_contains(flags, 'reported_mismatch')) AS mismatches, count(reported) AS with_summary
+    FROM sessions GROUP BY ALL
+), of_people AS (
     SELECT
         session_date AS metric_date, source, count(*) AS sessions, count(session_duration) AS timed,
         quantile_disc(session_duration, 0.5) AS median, quantile_disc(session_duration, 0.95) AS p95,
         sum(CAST(round(timespent * 1000) AS BIGINT)) / 1000 AS spent, count(timespent) AS with_time,
-        sum(pageviews) AS pageviews, sum(interactions) AS interactions,
-        count(*) FILTER (list_contains(flags, 'reported_mismatch')) AS mismatches, count(reported) AS with_summary
-    FROM sessions WHERE NOT list_contains(flags, 'robot') GROUP BY ALL
+        sum(pageviews) AS pageviews, sum(interactions) AS interactions
+    FROM sessions WHERE NOT is_robot GROUP BY ALL
 ), landed AS (
     SELECT landing_date AS metric_date, source, count(*) AS records, count(*) FILTER (outcome = 'rejected') AS rejected,
         count(*) FILTER (outcome = 'duplicate') AS duplicates, count(*) FILTER (outcome <> 'rejected') AS valid
@@ -159,24 +164,22 @@ WITH real AS (
 )
 SELECT metric_date, source, 'events' AS metric, 'all' AS dimension, 'all' AS dimension_value,
     count(*)::DOUBLE AS value, NULL::DOUBLE AS numerator, NULL::DOUBLE AS denominator FROM real GROUP BY ALL
-UNION ALL SELECT metric_date, source, 'users', 'all', 'all', count(DISTINCT user_id), NULL, NULL FROM real GROUP BY ALL
+UNION ALL SELECT metric_date, source, 'users', 'all', 'all', count(DISTINCT user_id) FILTER (NOT is_robot), NULL, NULL
+    FROM real GROUP BY ALL
 UNION ALL SELECT metric_date, source, 'devices', 'all', 'all', count(DISTINCT device_id), NULL, NULL FROM real GROUP BY ALL
 UNION ALL SELECT metric_date, source, 'events', 'event_type', event_type, count(*), NULL, NULL FROM real GROUP BY ALL
 UNION ALL SELECT event_date, source, 'keyless_events', 'all', 'all', count(*) FILTER (key IS NULL), NULL, NULL FROM kept GROUP BY ALL
 UNION ALL SELECT metric_date, source, metric, 'all', 'all', value, NULL, NULL FROM loose
 UNION ALL SELECT metric_date, source, 'sessions', 'all', 'all', sessions, NULL, NULL FROM by_session_date
-UNION ALL SELECT session_date, source, 'sessions', 'session_kind', session_kind, count(*), NULL, NULL FROM sessions
-    WHERE NOT list_contains(flags, 'robot') GROUP BY ALL
-UNION ALL SELECT event_date, source, 'robot_events', 'all', 'all', count(*), NULL, NULL FROM kept
-    WHERE list_contains(flags, 'robot') GROUP BY ALL
-UNION ALL SELECT session_date, source, 'robot_sessions', 'all', 'all', count(*), NULL, NULL FROM sessions
-    WHERE list_contains(flags, 'robot') GROUP BY ALL
-UNION ALL SELECT metric_date, source, 'median_session_duration', 'all', 'all', median, NULL, timed FROM by_session_date
-UNION ALL SELECT metric_date, source, 'p95_session_duration', 'all', 'all', p95, NULL, timed FROM by_session_date
-UNION ALL SELECT metric_date, source, 'timespent_per_session', 'all', 'all', spent / with_time, spent, with_time FROM by_session_date
-UNION ALL SELECT metric_date, source, 'pageviews_per_session', 'all', 'all', pageviews / sessions, pageviews, sessions FROM by_session_date
+UNION ALL SELECT session_date, source, 'sessions', 'session_kind', session_kind, count(*), NULL, NULL FROM sessions GROUP BY ALL
+UNION ALL SELECT event_date, source, 'robot_events', 'all', 'all', count(*), NULL, NULL FROM kept WHERE is_robot GROUP BY ALL
+UNION ALL SELECT metric_date, source, 'robot_sessions', 'all', 'all', robots, NULL, NULL FROM by_session_date WHERE robots > 0
+UNION ALL SELECT metric_date, source, 'median_session_duration', 'all', 'all', median, NULL, timed FROM of_people
+UNION ALL SELECT metric_date, source, 'p95_session_duration', 'all', 'all', p95, NULL, timed FROM of_people
+UNION ALL SELECT metric_date, source, 'timespent_per_session', 'all', 'all', spent / with_time, spent, with_time FROM of_people
+UNION ALL SELECT metric_date, source, 'pageviews_per_session', 'all', 'all', pageviews / sessions, pageviews, sessions FROM of_people
 UNION ALL SELECT metric_date, source, 'interactions_per_session', 'all', 'all', interactions / sessions, interactions, sessions
-    FROM by_session_date
+    FROM of_people
 UNION ALL SELECT metric_date, source, 'reported_mismatch_rate', 'all', 'all', mismatches / with_summary, mismatches, with_summary
     FROM by_session_date WHERE with_summary > 0
 UNION ALL SELECT metric_date, source, 'records', 'all', 'all', records, NULL, NULL FROM landed

@@ -42,6 +42,7 @@ _Measure = Callable[[Iterable[pa.Table], Table, Iterable[str]], pa.Table]
 class _Measurement:
     """What is measured of which files for which dates."""
 
+    name: str
     measure: _Measure
     table: Table
     columns: tuple[str, ...]
@@ -49,8 +50,13 @@ class _Measurement:
     files: Sequence[StoredFile]
 
 
-def compute(engine: Engine, state: NewState, landed: Iterable[Partition], output: RunOutput, *, from_nothing: bool = False) -> Change:
-    """The metrics of the dates that the changes touch, in place of what stood for them; with `from_nothing`, of all dates."""
+def compute(
+    engine: Engine, state: NewState, landed: Iterable[Partition], output: RunOutput, who: str, *, from_nothing: bool = False
+) -> Change:
+    """The metrics of the dates that the changes touch, in place of what stood for them; with `from_nothing`, of all dates.
+
+    Users and averages are those of `who`: transforms.metrics.PEOPLE or EVERYONE.
+    """
     files_of = _all_files if from_nothing else _changed_files
     changed: dict[str, Dates] = {
         **_dates_within(engine, {EVENT_DATE: files_of(state, EVENTS.name), CHAIN_DATE: files_of(state, SESSION_CHAINS.name)}),
@@ -60,25 +66,32 @@ def compute(engine: Engine, state: NewState, landed: Iterable[Partition], output
     by_event, by_chain = changed[EVENT_DATE], changed[CHAIN_DATE]
     by_session, by_landing = changed[SESSION_DATE], changed[LANDING_DATE]
     sessions = in_partitions(state, SESSIONS.name, by_session)
+    of_who = {name: partial(measure, who=who) for name, measure in _OF_WHO.items()}
     measured = [
         _Measurement(
-            metrics.measure_events, EVENTS, _EVENTS, by_event, _covering(state, EVENTS.name, by_event, "event_date", "event_date")
+            "events", of_who["events"], EVENTS, _EVENTS, by_event, _covering(state, EVENTS.name, by_event, "event_date", "event_date")
         ),
-        _Measurement(metrics.measure_sessions, SESSIONS, _SESSIONS, by_session, sessions),
+        _Measurement("sessions", of_who["sessions"], SESSIONS, _SESSIONS, by_session, sessions),
         _Measurement(
+            "chains",
             metrics.measure_chains,
             SESSION_CHAINS,
             _CHAINS,
             by_chain,
             _covering(state, SESSION_CHAINS.name, by_chain, "first_time", "last_time"),
         ),
-        _Measurement(metrics.measure_files, FILES, _FILES, by_landing, in_partitions(state, FILES.name, by_landing)),
-        _Measurement(metrics.measure_lateness, EVENTS, _LATENESS, by_landing, in_partitions(state, EVENTS.name, by_landing)),
+        _Measurement("files", metrics.measure_files, FILES, _FILES, by_landing, in_partitions(state, FILES.name, by_landing)),
+        _Measurement("lateness", metrics.measure_lateness, EVENTS, _LATENESS, by_landing, in_partitions(state, EVENTS.name, by_landing)),
         _Measurement(
-            metrics.measure_refusals, REJECTED_EVENTS, _REJECTED, by_landing, in_partitions(state, REJECTED_EVENTS.name, by_landing)
+            "refusals",
+            metrics.measure_refusals,
+            REJECTED_EVENTS,
+            _REJECTED,
+            by_landing,
+            in_partitions(state, REJECTED_EVENTS.name, by_landing),
         ),
     ]
-    durations = [_Measurement(metrics.measure_durations, SESSIONS, _DURATIONS, by_session, sessions)]
+    durations = [_Measurement("durations", of_who["durations"], SESSIONS, _DURATIONS, by_session, sessions)]
     rows = metrics.daily_metrics(_totals(engine, measured, durations))
     rows = rows.append_column("run_id", pa.repeat(pa.scalar(output.run_id), rows.num_rows))
     if from_nothing:
@@ -104,8 +117,8 @@ def _totals(engine: Engine, measured: Sequence[_Measurement], durations: Sequenc
 
 def _measure(of_file: Mapping[int, _Measurement]) -> ArrowFunction:
     """The function that measures files, by their numbers. Files of one measurement in a task are one query."""
-    measurements = {one.measure.__name__: (one.measure, one.table, one.columns, one.dates) for one in of_file.values()}
-    name_of = {number: one.measure.__name__ for number, one in of_file.items()}
+    measurements = {one.name: (one.measure, one.table, one.columns, one.dates) for one in of_file.values()}
+    name_of = {number: one.name for number, one in of_file.items()}
 
     def measure(batches: Batches) -> Iterator[pa.RecordBatch]:
         files: dict[str, list[StoredFile]] = {}
@@ -128,9 +141,27 @@ def _of_changed_dates(rows: pa.Table, dates: Dates) -> pa.Table:
     return pa.concat_tables([metrics.MEASURES.empty_table(), *of_source])
 
 
-_EVENTS = ("source", "event_date", "event_type", "user_id", "device_id", "flags", "session_input.key")
-_SESSIONS = ("source", "session_date", "session_kind", "session_duration", "timespent", "pageviews", "interactions", "reported", "flags")
-_DURATIONS = ("source", "session_date", "session_duration", "flags")
+_OF_WHO: Mapping[str, Callable[..., pa.Table]] = {
+    "events": metrics.measure_events,
+    "sessions": metrics.measure_sessions,
+    "durations": metrics.measure_durations,
+}
+_EVENTS = ("source", "event_date", "event_type", "user_id", "device_id", "flags", "is_robot", "session_input.key")
+_SESSIONS = (
+    *(
+        "source",
+        "session_date",
+        "session_kind",
+        "is_robot",
+        "session_duration",
+        "timespent",
+        "pageviews",
+        "interactions",
+        "reported",
+        "flags",
+    ),
+)
+_DURATIONS = ("source", "session_date", "session_duration", "is_robot")
 _CHAINS = ("source", "kind", "unassigned")
 _LATENESS = ("source", "landing_date", "flags")
 _FILES = ("source", "landing_date", "status", "records", "accepted", "duplicates", "rejected")

@@ -45,6 +45,7 @@ from jobs.rules import privacy_rules, rulesets_of, session_rules, time_rules, wo
 from jobs.settings import Settings
 from schemas.bookkeeping import DAILY_METRICS, FILES, QUALITY_RESULTS
 from schemas.events import EVENTS
+from transforms.metrics import EVERYONE, PEOPLE
 from transforms.sources.registry import SOURCES
 from transforms.times import shifted
 
@@ -234,7 +235,8 @@ class LakeRun:
     def _compute_metrics(self, state: NewState, landed: frozenset[Partition], *, of_all_dates: bool) -> Change:
         with self._step("metrics") as counts:
             dates = landed | changed_partitions.partitions(self.lake, SOURCES) if of_all_dates else landed
-            change = compute_metrics.compute(self._engine, state, dates, self._output, from_nothing=of_all_dates)
+            who = PEOPLE if self.settings.privacy.robots == "apart" else EVERYONE
+            change = compute_metrics.compute(self._engine, state, dates, self._output, who, from_nothing=of_all_dates)
             counts.wrote([change])
         return change
 

@@ -42,7 +42,6 @@ def privacy_rules(settings: Settings) -> PrivacyRules:
         sources={name: _source_rules(own) for name, own in privacy.sources.items()},
         raw=privacy.raw,
         raw_key=privacy_keys.raw_key(privacy.raw_key_file) if privacy.raw == "encrypt" else None,
-        robots=privacy.robots,
         pseudonyms=Pseudonyms(privacy_keys.salts(privacy.salt_file)),
     )
     if rules.hashes and rules.pseudonyms.first_date is None:

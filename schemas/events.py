@@ -115,8 +115,7 @@ RUN_ID = column("run_id", STRING, "run that wrote the row: see runs", required=T
 
 _FLAGS = (
     "what is doubtful about the row, sorted: late (landed too long after event_time), time_replaced (client_time is implausible or not"
-    " representable, event_time is received_time), robot (a robot or a program sent it: metrics count it apart), value_out_of_sums (value"
-    " is 10^18 or more); and flags of the source"
+    " representable, event_time is received_time), value_out_of_sums (value is 10^18 or more); and flags of the source"
 )
 _EVENT_COLUMNS: tuple[Column, ...] = (
     # what

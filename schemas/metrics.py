@@ -22,29 +22,25 @@ class Metric:
     dimensions: tuple[str, ...] = ("all",)
 
 
+_WITH_DURATION = "denominator: sessions that have one, but for those of robots"
+
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric(
-            "events", EVENT_DATE, "accepted events, but for test events (flag canary) and those of robots", dimensions=("all", "event_type")
-        ),
-        Metric("users", EVENT_DATE, "distinct user_id among these events"),
-        Metric("devices", EVENT_DATE, "distinct device_id among these events"),
+        Metric("events", EVENT_DATE, "accepted events, but for test events (flag canary)", dimensions=("all", "event_type")),
+        Metric("users", EVENT_DATE, "distinct user_id among these events, but for events of robots (flag robot)"),
+        Metric("devices", EVENT_DATE, "distinct device_id among these events, those of robots too"),
         Metric("sessionless_events", CHAIN_DATE, "events of a session key that make no session, since none is a user's"),
         Metric("orphan_events", CHAIN_DATE, "pings that no session ping takes"),
         Metric("keyless_events", EVENT_DATE, "accepted events without a session key, test events too: they are in no session"),
         Metric("robot_events", EVENT_DATE, "accepted events of robots and programs (flag robot), where there are any"),
         Metric("robot_sessions", SESSION_DATE, "sessions of robots and programs (flag robot), where there are any"),
-        Metric(
-            "sessions", SESSION_DATE, "sessions, but for those of robots, as in all metrics of sessions", dimensions=("all", "session_kind")
-        ),
-        Metric("median_session_duration", SESSION_DATE, "discrete median of session_duration; denominator: sessions that have one", "ms"),
-        Metric(
-            "p95_session_duration", SESSION_DATE, "discrete 95th percentile of session_duration; denominator: sessions that have one", "ms"
-        ),
-        Metric("timespent_per_session", SESSION_DATE, "timespent / sessions that have one", "s"),
-        Metric("pageviews_per_session", SESSION_DATE, "pageviews / sessions"),
-        Metric("interactions_per_session", SESSION_DATE, "interactions / sessions"),
+        Metric("sessions", SESSION_DATE, "sessions", dimensions=("all", "session_kind")),
+        Metric("median_session_duration", SESSION_DATE, f"discrete median of session_duration; {_WITH_DURATION}", "ms"),
+        Metric("p95_session_duration", SESSION_DATE, f"discrete 95th percentile of session_duration; {_WITH_DURATION}", "ms"),
+        Metric("timespent_per_session", SESSION_DATE, "timespent / sessions that have one, but for those of robots", "s"),
+        Metric("pageviews_per_session", SESSION_DATE, "pageviews / sessions, but for those of robots"),
+        Metric("interactions_per_session", SESSION_DATE, "interactions / sessions, but for those of robots"),
         Metric("reported_mismatch_rate", SESSION_DATE, "sessions flagged reported_mismatch / sessions with a client's own summary"),
         Metric("records", LANDING_DATE, "records landed in files that could be read"),
         Metric("accepted_rate", LANDING_DATE, "(accepted + duplicates) / records"),

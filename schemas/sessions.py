@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schemas.events import ENV_SUMMARY, EVENTS_SUMMARY, PAGE_SUMMARY, REPORTED, RUN_ID, SESSION_KINDS
-from schemas.table import BIGINT, DATE, DOUBLE, STRING, TIMESTAMP, Check, Expectation, Table, array_of, column, ordered, struct_of
+from schemas.table import BIGINT, BOOLEAN, DATE, DOUBLE, STRING, TIMESTAMP, Check, Expectation, Table, array_of, column, ordered, struct_of
 
 
 def _ms(seconds: str) -> str:
@@ -60,6 +60,7 @@ SESSIONS = Table(
         column("app_id", STRING, "first application id that is not empty"),
         column("app_version", STRING, "first application version that is not empty"),
         column("locale", STRING, "first locale that is not empty"),
+        column("is_robot", BOOLEAN, "whether a robot or a program sent one of its events; null in rows of earlier versions"),
         # when
         column("start_time", TIMESTAMP, "time of the first user event", required=True),
         column("end_time", TIMESTAMP, "time of the last user event", required=True),

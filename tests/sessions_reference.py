@@ -83,14 +83,15 @@ def counted(events: Iterable[Row]) -> list[Row]:
 
 def people_and_app(events: Sequence[Row]) -> Row:
     row = {name: first(filled(event[name] for event in events)) for name in ("device_id", "app_id", "app_version", "locale")}
-    return {**row, "user_id": last(filled(event["user_id"] for event in events))}
+    is_robot = any(event["is_robot"] for event in events)
+    return {**row, "user_id": last(filled(event["user_id"] for event in events)), "is_robot": is_robot}
 
 
 def doubts(events: Sequence[Row]) -> set[str]:
     flags = {flag for event in events for flag in event["flags"]}
     replaced = "time_replaced" in flags or any(event["client_time"] not in (None, event["event_time"]) for event in events)
     late = bool(flags & {"late", "sent_late"})
-    return ({"clock_skew", "robot"} & flags) | ({"late"} if late else set()) | ({"time_replaced"} if replaced else set())
+    return ({"clock_skew"} & flags) | ({"late"} if late else set()) | ({"time_replaced"} if replaced else set())
 
 
 def members(session: Row, events: Sequence[Row]) -> list[Row]:

@@ -21,15 +21,17 @@ DAY = dt.date(2026, 11, 20)
 Row = dict[str, Any]
 
 
-def event(event_type: str = "interaction", user: str | None = None, device: str | None = None, *flags: str) -> Row:
+def event(event_type: str = "interaction", user: str | None = None, device: str | None = None, *flags: str, is_robot: bool = False) -> Row:
     dates = {"event_date": DAY, "landing_date": DAY}
     key = None if "canary" in flags else "k"
     who = {"user_id": user, "device_id": device, "session_input.key": key}
-    return {"source": "s", "event_type": event_type, "flags": list(flags)} | who | dates
+    return {"source": "s", "event_type": event_type, "flags": list(flags), "is_robot": is_robot} | who | dates
 
 
-def session(duration: int | None, spent: float | None = None, views: int = 1, summary: bool = False, *flags: str) -> Row:
-    optional = {"reported": {"pageviews": views} if summary else None, "flags": list(flags)}
+def session(
+    duration: int | None, spent: float | None = None, views: int = 1, summary: bool = False, *flags: str, is_robot: bool = False
+) -> Row:
+    optional = {"reported": {"pageviews": views} if summary else None, "flags": list(flags), "is_robot": is_robot}
     counts = {"session_duration": duration, "timespent": spent, "pageviews": views, "interactions": 0}
     return {"session_date": DAY, "source": "s", "session_kind": "keyed", **counts, **optional}
 
@@ -94,23 +96,37 @@ def test_events_users_and_devices_are_counted_without_test_events(found: Metrics
     assert split(rows) == {("events", "event_type", "page_view"): 2.0, ("events", "event_type", "interaction"): 1.0}
 
 
-def test_robots_are_counted_apart_and_in_no_other_metric_of_events_and_sessions(found: Metrics) -> None:
-    events = [event("page_view", "u", "d"), event("page_view", "r", "s", "robot"), event("page_view", "r", "t", "robot")]
-    assert totals(found(metrics.measure_events, EVENTS, *events)) == {
-        "events": (1.0, None, None),
+def test_events_of_robots_are_events_but_robots_are_no_users(found: Metrics) -> None:
+    events = [event("page_view", "u", "d"), event("page_view", "r", "s", is_robot=True), event("page_view", "r", "t", is_robot=True)]
+    rows = found(metrics.measure_events, EVENTS, *events)
+    assert totals(rows) == {
+        "events": (3.0, None, None),
         "users": (1.0, None, None),
-        "devices": (1.0, None, None),
+        "devices": (3.0, None, None),
         "keyless_events": (0.0, None, None),
         "robot_events": (2.0, None, None),
     }
-    sessions = totals(found(metrics.measure_sessions, SESSIONS, session(10, 1.0), session(9_000, 9.0, 7, False, "robot")))
-    assert {name: sessions[name][0] for name in ("sessions", "robot_sessions", "median_session_duration", "pageviews_per_session")} == {
-        "sessions": 1.0,
-        "robot_sessions": 1.0,
-        "median_session_duration": 10.0,
-        "pageviews_per_session": 1.0,
+    assert split(rows) == {("events", "event_type", "page_view"): 3.0}
+
+
+def test_sessions_of_robots_are_sessions_and_in_no_average(found: Metrics) -> None:
+    rows = [session(10, 1.0), session(9_000, 9.0, 7, is_robot=True)]
+    assert totals(found(metrics.measure_sessions, SESSIONS, *rows)) == {
+        "sessions": (2.0, None, None),
+        "robot_sessions": (1.0, None, None),
+        "median_session_duration": (10.0, None, 1.0),
+        "p95_session_duration": (10.0, None, 1.0),
+        "timespent_per_session": (1.0, 1.0, 1.0),
+        "pageviews_per_session": (1.0, 1.0, 1.0),
+        "interactions_per_session": (0.0, 0.0, 1.0),
     }
-    assert sessions["timespent_per_session"] == (1.0, 1.0, 1.0)
+
+
+def test_a_day_of_robots_alone_has_sessions_and_no_average(found: Metrics) -> None:
+    assert totals(found(metrics.measure_sessions, SESSIONS, session(9_000, 9.0, 7, is_robot=True))) == {
+        "sessions": (1.0, None, None),
+        "robot_sessions": (1.0, None, None),
+    }
 
 
 def test_the_median_is_a_value_that_occurs_and_means_have_their_parts(found: Metrics) -> None:

@@ -205,7 +205,6 @@ FLAGGED: dict[str, tuple[list[Row], str]] = {
         [event("start"), event("session", 1, user=False, reported=REPORTED, reported_rank=0)],
         "timespent differs from the computed",
     ),
-    "robot": ([event("start"), event("end", 5, flags=["robot"])], "event 2: the user agent is that of a robot or a program"),
     "time_replaced": (
         [event("start"), event("end", 5, client_time=YEARS_AGO)],
         "event 2: the client's time is implausible, so the server's time is used",
@@ -217,7 +216,6 @@ FLAGGED_PINGS: dict[str, tuple[list[Row], str]] = {
     "clock_skew": ([session_ping(flags=["clock_skew"])], "event 1: the clock of the phone is wrong"),
     "late": ([session_ping(flags=["late"])], "event 1: landed or sent too late"),
     "overlong": ([session_ping(86_400_001)], "longer than 86,400,000 ms"),
-    "robot": ([session_ping(flags=["robot"])], "event 1: the user agent is that of a robot or a program"),
     "time_replaced": (
         [session_ping(client_time=YEARS_AGO)],
         "event 1: the client's time is implausible, so the server's time is used",

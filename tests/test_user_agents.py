@@ -1,4 +1,4 @@
-"""User agents: what is known of browsers, systems and devices, and robots, which metrics count apart."""
+"""User agents: what is known of browsers, systems and devices, and robots, which averages leave out."""
 
 from __future__ import annotations
 
@@ -110,8 +110,6 @@ def test_fields_of_the_source_come_before_the_user_agent() -> None:
     assert "useragent" not in json.loads(row_of("homepagevisit", EVENTS["homepagevisit"] | {"useragent": refined}, SHIPPED)["context"])
 
 
-def test_an_event_of_a_robot_is_flagged_unless_robots_are_counted() -> None:
-    event = EVENTS["activity_stream"] | {"ua": "python-requests/2.9.1"}
-    assert row_of("activity_stream", event)["flags"] == ["robot"]
-    counted = row_of("activity_stream", event, PrivacyRules(robots="counted"))
-    assert (counted["flags"], counted["is_robot"]) == ([], True)
+def test_an_event_of_a_robot_says_so_and_is_not_doubtful() -> None:
+    row = row_of("activity_stream", EVENTS["activity_stream"] | {"ua": "python-requests/2.9.1"})
+    assert (row["is_robot"], row["device_class"], row["flags"]) == (True, "robot", [])

@@ -39,6 +39,8 @@ MEASURES = pa.schema(
     ]
 )
 TOTALS = pa.schema([MEASURES.field(name) for name in ("metric_date", "source", "measure", "label", "amount")])
+# Whom the averages are about, as SQL over a row of `events` or `sessions`.
+PEOPLE, EVERYONE = "is_robot IS NOT TRUE", "TRUE"
 _PERCENTS = (50, 95)
 # Different ids of a date and source are counted in so many parts.
 _SHARDS = 16
@@ -47,19 +49,17 @@ _SHARDS = 16
 # Measures: rows of a table in, MEASURES out
 
 
-def measure_events(events: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
-    """Events, users, devices and events without a session key per event_date, out of rows of `events`."""
+def measure_events(events: Iterable[pa.Table], table: Table, columns: Iterable[str], *, who: str = PEOPLE) -> pa.Table:
+    """Events, users, devices and events without a session key per event_date, out of rows of `events`; users among those of `who`."""
     rows = duckdb_query.query(
         f"""
-        WITH parts AS MATERIALIZED (SELECT * FROM given), real AS (
-            SELECT * FROM parts WHERE NOT list_has_any(flags, ['canary', 'robot'])
-        )
+        WITH parts AS MATERIALIZED (SELECT * FROM given), real AS (SELECT * FROM parts WHERE NOT list_contains(flags, 'canary'))
         SELECT *, NULL AS id FROM (
             {_measure("event_date", "keyless_events", 'count_if("session_input.key" IS NULL)')} FROM parts GROUP BY ALL
-            UNION ALL {_measure("event_date", "robot_events", "count_if(list_contains(flags, 'robot'))")} FROM parts GROUP BY ALL
+            UNION ALL {_measure("event_date", "robot_events", "count_if(is_robot)")} FROM parts GROUP BY ALL
             UNION ALL {_measure("event_date", "events", "count(*)", label="event_type")} FROM real GROUP BY ALL
         )
-        UNION ALL {_different("event_date", "users", "user_id")} FROM real WHERE user_id IS NOT NULL
+        UNION ALL {_different("event_date", "users", "user_id")} FROM real WHERE user_id IS NOT NULL AND {who}
         UNION ALL {_different("event_date", "devices", "device_id")} FROM real WHERE device_id IS NOT NULL
         """,
         given=_reader(events, table, columns),
@@ -97,19 +97,20 @@ def measure_chains(chains: Iterable[pa.Table], table: Table, columns: Iterable[s
     )
 
 
-def measure_sessions(sessions: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
-    """Sessions and what they hold per session_date, out of rows of `sessions`."""
+def measure_sessions(sessions: Iterable[pa.Table], table: Table, columns: Iterable[str], *, who: str = PEOPLE) -> pa.Table:
+    """Sessions, and what those of `who` hold, per session_date, out of rows of `sessions`."""
     of = "session_date"
     return _measured(
         f"""
-        WITH every AS MATERIALIZED (SELECT * FROM given), parts AS (SELECT * FROM every WHERE NOT list_contains(flags, 'robot'))
-        {_measure(of, "robot_sessions", "count_if(list_contains(flags, 'robot'))")} FROM every GROUP BY ALL
-        UNION ALL {_measure(of, "sessions", "count(*)", label="session_kind")} FROM parts GROUP BY ALL
-        UNION ALL {_measure(of, "with_duration", "count(session_duration)")} FROM parts GROUP BY ALL
-        UNION ALL {_measure(of, "with_time", "count(timespent)")} FROM parts GROUP BY ALL
-        UNION ALL {_measure(of, "spent_ms", "sum(CAST(round(timespent * 1000) AS BIGINT))")} FROM parts GROUP BY ALL
-        UNION ALL {_measure(of, "pageviews", "sum(pageviews)")} FROM parts GROUP BY ALL
-        UNION ALL {_measure(of, "interactions", "sum(interactions)")} FROM parts GROUP BY ALL
+        WITH parts AS MATERIALIZED (SELECT * FROM given), people AS (SELECT * FROM parts WHERE {who})
+        {_measure(of, "sessions", "count(*)", label="session_kind")} FROM parts GROUP BY ALL
+        UNION ALL {_measure(of, "robot_sessions", "count_if(is_robot)")} FROM parts GROUP BY ALL
+        UNION ALL {_measure(of, "people_sessions", "count(*)")} FROM people GROUP BY ALL
+        UNION ALL {_measure(of, "with_duration", "count(session_duration)")} FROM people GROUP BY ALL
+        UNION ALL {_measure(of, "with_time", "count(timespent)")} FROM people GROUP BY ALL
+        UNION ALL {_measure(of, "spent_ms", "sum(CAST(round(timespent * 1000) AS BIGINT))")} FROM people GROUP BY ALL
+        UNION ALL {_measure(of, "pageviews", "sum(pageviews)")} FROM people GROUP BY ALL
+        UNION ALL {_measure(of, "interactions", "sum(interactions)")} FROM people GROUP BY ALL
         UNION ALL {_measure(of, "with_summary", "count(reported)")} FROM parts GROUP BY ALL
         UNION ALL {_measure(of, "mismatched", "count_if(list_contains(flags, 'reported_mismatch'))")} FROM parts GROUP BY ALL
         """,
@@ -117,13 +118,13 @@ def measure_sessions(sessions: Iterable[pa.Table], table: Table, columns: Iterab
     )
 
 
-def measure_durations(sessions: Iterable[pa.Table], table: Table, columns: Iterable[str]) -> pa.Table:
-    """How many sessions have which duration (ms) per session_date, out of rows of `sessions`."""
+def measure_durations(sessions: Iterable[pa.Table], table: Table, columns: Iterable[str], *, who: str = PEOPLE) -> pa.Table:
+    """How many sessions of `who` have which duration (ms) per session_date, out of rows of `sessions`."""
     return _measured(
-        """
+        f"""
         SELECT session_date AS metric_date, source, 'session_duration' AS measure, CAST(NULL AS VARCHAR) AS label,
             CAST(NULL AS INTEGER) AS shard, CAST(NULL AS BLOB) AS hashes, session_duration AS value, count(*) AS amount
-        FROM parts WHERE session_duration IS NOT NULL AND NOT list_contains(flags, 'robot') GROUP BY ALL
+        FROM parts WHERE session_duration IS NOT NULL AND {who} GROUP BY ALL
         """,
         parts=_reader(sessions, table, columns),
     )
@@ -242,8 +243,8 @@ def daily_metrics(totals: pa.Table) -> pa.Table:
         UNION ALL {_entry("median_session_duration", "p50_session_duration", "NULL", "with_duration")}
         UNION ALL {_entry("p95_session_duration", "p95_session_duration", "NULL", "with_duration")}
         UNION ALL {_ratio("timespent_per_session", "spent", "with_time")}
-        UNION ALL {_ratio("pageviews_per_session", "pageviews", "sessions")}
-        UNION ALL {_ratio("interactions_per_session", "interactions", "sessions")}
+        UNION ALL {_ratio("pageviews_per_session", "pageviews", "people_sessions")}
+        UNION ALL {_ratio("interactions_per_session", "interactions", "people_sessions")}
         UNION ALL {_ratio("reported_mismatch_rate", "mismatched", "with_summary")}
         UNION ALL {_count("records")} UNION ALL {_count("rejected")} UNION ALL {_count("unreadable_files")}
         UNION ALL {_ratio("accepted_rate", "valid", "records")}
@@ -258,7 +259,7 @@ def daily_metrics(totals: pa.Table) -> pa.Table:
 
 
 _SUMMED = (
-    *("robot_events", "robot_sessions"),
+    *("robot_events", "robot_sessions", "people_sessions"),
     *("keyless_events", "events", "users", "devices", "orphan_events", "sessionless_events"),
     *("sessions", "with_duration", "with_time", "spent_ms", "pageviews", "interactions", "with_summary", "mismatched"),
     *("p50_session_duration", "p95_session_duration"),

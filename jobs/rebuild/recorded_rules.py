@@ -77,7 +77,6 @@ def current(settings: Settings) -> dict[str, str]:
         "privacy.version_numbers": ",".join(sorted(privacy.numbers)),
         "privacy.patterns": ",".join(sorted(privacy.patterns)),
         "privacy.raw": privacy.raw,
-        "privacy.robots": privacy.robots,
         "privacy.raw_key": "none" if privacy.raw_key is None else privacy.raw_key.hex(),
         "privacy.salt": ",".join(privacy.pseudonyms.fingerprints) or "none",
         "deduplication.version": DEDUPLICATION_VERSION,
@@ -85,6 +84,7 @@ def current(settings: Settings) -> dict[str, str]:
         "sessions.version": SESSIONS_VERSION,
         "workflows.version": WORKFLOWS_VERSION,
         "metrics.version": METRICS_VERSION,
+        "metrics.robots": settings.privacy.robots,
     }
     for section in ("sessions", "workflows"):
         rules |= {f"{section}.{name}": value for name, value in getattr(settings, section).model_dump().items()}

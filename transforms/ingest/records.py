@@ -237,12 +237,9 @@ def _accepted(source: Source, parsed: _LineRecords, location: FileLocation, rule
     values = mapped.get("value") or [None] * len(event_ids)
     size = len(event_ids)
     agents = _user_agents(mapped, size)
-    flags_robots = privacy.robots == "apart"
     flags = [
-        _flags(own, arrival - event > rules.late_ms, is_robot and flags_robots, says and time_source == "received", value)
-        for own, (_, event, time_source), is_robot, says, value in zip(
-            mapped["flags"], times, agents["is_robot"], says_time, values, strict=True
-        )
+        _flags(own, arrival - event > rules.late_ms, says and time_source == "received", value)
+        for own, (_, event, time_source), says, value in zip(mapped["flags"], times, says_time, values, strict=True)
     ]
     given = {**mapped, **agents}
     columns: dict[str, pa.Array] = {name: _array(given[name], RECORDS.field(name).type) for name in given if name in _MAPPED_AS_THEY_ARE}
@@ -304,12 +301,12 @@ def _own_or(own: Any, of_agent: Any) -> Any:
     return of_agent if own is None else own
 
 
-def _flags(own: Sequence[str], late: bool, robot: bool, time_replaced: bool, value: float | None) -> Sequence[str]:
+def _flags(own: Sequence[str], late: bool, time_replaced: bool, value: float | None) -> Sequence[str]:
     """The flags of a row, sorted, without repeats."""
     out_of_sums = value is not None and abs(value) >= _LEFT_OUT_OF_SUMS
-    if not (own or late or robot or time_replaced or out_of_sums):
+    if not (own or late or time_replaced or out_of_sums):
         return own
-    ours = (("late", late), ("robot", robot), ("time_replaced", time_replaced), ("value_out_of_sums", out_of_sums))
+    ours = (("late", late), ("time_replaced", time_replaced), ("value_out_of_sums", out_of_sums))
     return sorted({*own, *(flag for flag, holds in ours if holds)})
 
 

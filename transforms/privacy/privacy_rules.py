@@ -35,7 +35,6 @@ class PrivacyRules:
     raw: RawForm = "redact"  # the form of `raw` of refused records
     raw_key: bytes | None = None  # the public key to which `raw` is encrypted
     pseudonyms: Pseudonyms = field(default_factory=Pseudonyms)
-    robots: Literal["apart", "counted"] = "apart"  # whether events of robots are flagged, so that metrics count them apart
 
     def of(self, source: str) -> SourceRules:
         """The rules of a source."""
@@ -72,7 +71,6 @@ class PrivacyRules:
             "pointers": list(own.pointers.items()),
             "raw": self.raw,
             "raw_key": None if self.raw_key is None else self.raw_key.hex(),
-            "robots": self.robots,
             "salts": self.pseudonyms.fingerprints,
         }
 

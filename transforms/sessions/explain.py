@@ -25,6 +25,7 @@ EVENT_COLUMNS = (
     "page",
     "value",
     "duration_ms",
+    "is_robot",
     "flags",
     "landing_date",
     "file",
@@ -129,6 +130,14 @@ def flags(stored: Sequence[str], reasons: Mapping[str, str]) -> list[Figure]:
     ]
 
 
+def robots(stored: bool | None, steps: Sequence[Step]) -> list[Figure]:
+    """The figure of `is_robot`, where the row or one of the events says so."""
+    numbers = [step.number for step in steps if step.event["is_robot"]]
+    if not (stored or numbers):
+        return []
+    return [figure("is_robot", bool(stored), bool(numbers), f"{numbered(numbers)}: the user agent is that of a robot or a program")]
+
+
 def doubts(steps: Sequence[Step]) -> dict[str, str]:
     """The flags that come from flags of the events, each with its reason."""
     reasons = {}
@@ -138,9 +147,6 @@ def doubts(steps: Sequence[Step]) -> dict[str, str]:
         reasons["clock_skew"] = f"{numbered(skewed)}: the clock of the phone is wrong"
     if late:
         reasons["late"] = f"{numbered(late)}: landed or sent too late"
-    robots = [step.number for step in steps if "robot" in step.event["flags"]]
-    if robots:
-        reasons["robot"] = f"{numbered(robots)}: the user agent is that of a robot or a program"
     replaced = [
         step.number
         for step in steps

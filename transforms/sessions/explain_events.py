@@ -29,6 +29,7 @@ from transforms.sessions.explain import (
     format_value,
     numbered,
     parts,
+    robots,
 )
 from transforms.sessions.rules import SessionRules
 from transforms.times import round_half_away
@@ -52,6 +53,7 @@ def sheet(session: Row, events: Sequence[Row], rules: SessionRules) -> Sheet:
         *_summaries(session, steps, users),
         *_payments(session, users),
         *_reported(session, steps, users, rules),
+        *robots(session["is_robot"], users),
         *flags(session["flags"], _reasons(session, steps, users, rules)),
     ]
     return Sheet(steps, figures)

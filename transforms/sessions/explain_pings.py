@@ -22,6 +22,7 @@ from transforms.sessions.explain import (
     flags,
     numbered,
     parts,
+    robots,
 )
 from transforms.sessions.rules import SessionRules
 
@@ -36,7 +37,11 @@ def sheet(session: Row, events: Sequence[Row], rules: SessionRules) -> Sheet:
     In: the session's pings in their order, the session ping among them, with transforms.sessions.explain.EVENT_COLUMNS.
     """
     steps = steps_of(events, rules)
-    figures = [*_numbers(session, steps), *flags(session["flags"], _reasons(steps, rules))]
+    figures = [
+        *_numbers(session, steps),
+        *robots(session["is_robot"], [step for step in steps if step.note != NOT_JOINED]),
+        *flags(session["flags"], _reasons(steps, rules)),
+    ]
     return Sheet(steps, figures)
 
 

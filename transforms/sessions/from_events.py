@@ -152,7 +152,7 @@ SELECT
     arg_min_null(load_latency, order_number) FILTER (opens_page) AS load_latency,
     bool_or(list_contains(flags, 'clock_skew')) AS is_skewed,
     bool_or(list_has_any(flags, ['late', 'sent_late'])) AS is_late,
-    bool_or(list_contains(flags, 'robot')) AS is_robot,
+    coalesce(bool_or(is_robot), false) AS is_robot,
     bool_or(list_contains(flags, 'time_replaced') OR client_time <> event_ms * 1000) AS is_replaced,
     bool_or(expects_end) AND NOT bool_or(event_type = 'end') AS lacks_end
 FROM user_events JOIN arrived USING (row)
@@ -190,6 +190,7 @@ SELECT
     app_id,
     app_version,
     locale,
+    is_robot,
     -- when
     epoch_ms(start_ms) AS start_time,
     epoch_ms(end_ms) AS end_time,
@@ -216,7 +217,6 @@ SELECT
             'no_end',
             'overlong',
             'reported_mismatch',
-            'robot',
             'time_replaced',
             'value_out_of_sums',
             'zero_length'
@@ -228,7 +228,6 @@ SELECT
             coalesce(lacks_end, false),
             end_ms - start_ms > getvariable('overlong_ms'),
             coalesce(is_mismatched, false),
-            coalesce(is_robot, false),
             coalesce(is_replaced, false),
             coalesce(leaves_out, false),
             start_ms = end_ms

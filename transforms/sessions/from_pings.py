@@ -133,7 +133,7 @@ SELECT
     count(*) FILTER (event_type IN ('interaction', 'search', 'share')) AS interactions,
     bool_or(list_contains(flags, 'clock_skew')) AS is_skewed,
     bool_or(list_has_any(flags, ['late', 'sent_late'])) AS is_late,
-    bool_or(list_contains(flags, 'robot')) AS is_robot,
+    coalesce(bool_or(is_robot), false) AS is_robot,
     bool_or(list_contains(flags, 'time_replaced') OR client_time <> event_ms * 1000) AS is_replaced
 FROM session_events JOIN arrived USING (row)
 GROUP BY session
@@ -152,6 +152,7 @@ SELECT
     session_totals.app_id,
     session_totals.app_version,
     session_totals.locale,
+    session_totals.is_robot,
     -- when
     epoch_ms(start_ms) AS start_time,
     epoch_ms(end_ms) AS end_time,
@@ -173,12 +174,11 @@ SELECT
     CAST([] AS STRUCT("key" VARCHAR, "value" VARCHAR)[]) AS variables,
     CAST(NULL AS BIGINT) AS reported_row,
     list_where(
-        ['clock_skew', 'late', 'overlong', 'robot', 'time_replaced', 'zero_length'],
+        ['clock_skew', 'late', 'overlong', 'time_replaced', 'zero_length'],
         [
             coalesce(is_skewed, false),
             coalesce(is_late, false),
             coalesce(duration_ms > getvariable('overlong_ms'), false),
-            coalesce(is_robot, false),
             coalesce(is_replaced, false),
             coalesce(duration_ms = 0, false)
         ]

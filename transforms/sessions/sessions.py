@@ -42,6 +42,7 @@ _READ = (
     "app_id",
     "app_version",
     "locale",
+    "is_robot",
     "environment",
     "page",
     "value",
