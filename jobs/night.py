@@ -235,7 +235,7 @@ class LakeRun:
     def _compute_metrics(self, state: NewState, landed: frozenset[Partition], *, of_all_dates: bool) -> Change:
         with self._step("metrics") as counts:
             dates = landed | changed_partitions.partitions(self.lake, SOURCES) if of_all_dates else landed
-            who = PEOPLE if self.settings.privacy.robots == "apart" else EVERYONE
+            who = PEOPLE if self.settings.metrics.robots == "apart" else EVERYONE
             change = compute_metrics.compute(self._engine, state, dates, self._output, who, from_nothing=of_all_dates)
             counts.wrote([change])
         return change

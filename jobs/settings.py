@@ -145,7 +145,6 @@ class Privacy(Section):
     raw: Literal["keep", "redact", "encrypt", "drop"]
     raw_key_file: Path | None
     salt_file: Path | None
-    robots: Literal["apart", "counted"]
     sources: dict[str, SourcePrivacy]
 
     @field_validator("names")
@@ -204,6 +203,12 @@ class Sessions(Section):
     idle_seconds: float = Field(gt=0)
     overlong_hours: float = Field(gt=0)
     tab_tolerance_seconds: float = Field(ge=0)
+
+
+class Metrics(Section):
+    """Whom the daily metrics of users and the averages of sessions are about."""
+
+    robots: Literal["apart", "counted"]
 
 
 class Workflows(Section):
@@ -402,6 +407,7 @@ class Settings(Section):
     deduplication: Deduplication
     sessions: Sessions
     workflows: Workflows
+    metrics: Metrics
     quality: Quality
     maintain: Maintain
     notify: Notify

@@ -28,13 +28,13 @@ METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric("events", EVENT_DATE, "accepted events, but for test events (flag canary)", dimensions=("all", "event_type")),
-        Metric("users", EVENT_DATE, "distinct user_id among these events, but for events of robots (flag robot)"),
+        Metric("users", EVENT_DATE, "distinct user_id among these events, but for events of robots (is_robot)"),
         Metric("devices", EVENT_DATE, "distinct device_id among these events, those of robots too"),
         Metric("sessionless_events", CHAIN_DATE, "events of a session key that make no session, since none is a user's"),
         Metric("orphan_events", CHAIN_DATE, "pings that no session ping takes"),
         Metric("keyless_events", EVENT_DATE, "accepted events without a session key, test events too: they are in no session"),
-        Metric("robot_events", EVENT_DATE, "accepted events of robots and programs (flag robot), where there are any"),
-        Metric("robot_sessions", SESSION_DATE, "sessions of robots and programs (flag robot), where there are any"),
+        Metric("robot_events", EVENT_DATE, "accepted events of robots and programs (is_robot), where there are any"),
+        Metric("robot_sessions", SESSION_DATE, "sessions of robots and programs (is_robot), where there are any"),
         Metric("sessions", SESSION_DATE, "sessions", dimensions=("all", "session_kind")),
         Metric("median_session_duration", SESSION_DATE, f"discrete median of session_duration; {_WITH_DURATION}", "ms"),
         Metric("p95_session_duration", SESSION_DATE, f"discrete 95th percentile of session_duration; {_WITH_DURATION}", "ms"),

@@ -84,7 +84,7 @@ def current(settings: Settings) -> dict[str, str]:
         "sessions.version": SESSIONS_VERSION,
         "workflows.version": WORKFLOWS_VERSION,
         "metrics.version": METRICS_VERSION,
-        "metrics.robots": settings.privacy.robots,
+        "metrics.robots": settings.metrics.robots,
     }
     for section in ("sessions", "workflows"):
         rules |= {f"{section}.{name}": value for name, value in getattr(settings, section).model_dump().items()}

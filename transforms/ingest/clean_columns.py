@@ -100,8 +100,9 @@ def record_rules(source: Source, rules: PrivacyRules, date: dt.date) -> RecordRu
 def _documents(mapped: Columns, own: RecordRules) -> _Documents:
     """Properties and contexts by the rules."""
     size = len(mapped["properties"])
-    parts = [*mapped["properties"], *mapped["context"]]
-    documents = _Documents([canonical(part) for part in parts], set(), set(), set())
+    own_parts, had_user_agent = _without_user_agents(mapped["properties"], own)
+    parts = [*own_parts, *mapped["context"]]
+    documents = _Documents([canonical(part) for part in parts], set(), set(), had_user_agent)
     prefixes = (own.source.properties_at, ())
 
     def replace(number: int, cleaned: Cleaned) -> None:
@@ -129,6 +130,20 @@ def _documents(mapped: Columns, own: RecordRules) -> _Documents:
     for number in sorted(by_pointer | by_text):
         replace(number, rules.clean(parts[number], prefixes[number >= size], own.pseudonym, texts=number in by_text))
     return documents
+
+
+def _without_user_agents(parts: Sequence[dict[str, Any]], own: RecordRules) -> tuple[Sequence[dict[str, Any]], set[int]]:
+    """The properties without the user agent that each record of the source has, and the rows that had one.
+
+    It goes by its name like any other, but a search would find every record of the source for it.
+    """
+    name = own.source.user_agent_field
+    if name is None or not own.documents.goes_by_name((*own.source.properties_at, name)):
+        return parts, set()
+    rows = {row for row, part in enumerate(parts) if name in part}
+    return [
+        {field: value for field, value in part.items() if field != name} if row in rows else part for row, part in enumerate(parts)
+    ], rows
 
 
 def _matching(search: QuickSearch | None, texts: Sequence[bytes], numbers: Sequence[int]) -> Sequence[int]:

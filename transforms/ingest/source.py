@@ -66,5 +66,7 @@ class Source:
     properties_at: tuple[str, ...]
     list_name: str | None
     ids: Mapping[str, Sequence[str]]
+    # The field of properties in which every record has its user agent.
+    user_agent_field: str | None = None
     # Whether its events are parts of workflows.
     has_workflows: bool = False

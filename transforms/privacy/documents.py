@@ -9,7 +9,7 @@ import orjson
 
 from transforms.documents.json_documents import canonical
 from transforms.privacy.patterns import NUMBER_SEARCH
-from transforms.privacy.pointer_rules import Action, Nodes, action_of, below, steps_of, tree_of
+from transforms.privacy.pointer_rules import Action, Nodes, action_of, at, below, steps_of, tree_of
 from transforms.privacy.privacy_rules import PrivacyRules
 from transforms.privacy.quick_search import QuickSearch
 from transforms.privacy.secret_names import SHIPPED, SecretNames, ascii_json, lenient_json
@@ -114,6 +114,11 @@ class DocumentRules:
             return False
         is_container = type(part) is dict or type(part) is list
         return not (is_container and any(node.has_rules for node in nodes))
+
+    def goes_by_name(self, steps: tuple[str, ...]) -> bool:
+        """Whether a field at these steps is dropped by its name, and no column depends on it."""
+        name = steps[-1]
+        return self._names.is_secret(name) and self.is_unread(name) and action_of(at((self.tree,), steps)) is None
 
     def dropped_fields(self, node: dict[str, Any]) -> list[str]:
         """The names of the fields of this object that go by their name."""
