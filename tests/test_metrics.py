@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -127,6 +128,20 @@ def test_a_day_of_robots_alone_has_sessions_and_no_average(found: Metrics) -> No
         "sessions": (1.0, None, None),
         "robot_sessions": (1.0, None, None),
     }
+
+
+def test_ids_of_many_dates_and_sources_in_one_file_are_counted_where_they_belong(found: Metrics) -> None:
+    days = [DAY + dt.timedelta(days=number) for number in range(20)]
+    expected = {(day, source): (7 * number) % 11 + 1 for number, (day, source) in enumerate(itertools.product(days, ("a", "b", "c")))}
+    events = [
+        event("other", f"{source} {day} {user}", f"{source} {user % 5}") | {"source": source, "event_date": day}
+        for (day, source), users in expected.items()
+        for user in range(users)
+    ]
+    rows = found(metrics.measure_events, EVENTS, *events)
+    counted = {(row["metric"], row["metric_date"], row["source"]): row["value"] for row in rows if row["metric"] in ("users", "devices")}
+    users = {("users", *place): number for place, number in expected.items()}
+    assert counted == users | {("devices", *place): min(number, 5) for place, number in expected.items()}
 
 
 def test_the_median_is_a_value_that_occurs_and_means_have_their_parts(found: Metrics) -> None:

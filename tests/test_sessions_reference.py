@@ -100,6 +100,7 @@ def events_at(draw: st.DrawFn, source: str, kind: str, key: str, time: dt.dateti
         "app_id": draw(TEXTS),
         "app_version": draw(TEXTS),
         "locale": draw(TEXTS),
+        "is_robot": draw(st.sampled_from([None, False, False, True])),
         "environment": draw(st.sampled_from([None, "", "home", "play"])),
         "page": draw(st.sampled_from([None, "", "p", "p", "q"])),
         "value": draw(st.sampled_from([None, 0.1, 0.2, -0.3, 1e-9, 2.5e-9, 123456789.123456789, 1e17, 1e18, -2e18, 0.1 + 0.2])),

@@ -71,14 +71,16 @@ def measure_events(events: Iterable[pa.Table], table: Table, columns: Iterable[s
 def _in_shards(ids: pa.Table) -> pa.Table:
     """The hashes of different ids per date, source and measure, in shards, as MEASURES."""
     names = ["metric_date", "source", "measure"]
-    hashed = duckdb_query.query(f"SELECT {', '.join(names)}, {packed_hashes.columns('id')} FROM ids ORDER BY ALL", ids=ids)
+    hashed = duckdb_query.query(
+        f"""
+        SELECT {", ".join(names)}, list(high) AS high, list(low) AS low
+        FROM (SELECT {", ".join(names)}, {packed_hashes.columns("id")} FROM ids) GROUP BY ALL
+        """,
+        ids=ids,
+    )
     rows: list[dict[str, Any]] = []
-    start = 0
-    # In the order of the rows, which are sorted.
-    for group in hashed.group_by(names, use_threads=False).aggregate([([], "count_all")]).to_pylist():
-        of_group = hashed.slice(start, group.pop("count_all"))
-        start += of_group.num_rows
-        for shard, _, hashes in packed_hashes.shards(of_group["high"].to_numpy(), of_group["low"].to_numpy(), _SHARDS):
+    for group, high, low in zip(hashed.select(names).to_pylist(), hashed["high"], hashed["low"], strict=True):
+        for shard, _, hashes in packed_hashes.shards(high.values.to_numpy(), low.values.to_numpy(), _SHARDS):
             rows.append({**group, "shard": shard, "hashes": hashes, "amount": 0})
     return pa.Table.from_pylist(rows, schema=MEASURES)
 
