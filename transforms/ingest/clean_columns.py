@@ -34,7 +34,8 @@ class _Documents(NamedTuple):
     written: list[bytes]  # canonical JSON: the properties of all records, then their contexts
     changed_columns: set[int]  # rows whose columns are mapped again
     changed_ids: set[int]  # rows with an id that became its pseudonym
-    other_hash: set[int]  # rows whose written properties are not what the hash of a record without an id is over
+    other_hash: set[int]  # rows whose properties by the rules are not what the hash of a record without an id is over
+    hashed: dict[int, bytes]  # per row without its user agent, the canonical JSON of its properties with it
 
 
 class RecordRules:
@@ -61,7 +62,9 @@ def map_records(source: Source, records: Sequence[Record], rules: PrivacyRules, 
     documents = _documents(mapped, own)
     properties, contexts = documents.written[:size], documents.written[size:]
     event_ids = [
-        _content_hash(source, record, text if part is record.document and row not in documents.other_hash else None)
+        _content_hash(
+            source, record, documents.hashed.get(row, text) if part is record.document and row not in documents.other_hash else None
+        )
         if event_id is None
         else event_id
         for row, (event_id, record, part, text) in enumerate(
@@ -100,15 +103,21 @@ def record_rules(source: Source, rules: PrivacyRules, date: dt.date) -> RecordRu
 def _documents(mapped: Columns, own: RecordRules) -> _Documents:
     """Properties and contexts by the rules."""
     size = len(mapped["properties"])
-    own_parts, had_user_agent = _without_user_agents(mapped["properties"], own)
+    user_agents = _user_agents_apart(mapped["properties"], own)
+    own_parts = [
+        {name: value for name, value in part.items() if name not in user_agents[row]} if row in user_agents else part
+        for row, part in enumerate(mapped["properties"])
+    ]
     parts = [*own_parts, *mapped["context"]]
-    documents = _Documents([canonical(part) for part in parts], set(), set(), had_user_agent)
+    documents = _Documents([canonical(part) for part in parts], set(), set(), set(), {})
+    changed: dict[int, Any] = {}
     prefixes = (own.source.properties_at, ())
 
     def replace(number: int, cleaned: Cleaned) -> None:
         if cleaned.value is parts[number]:
             return
         documents.written[number] = canonical(cleaned.value)
+        changed[number] = cleaned.value
         row = number % size
         for rows, holds in (
             (documents.changed_columns, cleaned.changes_columns),
@@ -129,21 +138,20 @@ def _documents(mapped: Columns, own: RecordRules) -> _Documents:
     by_text = set(_matching(rules.by_text, documents.written, found))
     for number in sorted(by_pointer | by_text):
         replace(number, rules.clean(parts[number], prefixes[number >= size], own.pseudonym, texts=number in by_text))
+    for row, user_agent in user_agents.items():
+        documents.hashed[row] = canonical({**changed.get(row, parts[row]), **user_agent})
     return documents
 
 
-def _without_user_agents(parts: Sequence[dict[str, Any]], own: RecordRules) -> tuple[Sequence[dict[str, Any]], set[int]]:
-    """The properties without the user agent that each record of the source has, and the rows that had one.
+def _user_agents_apart(parts: Sequence[dict[str, Any]], own: RecordRules) -> dict[int, dict[str, Any]]:
+    """Per row, the field of its properties in which every record of the source has its user agent, if that goes by its name.
 
-    It goes by its name like any other, but a search would find every record of the source for it.
+    A search would find every record of the source for it.
     """
     name = own.source.user_agent_field
     if name is None or not own.documents.goes_by_name((*own.source.properties_at, name)):
-        return parts, set()
-    rows = {row for row, part in enumerate(parts) if name in part}
-    return [
-        {field: value for field, value in part.items() if field != name} if row in rows else part for row, part in enumerate(parts)
-    ], rows
+        return {}
+    return {row: {name: part[name]} for row, part in enumerate(parts) if name in part}
 
 
 def _matching(search: QuickSearch | None, texts: Sequence[bytes], numbers: Sequence[int]) -> Sequence[int]:
