@@ -81,6 +81,7 @@ def _row(file: LandedFile, of_file: FileCounts, counts: Mapping[str, Counter[str
         "erased": 0 if is_readable else None,
         "blank": of_file.blank,
         "empty": of_file.empty,
+        "expired": None,
         "status": "done" if is_readable else "unreadable",
         "error": of_file.error,
         "run_id": of.output.run_id,

@@ -35,7 +35,7 @@ from jobs.lake import failed_run
 from jobs.lake.new_state import NewState
 from jobs.lake.table_changes import Change
 from jobs.lake.tables import Lake
-from jobs.landing import unlisted
+from jobs.landing import expired, unlisted
 from jobs.landing.zone import LandedFile, Partition, check_root
 from jobs.quality import baseline, gate, shrinkage
 from jobs.quality.gate import Finding
@@ -218,7 +218,9 @@ class LakeRun:
     def _build(self, events: Change, from_nothing: Collection[str]) -> dict[str, Change]:
         """The changes of the tables that are built from chains of events."""
         spark = self.settings.spark
-        change = ChangedEvents(self.lake, self._output, events, spark.key_tasks, spark.key_task_events)
+        change = ChangedEvents(
+            self.lake, self._output, events, spark.key_tasks, spark.key_task_events, closed=expired.closed_dates(self.lake)
+        )
         with self._step("sessions") as counts:
             inputs = replace(change, from_nothing="sessions" in from_nothing)
             sessions = build_sessions.rebuild(self._engine, inputs, session_rules(self.settings))
@@ -234,7 +236,8 @@ class LakeRun:
     def _compute_metrics(self, state: NewState, landed: frozenset[Partition], *, of_all_dates: bool) -> Change:
         with self._step("metrics") as counts:
             dates = landed | changed_partitions.partitions(self.lake, SOURCES) if of_all_dates else landed
-            change = compute_metrics.compute(self._engine, state, dates, self._output, from_nothing=of_all_dates)
+            closed = expired.closed_dates(self.lake)
+            change = compute_metrics.compute(self._engine, state, dates, self._output, from_nothing=of_all_dates, closed=closed)
             counts.wrote([change])
         return change
 
@@ -338,10 +341,15 @@ def run_night(
             first = shifted(night, -settings.ingest.nights_back)
             nights = {night} | {before for before in changed_partitions.nights_run(lake) if first <= before < night}
             guarded = nights | _guarded_dates(lake, night, settings.ingest.landing_days)
-            empty = [one for one in changed_partitions.without_files(lake, settings.paths.landing, sources) if one.landing_date in guarded]
+            closed = expired.closed_partitions(lake)
+            without_files = changed_partitions.without_files(lake, settings.paths.landing, sources)
+            empty = [one for one in without_files if one.landing_date in guarded and one not in closed]
             if empty and not accept_empty:
                 raise LandingError(_no_file_left(empty))
-            changed = changed_partitions.of_nights(lake, settings.paths.landing, nights, sources, rulesets_of(settings, sources), empty)
+            rulesets = rulesets_of(settings, sources)
+            changed = changed_partitions.of_nights(lake, settings.paths.landing, nights, sources, rulesets, empty, unchanged=closed)
+            if any(one.landing_date == night and one.source in sources for one in closed):
+                progress.note(f"{night} is not read again: its events or landed files have expired (retention)")
             unlisted.check(lake, changed.files)
         return LakeRun(engine, lake, settings, command, progress, night, rules).execute(changed, sources, accept_shrunk=accept_shrunk)
 

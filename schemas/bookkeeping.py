@@ -28,6 +28,13 @@ FILES = Table(
         column("erased", BIGINT, "of these, removed on a person's request", minimum=0),
         column("blank", BIGINT, "lines that hold nothing", minimum=0),
         column("empty", BIGINT, "batches and arrays that hold nothing", minimum=0),
+        column(
+            "expired",
+            STRING,
+            "what retention has deleted of it, comma-separated: accepted, duplicates (the rows that these columns count), landed (the file"
+            " itself); null: nothing",
+            is_personal=False,
+        ),
         column("status", STRING, "done or unreadable", required=True, values=("done", "unreadable")),
         column("error", STRING, "why it could not be read"),
         RUN_ID,

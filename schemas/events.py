@@ -217,7 +217,7 @@ REJECTED_EVENTS = Table(
             "raw",
             BINARY,
             "the record byte for byte (of a batch or array: that element, canonical; of a too large one its first 64 KiB), by raw_form;"
-            " null once it is older than maintain.raw_days",
+            " null once it is older than retention.raw",
         ),
         column(
             "raw_form",
@@ -231,7 +231,7 @@ REJECTED_EVENTS = Table(
         RUN_ID,
     ),
     checks=(
-        # This holds for the rows that a night writes. Maintenance sets raw to null after maintain.raw_days.
+        # This holds for the rows that a night writes. Maintenance sets raw to null after retention.raw days.
         Check(
             "a refused record is kept",
             "raw IS NOT NULL OR raw_form IS NOT DISTINCT FROM 'dropped'",

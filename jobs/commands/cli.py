@@ -182,11 +182,18 @@ def rebuild(
 @cli.command(epilog="Example: millrace maintain --lake lake")
 @lake_options
 @log_option
-def maintain(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None) -> int:
-    """Merge small files, and delete what is older than its retention."""
+@click.option("--vacuum", is_flag=True, help="Delete only, and merge no files.")
+@click.option(
+    "--now", is_flag=True, help="With --vacuum: also delete the files of younger states and of failed runs. Readers of these states fail."
+)
+def maintain(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, vacuum: bool, now: bool) -> int:
+    """Delete what is older than its retention, merge small files, and delete the files that are no longer needed."""
     from jobs import maintain as job
 
-    return job.run(_notifying("maintain", _settings(environment, file, landing, lake)))
+    if now and not vacuum:
+        raise UsageError("--now is an option of --vacuum: call `millrace maintain --vacuum --now`")
+    settings = _notifying("maintain", _settings(environment, file, landing, lake))
+    return job.run(settings, scope=job.Scope(compacts=not vacuum, keeps_history=not now))
 
 
 @cli.command(epilog="Example: millrace verify --deep --lake lake")
