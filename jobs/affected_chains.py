@@ -229,7 +229,7 @@ def write(
     if affected.tables:
         files = dict(enumerate(affected.tables))
         tasks = file_tasks.with_rows(engine, files, affected.addressed_to(engine, files), to_write=True)
-        write_without = engine.in_processes(_without_affected_rows(inputs.output, rules.id_columns, are_kept=affected.are_kept))
+        write_without = engine.in_processes(without_affected_rows(inputs.output, rules.id_columns, are_kept=affected.are_kept))
         reports = built.unionByName(tasks.mapInArrow(write_without, spark_schema(task_reports.REPORT)))
     reported = reports.toArrow()
     if affected.rows is not None:
@@ -321,7 +321,7 @@ def _read_kept(rules: ChainRules) -> Callable[[Batches], Iterator[pa.RecordBatch
     return read_kept
 
 
-def _without_affected_rows(
+def without_affected_rows(
     output: RunOutput, id_columns: Mapping[str, str], *, are_kept: bool
 ) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     """The function that writes files again without the rows whose ids are addressed to them, and reports that.

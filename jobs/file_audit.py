@@ -78,7 +78,7 @@ def _row(file: LandedFile, of_file: FileCounts, counts: Mapping[str, Counter[str
         "ruleset": of.rulesets[file.partition.source],
         "records": of_file.records,
         **{kind: counts.get(kind, Counter())[file.file] if is_readable else None for kind in ("accepted", "duplicates", "rejected")},
-        "erased": 0 if is_readable else None,
+        "erased": of_file.erased if is_readable else None,
         "blank": of_file.blank,
         "empty": of_file.empty,
         "expired": None,

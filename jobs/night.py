@@ -20,6 +20,7 @@ from jobs import (
     checks,
     compute_metrics,
     deduplicate,
+    erasures,
     file_audit,
     ingest,
 )
@@ -181,7 +182,8 @@ class LakeRun:
     def _read(self, files: Sequence[LandedFile]) -> _ReadFiles:
         rules = self.settings.ingest
         times = {source: time_rules(self.settings, source) for source in SOURCES}
-        read_rules = ingest.ReadRules(times, rules.max_document_bytes, rules.chunk_lines, privacy_rules(self.settings))
+        erased = erasures.recorded(self.lake)
+        read_rules = ingest.ReadRules(times, rules.max_document_bytes, rules.chunk_lines, privacy_rules(self.settings), erased)
         size = sum(file.size for file in files)
         with self._step("ingest") as counts:
             task_bytes = max(rules.task_bytes_minimum, min(rules.task_bytes_maximum, size // rules.tasks))

@@ -79,6 +79,27 @@ DAILY_METRICS = Table(
     ),
 )
 
+ERASURES = Table(
+    name="erasures",
+    one_row_per="erased id of a person, which is not stored",
+    key=("source", "kind", "id_hash"),
+    columns=(
+        column("source", STRING, "which of the landed formats", required=True, is_personal=False),
+        column("kind", STRING, "what the id is of", required=True, values=("user", "device")),
+        column("id_hash", STRING, "HMAC-SHA256 of source, kind and id, upper-case hexadecimal", required=True, is_personal=False),
+        column(
+            "length",
+            INTEGER,
+            "length of the id, if it is recognised as a text anywhere in a record; null for a short one, which is recognised in fields of"
+            " ids alone",
+            unit="bytes",
+            minimum=1,
+        ),
+        column("salt", STRING, "the salt of the hash: random, the same for all rows of a lake", required=True, is_personal=False),
+        RUN_ID,
+    ),
+)
+
 RUNS = Table(
     name="runs",
     one_row_per="run and step; the step publish of a run holds the table versions that belong together",

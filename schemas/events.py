@@ -50,6 +50,8 @@ DEVICE_CLASSES = ("desktop", "phone", "tablet", "robot", "other")
 SESSION_KINDS = ("reported", "keyed", "derived")
 # What the column raw of a refused record holds, by the setting privacy.raw.
 RAW_FORMS = {"keep": "landed", "redact": "masked", "encrypt": "encrypted", "drop": "dropped"}
+# The check that fails for rows without bytes.
+RAW_IS_KEPT = "a refused record is kept"
 REASONS = ("invalid_json", "not_an_object", "schema_violation", "too_large")
 
 ENV_SUMMARY = array_of(struct_of(env=STRING, timespent=DOUBLE, visits=BIGINT))
@@ -233,7 +235,7 @@ REJECTED_EVENTS = Table(
     checks=(
         # This holds for the rows that a night writes. Maintenance sets raw to null after retention.raw days.
         Check(
-            "a refused record is kept",
+            RAW_IS_KEPT,
             "raw IS NOT NULL OR raw_form IS NOT DISTINCT FROM 'dropped'",
         ),
         Check(

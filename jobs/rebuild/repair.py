@@ -27,7 +27,7 @@ from jobs.landing import expired, landed_rows, zone
 from jobs.landing.zone import Partition
 from jobs.storage import storage_paths
 from jobs.storage.storage_paths import StoragePath
-from schemas.bookkeeping import FILES, QUALITY_RESULTS, RUNS
+from schemas.bookkeeping import ERASURES, FILES, QUALITY_RESULTS, RUNS
 from schemas.catalog import TABLES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
 from transforms.sources.registry import SOURCES
@@ -36,7 +36,7 @@ from transforms.sources.registry import SOURCES
 MOVED = "_damaged"
 _LANDED = (EVENTS.name, DUPLICATE_EVENTS.name, REJECTED_EVENTS.name)
 # Tables whose rows no rebuild can make again, because they do not follow from landed files.
-_HISTORY = (RUNS.name, QUALITY_RESULTS.name)
+_HISTORY = (RUNS.name, QUALITY_RESULTS.name, ERASURES.name)
 _PARTITION = re.compile(r"landing_date=(\d{4}-\d{2}-\d{2})/source=([^/]+)")
 _LINES_SHOWN = 20
 
@@ -76,6 +76,10 @@ def mend(root: StoragePath, lock: HeldLock, landing_root: StoragePath, gone: str
     for line in [one.line for one in state.damages][:_LINES_SHOWN]:
         print_message(f"damaged: {line}")
     kept = _partitions_to_keep(root, state, landing_root, gone, unfinished)
+    if state.of(ERASURES.name):
+        print_message(
+            "warning: the record of erasures is damaged: erase again whom you have erased, or they come back with their landed files"
+        )
     lock.check()
     mending_mark.write(root, Mark(is_emptied=not kept or (unfinished is not None and unfinished.is_emptied)))
     termination.note_mending(root / mending_mark.NAME)
