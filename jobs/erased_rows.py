@@ -40,8 +40,9 @@ if TYPE_CHECKING:
 
 # Per table of records, the column of `files` that counts its rows.
 COUNTED: Mapping[str, str] = {EVENTS.name: "accepted", DUPLICATE_EVENTS.name: "duplicates", REJECTED_EVENTS.name: "rejected"}
-# The names of staged files of removed rows begin with this, in place of the table's.
-_STAGED = "_erased/"
+# The folder of removed rows in the working folder. Reports name their files by it and the table.
+_FOLDER = "_erased"
+_STAGED = f"{_FOLDER}/"
 _DEVICE_SEEN = "device seen"
 # A report of a task, or an id that it has met: of which kind, and of which source.
 _REPORT = pa.schema([*task_reports.REPORT, ("kind", STRING), ("source", STRING), ("id", STRING)])
@@ -72,7 +73,7 @@ def remove(engine: Engine, lake: Lake, people: Mapping[str, People], output: Run
     for file in from_descriptions(reports.filter(pc.is_valid(reports["table"]))):
         if file.table.startswith(_STAGED):
             table = file.table.removeprefix(_STAGED)
-            folder = str(output.working_folder / _STAGED / table)
+            folder = str(output.working_folder / _FOLDER / table)
             removed.rows.setdefault(table, []).append(StoredFile(table, file.path, folder, file.rows, file.partition_values))
         else:
             removed.changes[file.table].added.append(file)
@@ -161,7 +162,7 @@ def _without(
 
 def _stage(table: Table, removed: pa.Table, file: StoredFile, output: RunOutput) -> WrittenFile:
     """Write removed rows into the working folder, which goes with the publication."""
-    folder: StoragePath = output.working_folder / _STAGED / table.name
+    folder: StoragePath = output.working_folder / _FOLDER / table.name
     name = f"{uuid.uuid4()}.parquet"
     storage_paths.make_folder(folder)
     bare = removed.select([column for column in table.names if column not in file.partition])

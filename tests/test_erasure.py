@@ -224,7 +224,7 @@ def test_hashed_ids_are_erased_by_the_id_as_it_landed(four_nights: Settings, tmp
     def rows_of_user() -> int:
         return Lake.open(settings.paths.lake).arrow("events", ["event_id"], stored).num_rows
 
-    assert rows_of_user() == 1
+    assert rows_of_user() > 0
     assert erase.run(settings, people(settings, "sunbird", users=[USER])) == 0
     assert rows_of_user() == 0
     before = contents(settings.paths.lake)["sessions"]
