@@ -7,7 +7,7 @@ transforms/workflows/chains.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ from jobs.storage.parquet_files import open_parquet
 from schemas.catalog import TABLES
 from schemas.events import EVENTS
 from schemas.table import BIGINT, BOOLEAN, Table, spark_schema
-from transforms.affected_rows import AFFECTED_ROWS, partition_name
+from transforms.affected_rows import AFFECTED_ROWS, ClosedDates, partition_name
 from transforms.documents.json_documents import short_hash
 from transforms.sources.registry import SOURCES
 
@@ -56,6 +56,7 @@ class ChangedEvents:
     tasks_maximum: int
     task_events_minimum: int
     from_nothing: bool = False  # all rows that were made of chains are built again, from all events, new and kept
+    closed: ClosedDates = field(default_factory=dict)  # chains with events that landed then are not built again
 
     def rows_in(self, sources: Collection[str]) -> int:
         """Events of these sources that the run adds and removes; with `from_nothing` all events that it leaves."""
@@ -103,6 +104,7 @@ class ChainRules:
     spans: pa.Schema
     changed_spans: Callable[[Iterable[pa.Table]], pa.Table]  # added and removed events -> spans of the keys that changed
     affected_rows: Callable[[pa.Table, pa.Table], pa.Table]  # chains, spans -> AFFECTED_ROWS
+    kept_rows: Callable[[pa.Table], pa.Table]  # chains -> AFFECTED_ROWS that are kept when all else is built again
     id_columns: Mapping[str, str]  # of each table whose rows were made of chains, the column of their ids
 
     @property
@@ -124,6 +126,7 @@ class Affected:
     rows: DataFrame | None = None
     events: Sequence[StoredFile] = ()  # of the lake, with events of affected chains
     tables: Sequence[StoredFile] = ()  # of the lake, with rows that were made of affected chains
+    are_kept: bool = False  # `rows` are those that stay when all else is built again from `events`, whole
 
     def addressed_to(self, engine: Engine, files: Mapping[int, StoredFile]) -> DataFrame:
         """The affected rows, each with the number of every file of its partition."""
@@ -167,6 +170,23 @@ def find(engine: Engine, inputs: ChangedEvents, rules: ChainRules, sources: Coll
     return Affected(rows, events, tables)
 
 
+def find_kept(engine: Engine, inputs: ChangedEvents, rules: ChainRules, sources: Collection[str], folder: Path) -> Affected:
+    """All events of these sources, and the rows of closed chains, which stay when all else is built again. Release it like `find`."""
+    chain_files = inputs.files(rules.chains)
+    if not any(inputs.closed.values()) or not chain_files:
+        return Affected(events=inputs.kept_files(sources))
+    read = file_tasks.spread(engine, dict(enumerate(chain_files))).mapInArrow(_read_kept(rules), spark_schema(AFFECTED_ROWS))
+    tables = [file for name in rules.id_columns for file in inputs.files(TABLES[name])]
+    return Affected(engine.hold(read, folder / "kept"), inputs.kept_files(sources), tables, are_kept=True)
+
+
+def closed_spans(rows: pa.Table) -> pa.Table:
+    """The spans of closed chains among packed rows: their source, if they have one, key, and first and last time."""
+    spans = rows.filter(rows["closed_from"].is_valid())
+    named = {name: spans[name] for name in ("source", "key") if name in spans.column_names}
+    return pa.table({**named, "first": spans["closed_from"], "last": spans["closed_until"]})
+
+
 def narrow_events(
     engine: Engine,
     added: Sequence[StoredFile],
@@ -180,7 +200,8 @@ def narrow_events(
     `narrow` turns rows of `events` with `columns` into rows to be packed. With the affected spans of their partition, it leaves out
     the events beyond them.
     """
-    files, first_of_lake, selects = dict(enumerate([*added, *affected.events])), len(added), affected.rows is not None
+    files, first_of_lake = dict(enumerate([*added, *affected.events])), len(added)
+    selects = affected.rows is not None and not affected.are_kept
 
     def read(batches: Batches) -> Iterator[pa.RecordBatch]:
         for number, file, addressed in file_tasks.per_file(batches):
@@ -208,7 +229,7 @@ def write(
     if affected.tables:
         files = dict(enumerate(affected.tables))
         tasks = file_tasks.with_rows(engine, files, affected.addressed_to(engine, files), to_write=True)
-        write_without = engine.in_processes(_without_affected_rows(inputs.output, rules.id_columns))
+        write_without = engine.in_processes(without_affected_rows(inputs.output, rules.id_columns, are_kept=affected.are_kept))
         reports = built.unionByName(tasks.mapInArrow(write_without, spark_schema(task_reports.REPORT)))
     reported = reports.toArrow()
     if affected.rows is not None:
@@ -289,10 +310,24 @@ def _decide(rules: ChainRules) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     return decide
 
 
-def _without_affected_rows(output: RunOutput, id_columns: Mapping[str, str]) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+def _read_kept(rules: ChainRules) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+    """The function that gives the rows of chains that are not built again, of the files of chains."""
+
+    def read_kept(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for _, file, _ in file_tasks.per_file(batches):
+            for chains in file_tasks.parts([file], rules.chains.arrow, rules.chain_columns.names):
+                yield from rules.kept_rows(chains.cast(rules.chain_columns)).to_batches()
+
+    return read_kept
+
+
+def without_affected_rows(
+    output: RunOutput, id_columns: Mapping[str, str], *, are_kept: bool
+) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     """The function that writes files again without the rows whose ids are addressed to them, and reports that.
 
-    `id_columns` names the column of the ids in each table. A file without such a row stays as it is.
+    `id_columns` names the column of the ids in each table. A file without such a row stays as it is. If the rows `are_kept`, those
+    with other ids are left out.
     """
 
     def write_without(batches: Batches) -> Iterator[pa.RecordBatch]:
@@ -300,6 +335,8 @@ def _without_affected_rows(output: RunOutput, id_columns: Mapping[str, str]) -> 
             table = TABLES[file.table]
             ids = open_parquet(file.location).read(columns=[id_columns[file.table]])[0]
             removed = pc.is_in(ids, value_set=addressed["id"].combine_chunks())
+            if are_kept:
+                removed = pc.invert(removed)
             if pc.any(removed).as_py():
                 rows = table_rows.read_whole(table, file.location, file.partition).filter(pc.invert(removed))
                 written = write_partitioned(table, rows, output)

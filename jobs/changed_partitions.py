@@ -69,7 +69,9 @@ def of_everything(
     lake: Lake, root: StoragePath, nights: Collection[dt.date], sources: Collection[str], unchanged: Collection[Partition]
 ) -> ChangedPartitions:
     """All partitions of these nights, and all others that the lake has read, except those in `unchanged`."""
-    files = [file for night in sorted(nights) for source in sorted(sources) for file in zone.landed(root, source, night)]
+    landed_partitions = (Partition(night, source) for night in sorted(nights) for source in sorted(sources))
+    read = [partition for partition in landed_partitions if partition not in unchanged]
+    files = [file for partition in read for file in zone.landed(root, partition.source, partition.landing_date)]
     read_before = partitions(lake, sources) - frozenset(unchanged)
     landed = {file.partition for file in files}
     return ChangedPartitions(files, read_before | landed, len(files), frozenset(partition.landing_date for partition in landed))

@@ -18,23 +18,24 @@ from jobs.lake.new_state import NewState
 from jobs.lake.run_output import RunOutput
 from jobs.lake.table_changes import Change, TableFile
 from jobs.lake.table_files import WrittenFile, write_partitioned
+from jobs.landing.expired import kinds_in
 from jobs.landing.zone import Partition
 from jobs.quality import baseline, replaced_times, violation_counts
 from jobs.quality.gate import Finding, of_rows
 from jobs.quality.violation_counts import TableFiles, ViolationCounts
 from jobs.settings import Bound, Quality, SourceQuality
 from jobs.storage.parquet_files import open_parquet, open_parquet_files
-from schemas.bookkeeping import DAILY_METRICS, FILES, QUALITY_RESULTS, RUNS
+from schemas.bookkeeping import DAILY_METRICS, ERASURES, FILES, QUALITY_RESULTS, RUNS
 from schemas.catalog import TABLES
-from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
+from schemas.events import DUPLICATE_EVENTS, EVENTS, RAW_IS_KEPT, REJECTED_EVENTS
 from schemas.sessions import SESSION_EVENTS, SESSIONS
 from schemas.suite import suite
 
 if TYPE_CHECKING:
     from jobs.engine.spark_session import Engine
 
-# All tables except those about the runs.
-CHECKED = tuple(table for table in TABLES.values() if table not in (RUNS, QUALITY_RESULTS))
+# All tables that nights write, except those about the runs.
+CHECKED = tuple(table for table in TABLES.values() if table not in (ERASURES, RUNS, QUALITY_RESULTS))
 # The column of `files` that counts the rows of each table.
 _AUDIT_COLUMNS = {EVENTS.name: "accepted", DUPLICATE_EVENTS.name: "duplicates", REJECTED_EVENTS.name: "rejected"}
 
@@ -44,8 +45,25 @@ def observe(
 ) -> list[Finding]:
     """The findings of all checks, not validated: of the partitions that the run changes, and of the night compared with earlier nights."""
     landed = frozenset(landed)
+    findings, counts = _observe_tables(engine, state, landed, quality)
+    findings += [*_rates(state, quality, night), *replaced_times.findings(counts.shares, quality)]
+    return [*findings, *baseline.findings(state, sources, quality, night)]
+
+
+def broken(engine: Engine, state: NewState, landed: Iterable[Partition], quality: Quality) -> list[Finding]:
+    """The critical checks of the tables that do not hold after rows were removed."""
+    findings, _ = _observe_tables(engine, state, frozenset(landed), quality)
+    # Maintenance has removed the bytes of old refused records.
+    asked = (finding for finding in findings if finding.severity == "critical" and finding.expectation != RAW_IS_KEPT)
+    return [finding for finding in asked if finding.observed]
+
+
+def _observe_tables(
+    engine: Engine, state: NewState, landed: frozenset[Partition], quality: Quality
+) -> tuple[list[Finding], ViolationCounts]:
+    """The findings of the rules that rows of the tables meet, and of the account."""
     counts = _count(engine, state, landed, quality)
-    findings = []
+    findings: list[Finding] = []
     for table in CHECKED:
         nulls = _nulls(state, table.name)
         rows = sum(file.rows for file in state.changes.get(table.name, Change()).added)
@@ -56,8 +74,7 @@ def observe(
                 observed = counts.violations[table.name, rule.name] if rows else 0
             findings.append(of_rows(table.name, rule, observed, rows, nulls))
     findings += [*_audit(state, landed), _membership(state)]
-    findings += [*_rates(state, quality, night), *replaced_times.findings(counts.shares, quality)]
-    return [*findings, *baseline.findings(state, sources, quality, night)]
+    return findings, counts
 
 
 def _count(engine: Engine, state: NewState, landed: Collection[Partition], quality: Quality) -> ViolationCounts:
@@ -123,16 +140,20 @@ def _rows_per_partition(state: NewState, name: str) -> dict[Partition, int]:
 def _audit(state: NewState, landed: frozenset[Partition]) -> Iterable[Finding]:
     """Per source: what the files account for is what the tables hold."""
     audited: dict[tuple[Partition, str], int] = {}
+    expired: dict[Partition, set[str]] = {}
     added = state.changes.get(FILES.name, Change()).added
     for file, parquet in zip(added, open_parquet_files(state.lake.root / FILES.name / file.path for file in added), strict=True):
-        rows = parquet.read(columns=list(_AUDIT_COLUMNS.values()))
+        rows = parquet.read(columns=["expired", *_AUDIT_COLUMNS.values()])
+        of_partition = expired.setdefault(_partition(file.partition_values), set())
+        of_partition.update(*(kinds_in(text) for text in rows["expired"].unique().to_pylist()))
         for kind in _AUDIT_COLUMNS.values():
             key = (_partition(file.partition_values), kind)
             audited[key] = audited.get(key, 0) + (pc.sum(rows[kind]).as_py() or 0)
     for name, kind in _AUDIT_COLUMNS.items():
         in_table = _rows_per_partition(state, name)
         for source in sorted({partition.source for partition in landed}):
-            difference = sum(abs(audited.get((p, kind), 0) - in_table.get(p, 0)) for p in landed if p.source == source)
+            compared = [p for p in landed if p.source == source and kind not in expired.get(p, ())]
+            difference = sum(abs(audited.get((p, kind), 0) - in_table.get(p, 0)) for p in compared)
             yield Finding(name, f"the files account for every row ({kind})", "critical", difference, 0, 0, source=source)
 
 

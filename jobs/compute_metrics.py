@@ -30,6 +30,8 @@ from schemas.metrics import CHAIN_DATE, EVENT_DATE, LANDING_DATE, METRICS, SESSI
 from schemas.sessions import SESSION_CHAINS, SESSIONS
 from schemas.table import DATE, STRING, Table, spark_schema
 from transforms import metrics
+from transforms.affected_rows import ClosedDates
+from transforms.times import shifted
 
 if TYPE_CHECKING:
     from jobs.engine.spark_session import Engine
@@ -51,18 +53,28 @@ class _Measurement:
 
 
 def compute(
-    engine: Engine, state: NewState, landed: Iterable[Partition], output: RunOutput, who: str, *, from_nothing: bool = False
+    engine: Engine,
+    state: NewState,
+    landed: Iterable[Partition],
+    output: RunOutput,
+    who: str,
+    *,
+    from_nothing: bool = False,
+    closed: ClosedDates | None = None,
 ) -> Change:
     """The metrics of the dates that the changes touch, in place of what stood for them; with `from_nothing`, of all dates.
 
-    Users and averages are those of `who`: transforms.metrics.PEOPLE or EVERYONE.
+    Users and averages are those of `who`: transforms.metrics.PEOPLE or EVERYONE. `closed` has the landing dates whose events have
+    expired: metrics that need these events stay as they are.
     """
+    closed = closed or {}
     files_of = _all_files if from_nothing else _changed_files
     changed: dict[str, Dates] = {
         **_dates_within(engine, {EVENT_DATE: files_of(state, EVENTS.name), CHAIN_DATE: files_of(state, SESSION_CHAINS.name)}),
         SESSION_DATE: _partition_dates(files_of(state, SESSIONS.name), "session_date"),
         LANDING_DATE: _by_source((partition.source, partition.landing_date) for partition in landed),
     }
+    changed = {family: _open(family, dates, closed) for family, dates in changed.items()}
     by_event, by_chain = changed[EVENT_DATE], changed[CHAIN_DATE]
     by_session, by_landing = changed[SESSION_DATE], changed[LANDING_DATE]
     sessions = in_partitions(state, SESSIONS.name, by_session)
@@ -95,7 +107,7 @@ def compute(
     rows = metrics.daily_metrics(_totals(engine, measured, durations))
     rows = rows.append_column("run_id", pa.repeat(pa.scalar(output.run_id), rows.num_rows))
     if from_nothing:
-        return Change(write_partitioned(DAILY_METRICS, rows, output), state.lake.files(DAILY_METRICS.name))
+        return _replace_all(state, rows, closed, output)
     return _replace_dates(state, rows, changed, output)
 
 
@@ -171,20 +183,55 @@ _REJECTED = ("source", "landing_date", "reason")
 def _replace_dates(state: NewState, rows: pa.Table, changed: Mapping[str, Dates], output: RunOutput) -> Change:
     """The new rows with those of the same dates that are not computed again, in place of the files that hold them."""
     dates = {date.isoformat() for by_source in changed.values() for of_source in by_source.values() for date in of_source}
-    change = Change(removed=[file for file in state.lake.files(DAILY_METRICS.name) if file.partition["metric_date"] in dates])
-    if change.removed:
-        old = state.lake.arrow(
-            DAILY_METRICS.name, DAILY_METRICS.names, pc.field("metric_date").isin([dt.date.fromisoformat(date) for date in sorted(dates)])
-        )
-        is_kept = [
-            row["metric_date"] not in changed[METRICS[row["metric"]].family].get(row["source"], set())
+    removed = [file for file in state.lake.files(DAILY_METRICS.name) if file.partition["metric_date"] in dates]
+
+    def is_kept(family: str, source: str, date: dt.date) -> bool:
+        return date not in changed[family].get(source, set())
+
+    return _replace(state, rows, removed, is_kept, output)
+
+
+def _replace_all(state: NewState, rows: pa.Table, closed: ClosedDates, output: RunOutput) -> Change:
+    """The new rows, with those that are not computed again because events have expired, in place of all files."""
+
+    def is_kept(family: str, source: str, date: dt.date) -> bool:
+        return not _open(family, {source: {date}}, closed)[source]
+
+    return _replace(state, rows, state.lake.files(DAILY_METRICS.name), is_kept, output)
+
+
+def _replace(
+    state: NewState, rows: pa.Table, removed: list[TableFile], is_kept: Callable[[str, str, dt.date], bool], output: RunOutput
+) -> Change:
+    """The new rows, with those of the removed files that are kept. `is_kept` takes family, source and date of a metric."""
+    dates = sorted({dt.date.fromisoformat(file.partition["metric_date"]) for file in removed})
+    if dates:
+        old = state.lake.arrow(DAILY_METRICS.name, DAILY_METRICS.names, pc.field("metric_date").isin(dates))
+        kept = [
+            # The metric of an earlier version may be gone.
+            row["metric"] in METRICS and is_kept(METRICS[row["metric"]].family, row["source"], row["metric_date"])
             for row in old.select(["metric_date", "source", "metric"]).to_pylist()
         ]
         rows = pa.concat_tables(
-            [rows.select(DAILY_METRICS.names), old.filter(pa.array(is_kept, pa.bool_())).cast(DAILY_METRICS.arrow.remove_metadata())]
+            [rows.select(DAILY_METRICS.names), old.filter(pa.array(kept, pa.bool_())).cast(DAILY_METRICS.arrow.remove_metadata())]
         )
-    change.added = write_partitioned(DAILY_METRICS, rows, output)
-    return change
+    return Change(write_partitioned(DAILY_METRICS, rows, output), removed)
+
+
+# An event may be so many days ahead of its landing date: a server's clock of one, and a client's of another.
+_AHEAD_DAYS = 2
+
+
+def _open(family: str, dates: Dates, closed: ClosedDates) -> Dates:
+    """Those of the dates whose metrics can be computed: no event has expired that they count."""
+    if family in (SESSION_DATE, CHAIN_DATE):
+        return dates
+    opened: Dates = {}
+    for source, of_source in dates.items():
+        expired = closed.get(source, ())
+        last = shifted(max(expired), _AHEAD_DAYS) if expired else dt.date.min
+        opened[source] = {date for date in of_source if not expired or (date not in expired if family == LANDING_DATE else date > last)}
+    return opened
 
 
 # Which dates are changed

@@ -101,12 +101,22 @@ class Repeats:
 
 def find_repeats(engine: Engine, records: Records) -> Repeats | None:
     """The staged duplicates and the rows of the lake whose copy directly before has changed; None where there is no such row."""
+    # A rebuild of what is made of events alone reads no partition again.
+    return _find_repeats(engine, records, _staged(records), *_lake_files(records)) if records.replaced else None
+
+
+def find_repeats_of_removed(
+    engine: Engine, records: Records, removed: Sequence[StoredFile], others: Sequence[StoredFile]
+) -> Repeats | None:
+    """The same when rows are removed. In: files of the removed rows, and all files of events and repeats that may hold copies of them."""
+    return _find_repeats(engine, records, [], removed, others)
+
+
+def _find_repeats(
+    engine: Engine, records: Records, staged: Sequence[StoredFile], removed: Sequence[StoredFile], unreplaced: Sequence[StoredFile]
+) -> Repeats | None:
     from pyspark.sql import functions as F
 
-    # A rebuild of what is made of events alone reads no partition again.
-    if not records.replaced:
-        return None
-    staged, removed, unreplaced = _staged(records), *_lake_files(records)
     files = dict(enumerate([*staged, *removed, *unreplaced]))
     if not staged and not removed:
         return None
@@ -144,12 +154,36 @@ def write(engine: Engine, records: Records, repeats: Repeats | None) -> Deduplic
         change.removed = [file for file in records.lake.files(name) if _partition(file) in records.replaced]
     files = dict(enumerate(_staged(records)))
     if repeats is not None:
-        for number, landed, is_duplicate, rows in repeats.counts:
-            stored = files[number] = repeats.files[number]
-            if stored.table == (EVENTS.name if is_duplicate else DUPLICATE_EVENTS.name):
-                result.moved[_partition(stored), landed] += rows if is_duplicate else -rows
+        files |= {number: repeats.files[number] for number, *_ in repeats.counts}
+        result.moved = moved_records(repeats)
     if not files:
         return result
+    reports = _write(engine, records, files, repeats)
+    replaced = task_reports.removed_files(reports)
+    for name in (table.name for table in _TABLES):
+        result.changes[name].removed += [file for file in records.lake.files(name) if f"{name}/{file.path}" in replaced]
+    for written in task_reports.written_files(reports):
+        result.changes[written.table].added.append(written)
+    result.counts = task_reports.counted(reports)
+    return result
+
+
+def moved_records(repeats: Repeats) -> Counter[tuple[Partition, str]]:
+    """Per partition and landed file of the lake, how many records become duplicates (negative: events)."""
+    moved: Counter[tuple[Partition, str]] = Counter()
+    for number, landed, is_duplicate, rows in repeats.counts:
+        stored = repeats.files[number]
+        if stored.table == (EVENTS.name if is_duplicate else DUPLICATE_EVENTS.name):
+            moved[_partition(stored), landed] += rows if is_duplicate else -rows
+    return moved
+
+
+def rewrite(engine: Engine, records: Records, repeats: Repeats) -> pa.Table:
+    """Write the files of the lake with such rows again, and the rows where they belong now; gives the reports of the tasks."""
+    return _write(engine, records, {number: repeats.files[number] for number, *_ in repeats.counts}, repeats)
+
+
+def _write(engine: Engine, records: Records, files: Mapping[int, StoredFile], repeats: Repeats | None) -> pa.Table:
     write_files = engine.in_processes(_writer(records))
     if repeats is None:
         tasks = file_tasks.spread(engine, files, to_write=True)
@@ -158,13 +192,7 @@ def write(engine: Engine, records: Records, repeats: Repeats | None) -> Deduplic
     reports = tasks.mapInArrow(write_files, spark_schema(task_reports.REPORT)).toArrow()
     if repeats is not None:
         engine.release(repeats.rows)
-    replaced = task_reports.removed_files(reports)
-    for name in (table.name for table in _TABLES):
-        result.changes[name].removed += [file for file in records.lake.files(name) if f"{name}/{file.path}" in replaced]
-    for written in task_reports.written_files(reports):
-        result.changes[written.table].added.append(written)
-    result.counts = task_reports.counted(reports)
-    return result
+    return reports
 
 
 # Which files

@@ -15,7 +15,7 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -31,6 +31,7 @@ from jobs.storage.storage_paths import StoragePath
 from schemas.table import BIGINT, INTEGER, STRING, spark_schema
 from transforms.ingest.lines import Line, split_lines
 from transforms.ingest.records import FileLocation, RecordCounts, TimeRules, record_batches
+from transforms.privacy.erased_ids import ErasedIds
 from transforms.privacy.privacy_rules import SHIPPED_PRIVACY, PrivacyRules
 from transforms.sources.registry import SOURCES
 
@@ -63,7 +64,7 @@ TASK = pa.schema(
     ]
 )
 # The columns of REPORT that are the fields of FileCounts.
-_COUNTED = ("number", "sha256", "records", "rejected", "blank", "empty", "error")
+_COUNTED = ("number", "sha256", "records", "rejected", "blank", "empty", "erased", "error")
 # A row has a staged file with its rows, or the counts of a landed file; `number` is that of the landed file, or of one in the partition.
 REPORT = pa.schema(
     [
@@ -71,7 +72,7 @@ REPORT = pa.schema(
         pa.field("staged_file", STRING),
         pa.field("rows", BIGINT),
         pa.field("sha256", STRING),
-        *(pa.field(name, BIGINT) for name in ("records", "rejected", "blank", "empty")),
+        *(pa.field(name, BIGINT) for name in ("records", "rejected", "blank", "empty", "erased")),
         pa.field("error", STRING),
     ]
 )
@@ -88,6 +89,7 @@ class ReadRules:
     max_document_bytes: int
     chunk_lines: int
     privacy: PrivacyRules = SHIPPED_PRIVACY
+    erased: Mapping[str, ErasedIds] = field(default_factory=dict)  # per source with erasures
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class FileCounts:
     rejected: int | None = None
     blank: int | None = None
     empty: int | None = None
+    erased: int | None = None
     error: str | None = None
 
 
@@ -201,13 +204,15 @@ def _read_file(
         lines = split_lines(zone.chunks(root, file, digest), rules.max_document_bytes)
         with _no_cyclic_gc():
             for chunk in _chunks(lines, rules):
-                for batch, counts in record_batches(source, chunk, location, rules.times[source.name], rules.privacy):
+                for batch, counts in record_batches(
+                    source, chunk, location, rules.times[source.name], rules.privacy, rules.erased.get(source.name)
+                ):
                     total += counts
                     staged += writer.add(batch)
     except UnreadableError as error:
         # Readers of the stage leave out the rows of it that are staged already: this report names the file.
         return FileCounts(number, error=str(error)), staged
-    return FileCounts(number, digest.hexdigest(), total.records, total.rejected, total.blank, total.empty), staged
+    return FileCounts(number, digest.hexdigest(), total.records, total.rejected, total.blank, total.empty, total.erased), staged
 
 
 def _chunks(lines: Iterable[Line], rules: ReadRules) -> Iterator[list[Line]]:

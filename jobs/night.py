@@ -20,6 +20,7 @@ from jobs import (
     checks,
     compute_metrics,
     deduplicate,
+    erasures,
     file_audit,
     ingest,
 )
@@ -35,7 +36,7 @@ from jobs.lake import failed_run
 from jobs.lake.new_state import NewState
 from jobs.lake.table_changes import Change
 from jobs.lake.tables import Lake
-from jobs.landing import unlisted
+from jobs.landing import expired, unlisted
 from jobs.landing.zone import LandedFile, Partition, check_root
 from jobs.quality import baseline, gate, shrinkage
 from jobs.quality.gate import Finding
@@ -182,7 +183,8 @@ class LakeRun:
     def _read(self, files: Sequence[LandedFile]) -> _ReadFiles:
         rules = self.settings.ingest
         times = {source: time_rules(self.settings, source) for source in SOURCES}
-        read_rules = ingest.ReadRules(times, rules.max_document_bytes, rules.chunk_lines, privacy_rules(self.settings))
+        erased = erasures.recorded(self.lake)
+        read_rules = ingest.ReadRules(times, rules.max_document_bytes, rules.chunk_lines, privacy_rules(self.settings), erased)
         size = sum(file.size for file in files)
         with self._step("ingest") as counts:
             task_bytes = max(rules.task_bytes_minimum, min(rules.task_bytes_maximum, size // rules.tasks))
@@ -219,7 +221,9 @@ class LakeRun:
     def _build(self, events: Change, from_nothing: Collection[str]) -> dict[str, Change]:
         """The changes of the tables that are built from chains of events."""
         spark = self.settings.spark
-        change = ChangedEvents(self.lake, self._output, events, spark.key_tasks, spark.key_task_events)
+        change = ChangedEvents(
+            self.lake, self._output, events, spark.key_tasks, spark.key_task_events, closed=expired.closed_dates(self.lake)
+        )
         with self._step("sessions") as counts:
             inputs = replace(change, from_nothing="sessions" in from_nothing)
             sessions = build_sessions.rebuild(self._engine, inputs, session_rules(self.settings))
@@ -236,7 +240,8 @@ class LakeRun:
         with self._step("metrics") as counts:
             dates = landed | changed_partitions.partitions(self.lake, SOURCES) if of_all_dates else landed
             who = PEOPLE if self.settings.metrics.robots == "apart" else EVERYONE
-            change = compute_metrics.compute(self._engine, state, dates, self._output, who, from_nothing=of_all_dates)
+            closed = expired.closed_dates(self.lake)
+            change = compute_metrics.compute(self._engine, state, dates, self._output, who, from_nothing=of_all_dates, closed=closed)
             counts.wrote([change])
         return change
 
@@ -340,10 +345,15 @@ def run_night(
             first = shifted(night, -settings.ingest.nights_back)
             nights = {night} | {before for before in changed_partitions.nights_run(lake) if first <= before < night}
             guarded = nights | _guarded_dates(lake, night, settings.ingest.landing_days)
-            empty = [one for one in changed_partitions.without_files(lake, settings.paths.landing, sources) if one.landing_date in guarded]
+            closed = expired.closed_partitions(lake)
+            without_files = changed_partitions.without_files(lake, settings.paths.landing, sources)
+            empty = [one for one in without_files if one.landing_date in guarded and one not in closed]
             if empty and not accept_empty:
                 raise LandingError(_no_file_left(empty))
-            changed = changed_partitions.of_nights(lake, settings.paths.landing, nights, sources, rulesets_of(settings, sources), empty)
+            rulesets = rulesets_of(settings, sources)
+            changed = changed_partitions.of_nights(lake, settings.paths.landing, nights, sources, rulesets, empty, unchanged=closed)
+            if any(one.landing_date == night and one.source in sources for one in closed):
+                progress.note(f"{night} is not read again: its events or landed files have expired (retention)")
             unlisted.check(lake, changed.files)
         return LakeRun(engine, lake, settings, command, progress, night, rules).execute(changed, sources, accept_shrunk=accept_shrunk)
 

@@ -324,14 +324,22 @@ class Quality(SourceQuality):
         return _known_sources(sources)
 
 
+class Retention(Section):
+    """After how many days maintenance deletes what; null: never."""
+
+    raw: int | None = Field(ge=0)
+    duplicate_events: int | None = Field(ge=0)
+    events: int | None = Field(ge=0)
+    landing: int | None = Field(ge=0)
+    failed_runs: int | None = Field(ge=0)
+    pages: int | None = Field(ge=0)
+
+
 class Maintain(Section):
-    """How long history, raw records, the files of failed runs and pages are kept, and how large files should be."""
+    """How long history is kept, and how large files should be."""
 
     # States of the lake that are younger than a week can always be read.
     history_days: int = Field(ge=7)
-    raw_days: int = Field(ge=0)
-    failed_runs_days: int = Field(ge=0)
-    pages_days: int = Field(ge=0)
     target_bytes: int = Field(gt=0)
 
 
@@ -409,12 +417,30 @@ class Settings(Section):
     workflows: Workflows
     metrics: Metrics
     quality: Quality
+    retention: Retention
     maintain: Maintain
     notify: Notify
     storage: Storage
     catalog: Catalog
     spark: Spark
     sail: Sail
+
+    @property
+    def repeats_days(self) -> int:
+        """For how many days after they landed a night may compare records with events and repeats."""
+        return self.deduplication.window_days + self.ingest.nights_back
+
+    @model_validator(mode="after")
+    def _retention_leaves_what_nights_read(self) -> Settings:
+        events, landing = self.retention.events, self.retention.landing
+        if events is not None and events < self.repeats_days:
+            needed = {"days": self.repeats_days}
+            raise PydanticCustomError(
+                "retention", "retention.events is less than deduplication.window_days + ingest.nights_back, which is {days}", needed
+            )
+        if landing is not None and landing <= self.ingest.nights_back:
+            raise PydanticCustomError("retention", "retention.landing must be larger than ingest.nights_back")
+        return self
 
     def at(self, landing: StoragePath | None = None, lake: StoragePath | None = None) -> Settings:
         """These settings with other paths."""
@@ -439,7 +465,7 @@ def load(environment: str = "local", file: Path | None = None) -> Settings:
 
 def _one_line(error: ValidationError, file: Path | None) -> str:
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = ".".join(str(part) for part in first["loc"]) or first["type"]
     where = f"the configuration {file}" if file else "the configuration"
     if first["type"] == "extra_forbidden":
         return f"{where} has the unknown key {key}: conf/base.yaml lists the keys"

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from jobs import changed_partitions
 from jobs.lake.tables import Lake
-from jobs.landing import zone
+from jobs.landing import expired, zone
 from jobs.landing.zone import Partition
 from jobs.settings import Settings
 from schemas.bookkeeping import FILES
@@ -33,7 +33,8 @@ def partitions(lake: Lake, settings: Settings, sources: Collection[str]) -> list
     root = settings.paths.landing
     landed = (Partition(date, source) for source in sources for date in zone.dates(root, [source]))
     candidates = without_later_night(landed, changed_partitions.nights_run(lake), settings.ingest.nights_back)
-    return sorted(one for one in candidates if zone.names(root, one) > files_read[one])
+    closed = expired.closed_partitions(lake)
+    return sorted(one for one in candidates if one not in closed and zone.names(root, one) > files_read[one])
 
 
 def without_later_night(landed: Iterable[Partition], nights_run: Collection[dt.date], nights_back: int) -> list[Partition]:

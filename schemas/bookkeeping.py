@@ -28,6 +28,13 @@ FILES = Table(
         column("erased", BIGINT, "of these, removed on a person's request", minimum=0),
         column("blank", BIGINT, "lines that hold nothing", minimum=0),
         column("empty", BIGINT, "batches and arrays that hold nothing", minimum=0),
+        column(
+            "expired",
+            STRING,
+            "what retention has deleted of it, comma-separated: accepted, duplicates (the rows that these columns count), landed (the file"
+            " itself); null: nothing",
+            is_personal=False,
+        ),
         column("status", STRING, "done or unreadable", required=True, values=("done", "unreadable")),
         column("error", STRING, "why it could not be read"),
         RUN_ID,
@@ -69,6 +76,27 @@ DAILY_METRICS = Table(
             "a ratio is its numerator over its denominator",
             "denominator IS NULL OR numerator IS NULL OR abs(value - numerator / denominator) < 1e-9 * greatest(1, abs(value))",
         ),
+    ),
+)
+
+ERASURES = Table(
+    name="erasures",
+    one_row_per="erased id of a person, which is not stored",
+    key=("source", "kind", "id_hash"),
+    columns=(
+        column("source", STRING, "which of the landed formats", required=True, is_personal=False),
+        column("kind", STRING, "what the id is of", required=True, values=("user", "device")),
+        column("id_hash", STRING, "HMAC-SHA256 of source, kind and id, upper-case hexadecimal", required=True, is_personal=False),
+        column(
+            "length",
+            INTEGER,
+            "length of the id, if it is recognised as a text anywhere in a record; null for a short one, which is recognised in fields of"
+            " ids alone",
+            unit="bytes",
+            minimum=1,
+        ),
+        column("salt", STRING, "the salt of the hash: random, the same for all rows of a lake", required=True, is_personal=False),
+        RUN_ID,
     ),
 )
 

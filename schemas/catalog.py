@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from schemas.bookkeeping import DAILY_METRICS, FILES, QUALITY_RESULTS, RUNS
+from schemas.bookkeeping import DAILY_METRICS, ERASURES, FILES, QUALITY_RESULTS, RUNS
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
 from schemas.sessions import SESSION_CHAINS, SESSION_EVENTS, SESSIONS, WORKFLOW_CHAINS, WORKFLOW_SUMMARIES
 from schemas.table import Table
@@ -22,6 +22,7 @@ TABLES: Mapping[str, Table] = {
         WORKFLOW_CHAINS,
         DAILY_METRICS,
         FILES,
+        ERASURES,
         RUNS,
         QUALITY_RESULTS,
     )

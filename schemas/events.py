@@ -50,6 +50,8 @@ DEVICE_CLASSES = ("desktop", "phone", "tablet", "robot", "other")
 SESSION_KINDS = ("reported", "keyed", "derived")
 # What the column raw of a refused record holds, by the setting privacy.raw.
 RAW_FORMS = {"keep": "landed", "redact": "masked", "encrypt": "encrypted", "drop": "dropped"}
+# The check that fails for rows without bytes.
+RAW_IS_KEPT = "a refused record is kept"
 REASONS = ("invalid_json", "not_an_object", "schema_violation", "too_large")
 
 ENV_SUMMARY = array_of(struct_of(env=STRING, timespent=DOUBLE, visits=BIGINT))
@@ -216,7 +218,7 @@ REJECTED_EVENTS = Table(
             "raw",
             BINARY,
             "the record byte for byte (of a batch or array: that element, canonical; of a too large one its first 64 KiB), by raw_form;"
-            " null once it is older than maintain.raw_days",
+            " null once it is older than retention.raw",
         ),
         column(
             "raw_form",
@@ -230,9 +232,9 @@ REJECTED_EVENTS = Table(
         RUN_ID,
     ),
     checks=(
-        # This holds for the rows that a night writes. Maintenance sets raw to null after maintain.raw_days.
+        # This holds for the rows that a night writes. Maintenance sets raw to null after retention.raw days.
         Check(
-            "a refused record is kept",
+            RAW_IS_KEPT,
             "raw IS NOT NULL OR raw_form IS NOT DISTINCT FROM 'dropped'",
         ),
         Check(

@@ -13,7 +13,7 @@ from schemas.catalog import TABLES
 
 DAY_MS = 86_400_000
 # The tables that depend on what has landed alone, not on how it was run.
-LANDED = [name for name in TABLES if name not in ("runs", "quality_results")]
+LANDED = [name for name in TABLES if name not in ("runs", "quality_results", "erasures")]
 
 
 def contents(root: StoragePath) -> dict[str, list[str]]:

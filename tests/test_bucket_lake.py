@@ -84,6 +84,14 @@ def test_nights_give_the_tables_of_a_lake_in_a_folder(root: BucketPath, tmp_path
     rebuilt = run_as_a_program(landing, root, conf, "rebuild", "--all")
     assert rebuilt.exit_code in (0, 3), rebuilt.stderr
     assert_same(root, folder)
+    for lake in (root, folder):
+        devices = Lake.open(lake).arrow("events", ["source", "device_id"]).sort_by("device_id").to_pylist()
+        device = next(row["device_id"] for row in devices if row["source"] == "contentsquare")
+        erased = run_as_a_program(landing, lake, conf, "erase", "--source", "contentsquare", "--device", device)
+        assert erased.exit_code == 0, erased.stderr
+    vacuumed = run_as_a_program(landing, root, conf, "maintain", "--vacuum", "--now")
+    assert vacuumed.exit_code == 0, vacuumed.stderr
+    assert_same(root, folder)
     verified = run_as_a_program(landing, root, conf, "verify", "--deep")
     assert (verified.exit_code, "reads them" in verified.stdout) == (0, False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,8 @@ from quiet_runs import run_quietly
 from random_nights import NIGHTS
 from staged_nights import StagedNight, stage_second_night, staging_publication
 
-from jobs import maintain
+from jobs import erase, maintain
+from jobs.commands import named_people
 from jobs.lake import state_file
 from jobs.lake.tables import Lake, recorded
 from jobs.settings import Settings
@@ -54,6 +56,22 @@ def maintenance(night: StagedNight, tmp_path_factory: pytest.TempPathFactory) ->
     with staging_publication(publication):
         maintain.run(settings, SECOND)
     return StagedNight(settings, publication, night.rows_after, night.rows_after)
+
+
+@pytest.fixture(scope="module")
+def erasure(night: StagedNight, tmp_path_factory: pytest.TempPathFactory) -> StagedNight:
+    """The lake of two nights, and the erasure of a person, staged."""
+    root = tmp_path_factory.mktemp("erasure")
+    settings = night.copied_to(root)
+    publish(settings.paths.lake, night.publication)
+    publication = root / "publication.pickle"
+    with staging_publication(publication):
+        erase.run(settings, named_people.of_call(settings, "sunbird", [], ["sunbird-3"]))
+    after = night.copied_to(tmp_path_factory.mktemp("erased"), staged=False).paths.lake
+    shutil.rmtree(after)
+    shutil.copytree(settings.paths.lake, after)
+    publish(after, publication)
+    return StagedNight(settings, publication, night.rows_after, contents(after))
 
 
 # --- killed while it publishes
@@ -106,6 +124,20 @@ def test_maintenance_that_is_killed_while_it_publishes_changes_no_row(maintenanc
 @pytest.mark.parametrize("point", [*COMMITS, *MAINTENANCE_POINTS], ids=str)
 def test_maintenance_that_is_killed_anywhere_changes_no_row(maintenance: StagedNight, tmp_path: Path, point: KillPoint) -> None:
     assert_whole_after_a_kill(maintenance, tmp_path, point)
+
+
+@pytest.mark.parametrize("point", [KillPoint("commit", 3, "after"), KillPoint("commit", LAST, "after")], ids=str)
+def test_an_erasure_that_is_killed_removes_all_of_a_person_or_nothing(erasure: StagedNight, tmp_path: Path, point: KillPoint) -> None:
+    assert erasure.rows_before["events"] != erasure.rows_after["events"]
+    assert_whole_after_a_kill(erasure, tmp_path, point)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", [*COMMITS, *AFTER_THE_COMMITS], ids=str)
+def test_an_erasure_that_is_killed_anywhere_removes_all_of_a_person_or_nothing(
+    erasure: StagedNight, tmp_path: Path, point: KillPoint
+) -> None:
+    assert_whole_after_a_kill(erasure, tmp_path, point)
 
 
 @pytest.mark.parametrize("point", CREATIONS, ids=str)

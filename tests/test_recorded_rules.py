@@ -116,7 +116,7 @@ def test_a_new_version_of_the_code_that_decides_rows_is_a_changed_rule(read_only
 def test_a_setting_that_decides_no_row_changes_no_rule(settings: Settings) -> None:
     other = changed(settings, "quality", irregular=True)
     other = changed(other, "ingest", nights_back=3, landing_days=30, chunk_lines=7, tasks=2)
-    other = changed(other, "maintain", raw_days=1, history_days=30)
+    other = changed(changed(other, "maintain", history_days=30), "retention", raw=1)
     other = changed(changed(other, "spark", key_tasks=9, options={}), "sail", processes=1)
     assert recorded_rules.current(other) == recorded_rules.current(settings)
 

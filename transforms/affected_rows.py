@@ -6,19 +6,24 @@ landed, and all rows that were made of it are replaced.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import datetime as dt
+from collections.abc import Collection, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.events import EVENTS
-from schemas.table import BIGINT, STRING, Table
+from schemas.table import BIGINT, BOOLEAN, DATE, STRING, Table
 from transforms.duckdb_query import query
 
 # A row has the partition of a table, and what is affected there: of `events` the span of a key, of other tables the row with this id.
-# A row with the table USED_KEY names a key that has a session before all affected ones; its source is in `partition`.
+# A row with the table USED_KEY names a key that has a session before all affected ones, one with CLOSED_CHAIN the span of a chain of a
+# key that is not built again because some of its events have expired; their source is in `partition`.
 AFFECTED_ROWS = pa.schema([("table", STRING), ("partition", STRING), ("id", STRING), ("key", STRING), ("first", BIGINT), ("last", BIGINT)])
 USED_KEY = "used_key"
+CLOSED_CHAIN = "closed_chain"
+# Per source the landing dates whose events have expired.
+ClosedDates = Mapping[str, Collection[dt.date]]
 _SEPARATOR = "/"
 
 
@@ -45,6 +50,26 @@ def used_keys(source: pa.Array, key: pa.Array) -> pa.Table:
     return _affected(USED_KEY, source, key=key)
 
 
+def closed_chains(source: pa.Array, key: pa.Array, first: pa.Array, last: pa.Array) -> pa.Table:
+    """The spans of closed chains, as AFFECTED_ROWS. A span is from `first` to `last`."""
+    return _affected(CLOSED_CHAIN, source, key=key, first=first, last=last)
+
+
+def are_closed(chains: pa.Table, closed: ClosedDates) -> pa.Array:
+    """Whether some of a chain's events have expired. In: `landing_dates`, and `source` if the chains are of several sources."""
+    if not any(closed.values()):
+        return pa.repeat(pa.scalar(False), chains.num_rows)
+    landing_dates = chains["landing_dates"].combine_chunks()
+    chain = pc.list_parent_indices(landing_dates)
+    dates = pc.list_flatten(landing_dates)
+    sources = chains["source"].combine_chunks().take(chain) if "source" in chains.column_names else None
+    reaches = pa.repeat(pa.scalar(False), len(dates))
+    for source, of_source in sorted(closed.items()):
+        expired = pc.is_in(dates, value_set=pa.array(sorted(of_source), DATE))
+        reaches = pc.or_(reaches, expired if sources is None else pc.and_(expired, pc.equal(sources, source)))
+    return pc.is_in(pa.array(range(chains.num_rows), BIGINT), value_set=pc.unique(chain.filter(reaches)).cast(BIGINT)).cast(BOOLEAN)
+
+
 def _partition_names(values: Sequence[pa.Array]) -> pa.Array:
     return pc.binary_join_element_wise(*(pc.fill_null(column.cast(STRING), "") for column in values), _SEPARATOR)
 
@@ -60,3 +85,14 @@ def in_spans(keys: pa.ChunkedArray, times: pa.ChunkedArray, spans: pa.Table) -> 
     events = pa.table({"row": pa.array(range(len(keys)), BIGINT), "key": keys, "time": times})
     sql = "SELECT row FROM events SEMI JOIN spans ON events.key = spans.key AND time BETWEEN first AND last ORDER BY row"
     return query(sql, events=events, spans=spans.select(["key", "first", "last"]))["row"].combine_chunks()
+
+
+def outside_spans(events: pa.Table, spans: pa.Table) -> pa.Array:
+    """The numbers of the events, in order, that lie in no span. In: `source`, `key` and `time`; `source`, `key`, `first` and `last`."""
+    rows = events.append_column("row", pa.array(range(events.num_rows), BIGINT))
+    sql = """
+        SELECT row FROM events
+        ANTI JOIN spans ON events.source = spans.source AND events.key = spans.key AND time BETWEEN first AND last
+        ORDER BY row
+    """
+    return query(sql, events=rows, spans=spans)["row"].combine_chunks()

@@ -21,6 +21,7 @@ from jobs.commands.options import (
     format_option,
     lake_options,
     log_option,
+    people_options,
     source_option,
 )
 from jobs.errors import UsageError
@@ -182,11 +183,75 @@ def rebuild(
 @cli.command(epilog="Example: millrace maintain --lake lake")
 @lake_options
 @log_option
-def maintain(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None) -> int:
-    """Merge small files, and delete what is older than its retention."""
+@click.option("--vacuum", is_flag=True, help="Delete only, and merge no files.")
+@click.option(
+    "--now", is_flag=True, help="With --vacuum: also delete the files of younger states and of failed runs. Readers of these states fail."
+)
+def maintain(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, vacuum: bool, now: bool) -> int:
+    """Delete what is older than its retention, merge small files, and delete the files that are no longer needed."""
     from jobs import maintain as job
 
-    return job.run(_notifying("maintain", _settings(environment, file, landing, lake)))
+    if now and not vacuum:
+        raise UsageError("--now is an option of --vacuum: call `millrace maintain --vacuum --now`")
+    settings = _notifying("maintain", _settings(environment, file, landing, lake))
+    return job.run(settings, scope=job.Scope(compacts=not vacuum, keeps_history=not now))
+
+
+@cli.command(epilog="Example: millrace erase --source sunbird --user 5f2c81d0, or millrace erase --source sunbird --from ids.txt")
+@lake_options
+@log_option
+@people_options
+@click.option(
+    "--from",
+    "people_file",
+    type=PATH,
+    metavar="FILE",
+    help='Many people: per line an id, or JSON such as {"source": "sunbird", "device": "…"}. Command lines can be seen by others.',
+)
+@click.option("--with-devices", is_flag=True, help="Also erase the devices that were seen with the users, with all who used them.")
+def erase(
+    landing: StoragePath | None,
+    lake: StoragePath | None,
+    environment: str,
+    file: Path | None,
+    source: str | None,
+    users: Sequence[str],
+    devices: Sequence[str],
+    people_file: Path | None,
+    with_devices: bool,
+) -> int:
+    """Remove people from every table, and build again what was made of their events.
+
+    Landed files are not changed; later runs hold back their records of these people. `millrace maintain --vacuum --now` then deletes the
+    files of earlier states. Exit code 3 if someone had no row.
+    """
+    settings = _settings(environment, file, landing, lake)
+    from jobs import erase as job
+    from jobs.commands import named_people
+
+    return job.run(settings, named_people.of_call(settings, source, users, devices, people_file), with_devices=with_devices)
+
+
+@cli.command(epilog="Example: millrace export --source sunbird --user 5f2c81d0 --output answer")
+@lake_options
+@people_options
+@click.option("--output", type=PATH, metavar="FOLDER", help="Write a file of JSON lines per table there; by default all to stdout.")
+def export(
+    landing: StoragePath | None,
+    lake: StoragePath | None,
+    environment: str,
+    file: Path | None,
+    source: str | None,
+    users: Sequence[str],
+    devices: Sequence[str],
+    output: Path | None,
+) -> int:
+    """Write all that is stored of a person, as JSON lines per table. Exit code 3 if there is nothing."""
+    settings = _settings(environment, file, landing, lake)
+    from jobs import export as job
+    from jobs.commands import named_people
+
+    return job.run(settings, named_people.of_call(settings, source, users, devices), output)
 
 
 @cli.command(epilog="Example: millrace verify --deep --lake lake")

@@ -117,6 +117,17 @@ def source_option(command: Command) -> Command:
     return option(command)
 
 
+def people_options(command: Command) -> Command:
+    """`--source`, `--user` and `--device`: people by their ids."""
+    for option in (
+        click.option("--device", "devices", multiple=True, metavar="ID", help="Id of a device; may be repeated."),
+        click.option("--user", "users", multiple=True, metavar="ID", help="Id of a user, as the source sends it; may be repeated."),
+        click.option("--source", "source", metavar="NAME", help="The source whose ids these are."),
+    ):
+        command = option(command)
+    return command
+
+
 def accept_empty_option(command: Command) -> Command:
     """`--accept-empty`."""
     return click.option("--accept-empty", is_flag=True, help="Drop the rows of sources and dates whose files are all gone.")(command)

@@ -20,7 +20,7 @@ from jobs.engine.spark_session import Engine
 from jobs.errors import CheckFailedError, LandingError, MillraceError
 from jobs.lake import mending_mark
 from jobs.lake.tables import Lake
-from jobs.landing import strays, unlisted, zone
+from jobs.landing import expired, strays, unlisted, zone
 from jobs.night import LakeRun, Outcome, check_sources, run_night
 from jobs.quality.baseline import LANDED
 from jobs.quality.gate import pages_of
@@ -122,11 +122,12 @@ def rebuild(settings: Settings, gone: str | None, *, accept_shrunk: bool = False
             is_mended = mending_mark.read(lake.root) is not None
             scope = rebuild_scope.EVERYTHING if everything or is_mended else rebuild_scope.scope_of(lake, settings)
             landed = set(zone.dates(root, SOURCES))
-            empty = changed_partitions.without_files(lake, root, SOURCES)
+            closed = expired.without_events(lake) if gone == "drop" else expired.closed_partitions(lake)
+            empty = [one for one in changed_partitions.without_files(lake, root, SOURCES) if one not in closed]
             lost = [partition for partition in empty if partition.source in scope.sources]
             if lost and gone is None:
                 raise LandingError(f"{without_files_line(lost)}: call with --gone keep to leave the rows, or with --gone drop to drop them")
-            kept = [] if gone == "drop" else empty
+            kept = [*closed, *([] if gone == "drop" else empty)]
             read_before = {partition.landing_date for partition in changed_partitions.partitions(lake, SOURCES)}
             if scope.everything:
                 changed = changed_partitions.of_everything(lake, root, landed, SOURCES, kept)
@@ -135,7 +136,8 @@ def rebuild(settings: Settings, gone: str | None, *, accept_shrunk: bool = False
                 changed = changed_partitions.of_nights(lake, root, nights, SOURCES, rulesets, unchanged=kept)
             unlisted.check(lake, changed.files)
         rules = rebuild_scope.rules_of(lake, settings, scope)
-        rebuild_scope.show(scope, [partition for partition in lost if gone == "keep"])
+        of_sources = {partition for partition in closed if partition.source in scope.sources}
+        rebuild_scope.show(scope, sorted({*of_sources, *(lost if gone == "keep" else ())}))
         with Engine(settings, progress) as engine:
             night = max(landed or read_before, default=None)
             outcome = LakeRun(engine, lake, settings, "rebuild", progress, night, rules).execute(

@@ -47,7 +47,7 @@ def connect_to_failed_run(lake: Lake, run_id: str) -> duckdb.DuckDBPyConnection:
         kept = {file.path for file in before.files(name)} - set(run.removed.get(name, ()))
         paths[name] = [*sorted(kept), *(file.path for file in run.added.get(name, ()))]
     if any(len(storage_paths.sizes_of(lake.root / name, of_table)) < len(set(of_table)) for name, of_table in paths.items()):
-        raise LakeError(f"the files of the run {run_id} have been deleted: maintenance keeps them for maintain.failed_runs_days")
+        raise LakeError(f"the files of the run {run_id} have been deleted: maintenance keeps them for retention.failed_runs days")
     return _connect(lake.root, paths)
 
 

@@ -217,11 +217,19 @@ class Lake:
             kept = log_retention.current_within(self.root / name / "_delta_log", days) if is_longer else None
             if name != _JOURNAL and table.version() != self.versions[name]:
                 raise LakeError(f"the table {name} was changed by someone else while this run worked: call the run again")
-            unneeded = table.vacuum(days * 24, full=True, keep_versions=kept)
+            is_shorter = days < log_retention.REMOVED_FILE_DAYS
+            unneeded = table.vacuum(days * 24, full=True, keep_versions=kept, enforce_retention_duration=not is_shorter)
             sizes = storage_paths.sizes_of(self.root / name, unneeded)
             freed[name] = [sizes[file] for file in unneeded if file in sizes]
             if unneeded:
-                table.vacuum(days * 24, dry_run=False, full=True, keep_versions=kept, post_commithook_properties=KEEP_LOG)
+                table.vacuum(
+                    days * 24,
+                    dry_run=False,
+                    full=True,
+                    keep_versions=kept,
+                    enforce_retention_duration=not is_shorter,
+                    post_commithook_properties=KEEP_LOG,
+                )
                 if name == _JOURNAL:
                     self._runs_version = table.version()
                 else:
@@ -229,11 +237,11 @@ class Lake:
         return freed
 
     def trim_logs(self, days: int) -> None:
-        """Write a checkpoint for every table, and delete the entries of its log that are older than its retention: `days` or more."""
+        """Write a checkpoint for every table, and delete the entries of its log that no version of the last `days` days needs."""
         for name in TABLES:
             table = self._latest(name)
             table.create_checkpoint()
-            log_retention.trim(self.root / name / "_delta_log", max(days, log_retention.LOG_DAYS))
+            log_retention.trim(self.root / name / "_delta_log", days)
 
     def _latest(self, name: str) -> DeltaTable:
         """The latest version of a table, recorded or not."""

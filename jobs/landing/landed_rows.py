@@ -14,6 +14,7 @@ from jobs.console.paths import shown
 from jobs.lake.damage import Damage
 from jobs.lake.table_changes import TableFile
 from jobs.lake.tables import Lake
+from jobs.landing.expired import kinds_in as expired_kinds
 from jobs.landing.zone import CHUNK_BYTES
 from jobs.storage.bucket import BucketPath
 from jobs.storage.object_store import StoreError
@@ -34,6 +35,7 @@ def differences(root: StoragePath, files: Mapping[str, Sequence[TableFile]]) -> 
     `files` maps `files`, `events`, `duplicate_events` and `rejected_events` to the data files that are compared.
     """
     rows = _counts(root, files[FILES.name])
+    expired = {landed: expired_kinds(row["expired"]) for landed, row in rows.items() if row["expired"]}
     damages = [
         Damage(FILES.name, f"the counts of {file} do not add up to its {row['records'] or 0:,} records")
         for (_, _, file), row in sorted(rows.items())
@@ -43,6 +45,8 @@ def differences(root: StoragePath, files: Mapping[str, Sequence[TableFile]]) -> 
         expected = Counter({landed: row[kind] or 0 for landed, row in rows.items()})
         counted = _rows_per_file(root / name, files[name])
         for landed in sorted(expected.keys() | counted.keys()):
+            if kind in expired.get(landed, ()):
+                continue
             if counted[landed] != expected[landed]:
                 what = f"{counted[landed]:,} rows of the landed file {landed[2]} where `files` counts {expected[landed]:,}"
                 damages.append(Damage(name, what))
@@ -75,7 +79,7 @@ def silently_changed(lake: Lake, landing: StoragePath) -> list[str]:
 
 def _counts(root: StoragePath, files: Sequence[TableFile]) -> dict[_LandedFile, dict[str, Any]]:
     """The rows of `files` with the counts of each landed file that was read to its end."""
-    columns = ["file", "status", "records", "erased", *TABLE_OF_COUNT]
+    columns = ["file", "status", "records", "erased", "expired", *TABLE_OF_COUNT]
     counts = {}
     for file, parquet in zip(files, open_parquet_files(root / FILES.name / file.path for file in files), strict=True):
         for row in parquet.read(columns=columns).to_pylist():

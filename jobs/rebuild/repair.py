@@ -23,11 +23,11 @@ from jobs.lake.lock import HeldLock
 from jobs.lake.mending_mark import Mark
 from jobs.lake.table_changes import Change, TableFile
 from jobs.lake.tables import Lake, recorded
-from jobs.landing import landed_rows, zone
+from jobs.landing import expired, landed_rows, zone
 from jobs.landing.zone import Partition
 from jobs.storage import storage_paths
 from jobs.storage.storage_paths import StoragePath
-from schemas.bookkeeping import FILES, QUALITY_RESULTS, RUNS
+from schemas.bookkeeping import ERASURES, FILES, QUALITY_RESULTS, RUNS
 from schemas.catalog import TABLES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
 from transforms.sources.registry import SOURCES
@@ -36,7 +36,7 @@ from transforms.sources.registry import SOURCES
 MOVED = "_damaged"
 _LANDED = (EVENTS.name, DUPLICATE_EVENTS.name, REJECTED_EVENTS.name)
 # Tables whose rows no rebuild can make again, because they do not follow from landed files.
-_HISTORY = (RUNS.name, QUALITY_RESULTS.name)
+_HISTORY = (RUNS.name, QUALITY_RESULTS.name, ERASURES.name)
 _PARTITION = re.compile(r"landing_date=(\d{4}-\d{2}-\d{2})/source=([^/]+)")
 _LINES_SHOWN = 20
 
@@ -76,6 +76,10 @@ def mend(root: StoragePath, lock: HeldLock, landing_root: StoragePath, gone: str
     for line in [one.line for one in state.damages][:_LINES_SHOWN]:
         print_message(f"damaged: {line}")
     kept = _partitions_to_keep(root, state, landing_root, gone, unfinished)
+    if state.of(ERASURES.name):
+        print_message(
+            "warning: the record of erasures is damaged: erase again whom you have erased, or they come back with their landed files"
+        )
     lock.check()
     mending_mark.write(root, Mark(is_emptied=not kept or (unfinished is not None and unfinished.is_emptied)))
     termination.note_mending(root / mending_mark.NAME)
@@ -117,8 +121,16 @@ def _without_broken_checkpoints(root: StoragePath, state: DamagedState) -> Damag
 def _partitions_to_keep(
     root: StoragePath, state: DamagedState, landing_root: StoragePath, gone: str | None, unfinished: Mark | None
 ) -> list[Partition]:
-    """The sources and dates without landed files whose rows are kept. Raises LandingError as `mend` does."""
-    empty = [partition for partition in sorted(_partitions(root, state)) if not zone.has_files(landing_root, partition)]
+    """The sources and dates whose rows are kept: those without landed files, and those whose events have expired, which are not read again.
+
+    Raises LandingError as `mend` does.
+    """
+    closed = _closed(root, state)
+    empty = [one for one in sorted(_partitions(root, state) - set(closed)) if not zone.has_files(landing_root, one)]
+    if closed and any(one.table not in (*_LANDED, *_HISTORY, FILES.name) for one in state.damages):
+        print_message(
+            "warning: sessions, summaries and metrics whose events have expired cannot be built again: those that were damaged are lost"
+        )
     if all(state.has_lost_its_log(name) for name in (FILES.name, EVENTS.name)):
         print_message(
             "warning: the lists of files and events are lost: rows of sources and dates without a landed file may have been among them"
@@ -126,7 +138,7 @@ def _partitions_to_keep(
     if empty and gone is None:
         raise LandingError(f"{without_files_line(empty)}: call with --gone keep to leave the rows, or with --gone drop")
     if not empty or gone == "drop":
-        return []
+        return closed
     why = next((one.line for one in state.damages if not _can_be_kept_without(one, empty)), None)
     if unfinished is not None and unfinished.is_emptied:
         why = "a rebuild that was not finished has dropped them"
@@ -137,7 +149,15 @@ def _partitions_to_keep(
         raise LandingError(
             f"{without_files_line(empty)}, and they cannot be kept ({why}): land their files again, or call with --gone drop"
         )
-    return empty
+    return [*empty, *closed]
+
+
+def _closed(root: StoragePath, state: DamagedState) -> list[Partition]:
+    """The sources and dates whose events have expired; none if the list of files cannot be read."""
+    version = state.versions.get(FILES.name)
+    if version is None or state.of(FILES.name):
+        return []
+    return sorted(expired.without_events(Lake(root, {FILES.name: version}, state.number)))
 
 
 def _partitions(root: StoragePath, state: DamagedState) -> set[Partition]:

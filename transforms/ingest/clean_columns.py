@@ -26,6 +26,7 @@ class CleanColumns(NamedTuple):
     event_ids: list[str]
     properties: list[bytes]  # canonical JSON
     contexts: list[bytes]  # canonical JSON
+    landed_ids: Columns  # the columns of ids, before any rule
 
 
 class _Documents(NamedTuple):
@@ -58,6 +59,7 @@ def map_records(source: Source, records: Sequence[Record], rules: PrivacyRules, 
     """Map records that landed on a date to columns by the rules. A record without an id gets the hash of its content."""
     own = record_rules(source, rules, date)
     mapped = source.columns(records)
+    landed_ids = {name: mapped[name] for name in source.ids}
     size = len(records)
     documents = _documents(mapped, own)
     properties, contexts = documents.written[:size], documents.written[size:]
@@ -82,7 +84,7 @@ def map_records(source: Source, records: Sequence[Record], rules: PrivacyRules, 
         ]
     if documents.changed_ids:
         mapped = _with_pseudonyms(own, records, mapped, sorted(documents.changed_ids))
-    return CleanColumns(mapped, event_ids, properties, contexts)
+    return CleanColumns(mapped, event_ids, properties, contexts, landed_ids)
 
 
 _RULES: dict[tuple[int, str, dt.date], tuple[PrivacyRules, RecordRules]] = {}

@@ -22,6 +22,8 @@ from transforms.documents.refusal import Refusal
 from transforms.ingest.clean_columns import map_records, record_rules
 from transforms.ingest.lines import KEPT_OF_TOO_LARGE, Line
 from transforms.ingest.source import Columns, Document, Record, Source
+from transforms.privacy.erased_ids import ErasedIds
+from transforms.privacy.people import COLUMNS
 from transforms.privacy.privacy_rules import SHIPPED_PRIVACY, PrivacyRules
 from transforms.privacy.raw_records import masked_text, stored
 from transforms.privacy.secret_names import SHIPPED_NAMES
@@ -81,6 +83,7 @@ class RecordCounts:
     rejected: int = 0
     blank: int = 0
     empty: int = 0  # batches and arrays without an item
+    erased: int = 0  # of these records, held back because they are of people who were erased
 
     def __add__(self, other: RecordCounts) -> RecordCounts:
         """The sum of both counts."""
@@ -89,6 +92,7 @@ class RecordCounts:
             self.rejected + other.rejected,
             self.blank + other.blank,
             self.empty + other.empty,
+            self.erased + other.erased,
         )
 
 
@@ -148,26 +152,33 @@ class _Envelope(NamedTuple):
 
 
 def record_batches(
-    source: Source, lines: Sequence[Line], location: FileLocation, rules: TimeRules, privacy: PrivacyRules = SHIPPED_PRIVACY
+    source: Source,
+    lines: Sequence[Line],
+    location: FileLocation,
+    rules: TimeRules,
+    privacy: PrivacyRules = SHIPPED_PRIVACY,
+    erased: ErasedIds | None = None,
 ) -> Iterator[tuple[pa.RecordBatch, RecordCounts]]:
     """The records of these lines of one file, and their counts.
 
     In: a few hundred lines.
     Out: at least one batch with the columns of `RECORDS`, one row per record. A line of some megabytes may hold millions of
     records, so there are as many batches as keep each of them small. In each batch the accepted rows come first; both kinds are
-    in landed order. A record that cannot be read becomes a rejected row. No content of a line raises an error.
+    in landed order. A record that cannot be read becomes a rejected row. No content of a line raises an error. Records of people
+    who were `erased` are counted and left out.
     """
     for parsed in _read(source, lines, landing_ms(location.landing_date, location.landing_hour)):
-        counts = RecordCounts(len(parsed.valid) + len(parsed.rejected), len(parsed.rejected), parsed.blank, parsed.empty)
-        if not counts.records:
-            yield _NO_RECORDS, counts
-        elif not parsed.rejected:
-            yield _accepted(source, parsed, location, rules, privacy), counts
-        elif not parsed.valid:
-            yield _rejected(source, parsed.rejected, location, privacy), counts
-        else:
-            accepted = _accepted(source, parsed, location, rules, privacy)
-            yield pa.concat_batches([accepted, _rejected(source, parsed.rejected, location, privacy)]), counts
+        records, rejected = len(parsed.valid) + len(parsed.rejected), parsed.rejected
+        if erased is not None:
+            rejected = [row for row in rejected if not erased.is_refused_record_erased(row.raw)]
+        batches = []
+        if parsed.valid:
+            batches.append(_accepted(source, parsed, location, rules, privacy, erased))
+        if rejected:
+            batches.append(_rejected(source, rejected, location, privacy))
+        held_back = records - sum(batch.num_rows for batch in batches)
+        counts = RecordCounts(records, len(rejected), parsed.blank, parsed.empty, held_back)
+        yield pa.concat_batches(batches) if len(batches) > 1 else batches[0] if batches else _NO_RECORDS, counts
 
 
 def _read(source: Source, lines: Sequence[Line], arrival_ms: int) -> Iterator[_LineRecords]:
@@ -227,8 +238,10 @@ def _read_item(source: Source, line: Line, envelope: _Envelope, position: int, i
         parsed.reject_item(line, position, refusal, envelope.raw(item))
 
 
-def _accepted(source: Source, parsed: _LineRecords, location: FileLocation, rules: TimeRules, privacy: PrivacyRules) -> pa.RecordBatch:
-    mapped, event_ids, properties, contexts = map_records(source, parsed.valid, privacy, location.landing_date)
+def _accepted(
+    source: Source, parsed: _LineRecords, location: FileLocation, rules: TimeRules, privacy: PrivacyRules, erased: ErasedIds | None
+) -> pa.RecordBatch:
+    mapped, event_ids, properties, contexts, landed_ids = map_records(source, parsed.valid, privacy, location.landing_date)
     arrival = landing_ms(location.landing_date, location.landing_hour)
     times = [_resolve_event_time(*pair, arrival, rules) for pair in zip(mapped["client_ms"], mapped["received_ms"], strict=True)]
     says_time = mapped.get("says_client_time") or [client is not None for client in mapped["client_ms"]]
@@ -262,7 +275,20 @@ def _accepted(source: Source, parsed: _LineRecords, location: FileLocation, rule
         "session_input": _session_input(mapped.get("session_input", {}), size),
         "workflow_input": _workflow_input(mapped.get("workflow_input"), size),
     }
-    return _batch(columns, size)
+    return _without_erased(_batch(columns, size), landed_ids, [properties, contexts], erased)
+
+
+def _without_erased(
+    batch: pa.RecordBatch, landed_ids: Columns, documents: Sequence[Sequence[bytes]], erased: ErasedIds | None
+) -> pa.RecordBatch:
+    """The rows that are not of erased people, and have none of their ids among the texts of their documents."""
+    if erased is None:
+        return batch
+    ids = {kind: landed_ids[columns[0]] for kind, columns in COLUMNS.items() if columns[0] in landed_ids}
+    are_erased = erased.are_erased(ids, batch.num_rows)
+    for number in (number for of_rows in documents for number in erased.mentions(of_rows)):
+        are_erased[number] = True
+    return batch.filter(pa.array([not is_erased for is_erased in are_erased])) if any(are_erased) else batch
 
 
 # Columns of a source that are written to the table unchanged.

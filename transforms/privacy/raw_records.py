@@ -225,6 +225,11 @@ def _span(match: Match) -> Span:
     return match.start, match.end
 
 
+def json_text(text: str) -> str:
+    """The text of a JSON string, without its escapes. It may be the string of no valid JSON."""
+    return _unescaped(text)[0]
+
+
 def _unescaped(text: str) -> tuple[str, list[int] | None]:
     """The text of a JSON string, and for each of its characters where it begins in the string; None if these are the same."""
     if "\\" not in text:

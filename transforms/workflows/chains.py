@@ -5,7 +5,7 @@ A chain is what lies between two cuts of a group (docs/rules/workflows.md, "Brea
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from schemas.events import EVENTS, LANDING_ORDER
 from schemas.sessions import WORKFLOW_CHAINS, WORKFLOW_SUMMARIES
 from schemas.table import BIGINT, STRING
-from transforms.affected_rows import events_of_chains, in_spans, rows_by_id
+from transforms.affected_rows import ClosedDates, are_closed, closed_chains, events_of_chains, in_spans, outside_spans, rows_by_id
 from transforms.duckdb_query import query
 from transforms.times import DAY_MS
 from transforms.workflows.summaries import INPUT, WorkflowRules
@@ -61,23 +61,61 @@ GROUP BY key, floor(ets / {part})
 """
 
 
-def affected_rows(chains: pa.Table, spans: pa.Table, sources: Iterable[str]) -> pa.Table:
+def affected_rows(chains: pa.Table, spans: pa.Table, sources: Iterable[str], closed: ClosedDates | None = None) -> pa.Table:
     """What has to be built again because of the chains that a change affects, as AFFECTED_ROWS.
 
-    In: rows of `workflow_chains`, spans of `changed_spans`, and the sources that a group may have events of.
+    In: rows of `workflow_chains`, spans of `changed_spans`, the sources that a group may have events of, and the dates whose events have
+    expired. Chains with expired events are not built again; those between affected ones come along as closed.
     """
-    rebuilt = affected_chains(chains, spans).combine_chunks()
+    is_closed = are_closed(chains, closed or {})
+    rebuilt = affected_chains(chains.filter(pc.invert(is_closed)), spans).combine_chunks()
     column = {name: rebuilt[name].combine_chunks() for name in rebuilt.column_names}
-    summaries = pc.list_flatten(column["summaries"])
-    summary_ids, summary_dates = (pc.struct_field(summaries, name) for name in ("summary_id", "summary_date"))
     span = column["key"], column["first_ets"], column["last_ets"]
     return pa.concat_tables(
         [
             *(events_of_chains(column["landing_dates"], pa.repeat(source, len(rebuilt)), *span) for source in sources),
-            rows_by_id(WORKFLOW_SUMMARIES, summary_ids, {"summary_date": summary_dates}),
-            rows_by_id(WORKFLOW_CHAINS, column["chain_id"], column),
+            *_rows_of(column),
+            _closed_spans(_covered(chains.filter(is_closed), rebuilt, spans)),
         ]
     )
+
+
+def kept_rows(chains: pa.Table, closed: ClosedDates) -> pa.Table:
+    """What is not built again when everything else is, as AFFECTED_ROWS: the rows of chains with expired events."""
+    kept = chains.filter(are_closed(chains, closed)).combine_chunks()
+    return pa.concat_tables([_closed_spans(kept), *_rows_of({name: kept[name].combine_chunks() for name in kept.column_names})])
+
+
+def _rows_of(column: Mapping[str, pa.Array]) -> Iterator[pa.Table]:
+    """The rows that were made of chains, and the chains, as AFFECTED_ROWS. In: the columns of the chains."""
+    summaries = pc.list_flatten(column["summaries"])
+    summary_ids, summary_dates = (pc.struct_field(summaries, name) for name in ("summary_id", "summary_date"))
+    yield rows_by_id(WORKFLOW_SUMMARIES, summary_ids, {"summary_date": summary_dates})
+    yield rows_by_id(WORKFLOW_CHAINS, column["chain_id"], column)
+
+
+def _closed_spans(chains: pa.Table) -> pa.Table:
+    """The spans of chains, as those of closed ones."""
+    column = {name: chains[name].combine_chunks() for name in ("key", "first_ets", "last_ets")}
+    return closed_chains(pa.nulls(chains.num_rows, STRING), column["key"], column["first_ets"], column["last_ets"])
+
+
+def _covered(closed: pa.Table, rebuilt: pa.Table, spans: pa.Table) -> pa.Table:
+    """The closed chains that lie within the time of their group from the first affected moment to the last one."""
+    if not closed.num_rows:
+        return closed
+    rows = closed.append_column("chain", pa.array(range(closed.num_rows), BIGINT)).select(["chain", "key", "first_ets", "last_ets"])
+    return closed.take(query(_COVERED, closed=rows, rebuilt=rebuilt.select(["key", "first_ets", "last_ets"]), spans=spans)["chain"])
+
+
+_COVERED = """
+WITH covered AS (
+    SELECT key, min(lo) AS lo, max(hi) AS hi
+    FROM (SELECT key, lo, hi FROM spans UNION ALL SELECT key, first_ets, last_ets FROM rebuilt)
+    GROUP BY key
+)
+SELECT chain FROM closed JOIN covered USING (key) WHERE first_ets <= hi AND last_ets >= lo ORDER BY chain
+"""
 
 
 def affected_chains(chains: pa.Table, spans: pa.Table) -> pa.Table:
@@ -85,6 +123,13 @@ def affected_chains(chains: pa.Table, spans: pa.Table) -> pa.Table:
     rows = chains.append_column("chain", pa.array(range(chains.num_rows), BIGINT)).select(["chain", "key", "first_ets", "last_ets"])
     sql = "SELECT DISTINCT chain FROM chains JOIN spans USING (key) WHERE first_ets <= hi AND last_ets >= lo ORDER BY chain"
     return chains.take(query(sql, chains=rows, spans=spans)["chain"])
+
+
+def steps_outside(steps: pa.Table, closed: pa.Table) -> pa.Table:
+    """The steps that do not lie in a closed chain of their group. In: STEPS; spans with `key`, `first` and `last` (epoch ms)."""
+    same = pa.repeat(pa.scalar("", STRING), steps.num_rows)
+    spans = closed.append_column("source", pa.repeat(pa.scalar("", STRING), closed.num_rows))
+    return steps.take(outside_spans(pa.table({"source": same, "key": steps["key"], "time": steps["ets"]}), spans))
 
 
 def steps_in_spans(steps: pa.Table, spans: pa.Table) -> pa.Table:
