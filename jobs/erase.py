@@ -44,7 +44,7 @@ from jobs.landing import expired
 from jobs.landing.zone import Partition
 from jobs.quality.gate import PAGES
 from jobs.rebuild import recorded_rules, repair
-from jobs.rules import session_rules, workflow_rules
+from jobs.rules import counted_people, session_rules, workflow_rules
 from jobs.settings import Settings
 from jobs.storage import storage_paths
 from schemas.bookkeeping import DAILY_METRICS, ERASURES, FILES
@@ -242,7 +242,7 @@ class Erasure:
     def _compute_metrics_and_check(self, landed: frozenset[Partition]) -> None:
         with self._step("metrics") as counts:
             state = NewState(self._lake, self._changes)
-            change = compute_metrics.compute(self._engine, state, landed, self._output, closed=self._closed)
+            change = compute_metrics.compute(self._engine, state, landed, self._output, counted_people(self._settings), closed=self._closed)
             self._changes[DAILY_METRICS.name] = change
             counts.wrote([change])
         with self._step("checks"):

@@ -42,11 +42,10 @@ from jobs.quality import baseline, gate, shrinkage
 from jobs.quality.gate import Finding
 from jobs.quality.shrinkage import is_of_shrinkage
 from jobs.rebuild import recorded_rules
-from jobs.rules import privacy_rules, rulesets_of, session_rules, time_rules, workflow_rules
+from jobs.rules import counted_people, privacy_rules, rulesets_of, session_rules, time_rules, workflow_rules
 from jobs.settings import Settings
 from schemas.bookkeeping import DAILY_METRICS, FILES, QUALITY_RESULTS
 from schemas.events import EVENTS
-from transforms.metrics import EVERYONE, PEOPLE
 from transforms.sources.registry import SOURCES
 from transforms.times import shifted
 
@@ -239,9 +238,10 @@ class LakeRun:
     def _compute_metrics(self, state: NewState, landed: frozenset[Partition], *, of_all_dates: bool) -> Change:
         with self._step("metrics") as counts:
             dates = landed | changed_partitions.partitions(self.lake, SOURCES) if of_all_dates else landed
-            who = PEOPLE if self.settings.metrics.robots == "apart" else EVERYONE
             closed = expired.closed_dates(self.lake)
-            change = compute_metrics.compute(self._engine, state, dates, self._output, who, from_nothing=of_all_dates, closed=closed)
+            change = compute_metrics.compute(
+                self._engine, state, dates, self._output, counted_people(self.settings), from_nothing=of_all_dates, closed=closed
+            )
             counts.wrote([change])
         return change
 

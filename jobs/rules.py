@@ -8,6 +8,7 @@ from jobs import privacy_keys
 from jobs.errors import SettingsError
 from jobs.settings import Past, Settings, SourcePrivacy
 from transforms.ingest.records import TimeRules
+from transforms.metrics import EVERYONE, PEOPLE
 from transforms.privacy.privacy_rules import PrivacyRules, SourceRules
 from transforms.privacy.pseudonyms import Pseudonyms
 from transforms.privacy.secret_names import SecretNames, normalised
@@ -84,3 +85,8 @@ def rulesets_of(settings: Settings, sources: Collection[str]) -> dict[str, str]:
     """Per source the hash of its rules: see transforms.sources.registry.ruleset."""
     privacy, limit = privacy_rules(settings), settings.ingest.max_document_bytes
     return {source: ruleset(SOURCES[source], time_rules(settings, source), limit, privacy) for source in sources}
+
+
+def counted_people(settings: Settings) -> str:
+    """Whom users and averages are about: transforms.metrics.PEOPLE or EVERYONE."""
+    return PEOPLE if settings.metrics.robots == "apart" else EVERYONE
