@@ -298,14 +298,26 @@ def quality(landing: StoragePath | None, lake: StoragePath | None, environment: 
 @lake_options
 @format_option("table", "csv", "json", help="How rows are printed.")
 @click.option("--run", "run_id", metavar="RUN_ID", help="Query the tables that this run would have published, had no check failed.")
-@click.argument("query")
+@click.option("--file", "query_file", type=PATH, metavar="FILE", help="Read the query from this file.")
+@click.argument("query", required=False)
 def sql(
-    query: str, landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, shape: str, run_id: str | None
+    query: str | None,
+    query_file: Path | None,
+    landing: StoragePath | None,
+    lake: StoragePath | None,
+    environment: str,
+    file: Path | None,
+    shape: str,
+    run_id: str | None,
 ) -> int:
-    """Query the tables in SQL."""
+    """Query the tables in SQL. QUERY is one statement, or - to read it from stdin.
+
+    In a table, NULL is printed as such. In CSV it is an empty field, and an empty text is "".
+    """
     from jobs.commands import sql as job
 
-    return job.show(_settings(environment, file, landing, lake), query, shape, run_id)
+    text = job.read_query(query, query_file)
+    return job.show(_settings(environment, file, landing, lake), text, shape, run_id)
 
 
 @cli.command(epilog="Example: millrace session 5f2c81d0")
