@@ -330,13 +330,22 @@ def session(session_id: str, landing: StoragePath | None, lake: StoragePath | No
     return job.show(_settings(environment, file, landing, lake), session_id)
 
 
-@cli.command(epilog="Example: millrace describe sessions")
+@cli.command(epilog="Example: millrace describe sessions, or millrace describe --format html --out dictionary.html")
+@format_option("table", "json", "html", help="json: one document; html: one page of all tables, with the lineage.")
+@click.option("--out", type=PATH, metavar="FILE", help="With json or html: write this file in place of stdout.")
 @click.argument("table", required=False)
-def describe(table: str | None) -> int:
-    """Show the data dictionary: all tables, or the columns of one table."""
-    from jobs.commands import describe as job
+def describe(table: str | None, shape: str, out: Path | None) -> int:
+    """Show the data dictionary: all tables, or the columns of one table.
 
-    return job.show(table)
+    On a terminal it is shown in the pager that PAGER names, else in less; PAGER=cat shows it without one.
+    """
+    from jobs.commands import describe as job
+    from jobs.console.pager import paged
+
+    if shape == "html":
+        return job.show(table, shape, out)
+    with paged():
+        return job.show(table, shape, out)
 
 
 @cli.command(epilog="Example: millrace report --date 2026-11-20 --out night.html")

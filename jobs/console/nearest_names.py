@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
+from schemas.catalog import TABLES
+
 # How alike two names are, from 0 to 1. Less alike than _ALIKE is no suggestion; _SURE is a typing mistake.
 _ALIKE = 0.6
 _SURE = 0.8
@@ -28,3 +30,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """`: did you mean sessions?`, or nothing if no known name is like this one."""
     found = nearest(name, known)
     return f": did you mean {' or '.join(found)}?" if found else ""
+
+
+def no_table(name: str, known: Iterable[str] = TABLES) -> str:
+    """That no table is called so, the nearest one, and where all are listed."""
+    return f"no table is called {name!r}{suggestion(name, known) or ':'} `millrace describe` lists the tables"

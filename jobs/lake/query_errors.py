@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 import duckdb
 
-from jobs.console.nearest_names import suggestion
+from jobs.console.nearest_names import no_table, suggestion
 from jobs.lake.query_tree import QueryTree
 from schemas.catalog import TABLES
 
@@ -33,11 +33,6 @@ def describe(error: duckdb.Error, query: str, connection: duckdb.DuckDBPyConnect
     what = _describe_name(message, QueryTree.of(connection, query)) or " ".join(_EXCERPT.sub("", message).split()) or type(error).__name__
     line = _LINE.search(message)
     return f"line {line[1]}: {what}" if line and "\n" in query.strip() else what
-
-
-def no_table(name: str, known: Iterable[str] = TABLES) -> str:
-    """That no table is called so, the nearest one, and where all are listed."""
-    return f"no table is called {name!r}{suggestion(name, known) or ':'} `millrace describe` lists the tables"
 
 
 def no_column(name: str, tables: Collection[str], aliases: Iterable[str] = ()) -> str:
