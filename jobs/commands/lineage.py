@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from schemas.table import ORIGINS, Table
 
@@ -17,7 +18,7 @@ _COLUMN_GAP = 96
 
 @dataclass(frozen=True)
 class Box:
-    """A table, or what tables come from, at its place in the drawing."""
+    """The place of a table, of what tables come from, or of a line that crosses a column."""
 
     name: str
     is_table: bool
@@ -51,50 +52,71 @@ def used_by(tables: Iterable[Table]) -> dict[str, list[str]]:
 
 
 def draw(tables: Sequence[Table]) -> Drawing:
-    """The drawing. A table is one column to the right of the last of those that it is computed from."""
-    columns = _columns(tables)
+    """The drawing. A table is one column to the right of the last of those that it is computed from.
+
+    A line that crosses a column has a place there of its own, so that it does not pass behind a box.
+    """
     inputs = {table.name: table.built_from for table in tables}
-    boxes: dict[str, Box] = {}
+    column_of = _column_numbers(inputs)
+    places = _places(inputs, column_of)
+    height = max(map(len, places)) * (BOX_HEIGHT + _ROW_GAP) - _ROW_GAP
+    boxes: dict[tuple[str, int], Box] = {}
     x = 0.0
-    height = max(len(column) for column in columns) * (BOX_HEIGHT + _ROW_GAP) - _ROW_GAP
-    for column in columns:
-        ordered = _by_height(column, inputs, boxes)
-        width = max(map(len, column)) * CHARACTER + 2 * BOX_PADDING
-        y = (height - len(ordered) * (BOX_HEIGHT + _ROW_GAP) + _ROW_GAP) / 2
-        for name in ordered:
-            boxes[name] = Box(name, name in inputs, x, y, width)
+    for number, names in enumerate(places):
+        here = [name for name in names if column_of[name] == number]
+        width = max(map(len, here)) * CHARACTER + 2 * BOX_PADDING
+        y = (height - len(names) * (BOX_HEIGHT + _ROW_GAP) + _ROW_GAP) / 2
+        for name in _by_height(names, number, inputs, boxes):
+            boxes[name, number] = Box(name, name in inputs, x, y, width)
             y += BOX_HEIGHT + _ROW_GAP
         x += width + _COLUMN_GAP
-    lines = [_line(boxes[name], boxes[table.name]) for table in tables for name in table.built_from]
-    return Drawing(list(boxes.values()), lines, x - _COLUMN_GAP, height)
+    lines = [
+        _line([*(boxes[name, number] for number in range(column_of[name], column_of[table])), boxes[table, column_of[table]]])
+        for table, names in inputs.items()
+        for name in names
+    ]
+    shown = [box for (name, number), box in boxes.items() if column_of[name] == number]
+    return Drawing(shown, lines, x - _COLUMN_GAP, height)
 
 
-def _columns(tables: Sequence[Table]) -> list[list[str]]:
-    """The names in each column, from left to right."""
-    inputs = {table.name: table.built_from for table in tables}
+def _column_numbers(inputs: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """The column of every table and of what tables come from, counted from the left."""
 
-    def column_of(name: str) -> int:
-        return 1 + max((column_of(one) for one in inputs[name]), default=0) if name in inputs else 0
+    def number(name: str) -> int:
+        return 1 + max(map(number, inputs[name]), default=0) if name in inputs else 0
 
-    names = [*(origin for origin in ORIGINS if origin in used_by(tables)), *inputs]
-    columns: list[list[str]] = [[] for _ in range(1 + max(map(column_of, names)))]
-    for name in names:
-        columns[column_of(name)].append(name)
-    return columns
+    used = {name for names in inputs.values() for name in names}
+    return {name: number(name) for name in (*(origin for origin in ORIGINS if origin in used), *inputs)}
 
 
-def _by_height(column: Sequence[str], inputs: Mapping[str, Sequence[str]], boxes: Mapping[str, Box]) -> list[str]:
-    """The names of a column by the mean height of what they are computed from: fewer lines cross."""
+def _places(inputs: Mapping[str, Sequence[str]], column_of: Mapping[str, int]) -> list[list[str]]:
+    """Per column the names that have a place there: those of the column, and those whose lines cross it."""
+    last = dict(column_of)
+    for table, names in inputs.items():
+        for name in names:
+            last[name] = max(last[name], column_of[table] - 1)
+    columns = range(1 + max(column_of.values()))
+    return [[name for name in column_of if column_of[name] <= number <= last[name]] for number in columns]
+
+
+def _by_height(names: Sequence[str], column: int, inputs: Mapping[str, Sequence[str]], boxes: Mapping[tuple[str, int], Box]) -> list[str]:
+    """The names of a column by the mean height of what their lines come from: fewer lines cross."""
 
     def height(name: str) -> float:
-        heights = [boxes[one].y for one in inputs.get(name, ())]
+        before = [name] if (name, column - 1) in boxes else inputs.get(name, ())
+        heights = [boxes[one, column - 1].y for one in before if (one, column - 1) in boxes]
         return sum(heights) / len(heights) if heights else 0.0
 
-    return sorted(column, key=height)
+    return sorted(names, key=height)
 
 
-def _line(left: Box, right: Box) -> str:
-    """A curve from the right side of one box to the left side of another one."""
-    start, end = left.x + left.width, right.x
-    middle = (start + end) / 2
-    return f"M{start:.1f} {left.middle:.1f}C{middle:.1f} {left.middle:.1f} {middle:.1f} {right.middle:.1f} {end:.1f} {right.middle:.1f}"
+def _line(stops: Sequence[Box]) -> str:
+    """A curve from the right side of the first box to the left side of the last one, straight through the places between."""
+    path = f"M{stops[0].x + stops[0].width:.1f} {stops[0].middle:.1f}"
+    for left, right in pairwise(stops):
+        start, end = left.x + left.width, right.x
+        middle = (start + end) / 2
+        path += f"C{middle:.1f} {left.middle:.1f} {middle:.1f} {right.middle:.1f} {end:.1f} {right.middle:.1f}"
+        if right is not stops[-1]:
+            path += f"H{right.x + right.width:.1f}"
+    return path
