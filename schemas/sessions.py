@@ -36,7 +36,7 @@ SESSIONS = Table(
     one_row_per="session, whole: one that crosses an hour, midnight or a run is one row",
     key=("session_id",),
     partitioned_by=("session_date", "source"),
-    built_from=("events",),
+    computed_from=("events",),
     columns=(
         # identity
         column("session_id", STRING, "SHA-256 of source, key fields and the first event's event_id and landing_date", required=True),
@@ -116,7 +116,7 @@ SESSION_EVENTS = Table(
     one_row_per="event that belongs to a session",
     key=("source", "event_id", "landing_date"),
     partitioned_by=("session_date", "source"),
-    built_from=("events",),
+    computed_from=("events",),
     columns=(
         column("source", STRING, "which of the landed formats", required=True),
         column("event_id", STRING, "the event: see events", required=True),
@@ -133,7 +133,7 @@ SESSION_CHAINS = Table(
     one_row_per="unbroken chain of events of one session key, whether or not it makes a session",
     key=("source", "key", "first_time", "chain_id"),
     partitioned_by=("chain_date", "source"),
-    built_from=("events",),
+    computed_from=("events",),
     columns=(
         column("source", STRING, "which of the landed formats", required=True),
         column("chain_id", STRING, "SHA-256 of source, key and the chain's first event", required=True),
@@ -162,7 +162,7 @@ WORKFLOW_SUMMARIES = Table(
     one_row_per="span of a Sunbird workflow from its START to its END",
     key=("summary_id",),
     partitioned_by=("summary_date",),
-    built_from=("events",),
+    computed_from=("events",),
     columns=(
         column(
             "summary_id",
@@ -219,7 +219,7 @@ WORKFLOW_CHAINS = Table(
     one_row_per="unbroken chain of events of one workflow group, whether or not it makes a summary",
     key=("key", "first_ets", "chain_id"),
     partitioned_by=("chain_date",),
-    built_from=("events",),
+    computed_from=("events",),
     columns=(
         column("chain_id", STRING, "SHA-256 of key and the chain's first event", required=True),
         column(

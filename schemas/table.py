@@ -93,7 +93,7 @@ class Table:
     sorted_by: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
     # The tables that its rows are computed from, or one of ORIGINS.
-    built_from: tuple[str, ...] = ()
+    computed_from: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:

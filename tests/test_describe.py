@@ -25,8 +25,8 @@ pytestmark = pytest.mark.usefixtures("without_arguments")
 
 def test_every_table_says_what_it_is_computed_from() -> None:
     for table in TABLES.values():
-        assert table.built_from, table.name
-        assert set(table.built_from) <= {*TABLES, *ORIGINS} - {table.name}, table.name
+        assert table.computed_from, table.name
+        assert set(table.computed_from) <= {*TABLES, *ORIGINS} - {table.name}, table.name
 
 
 # --- JSON
@@ -37,7 +37,7 @@ def test_json_has_the_contracts_of_all_tables_and_the_metrics(capfd: pytest.Capt
     assert [table["name"] for table in described["tables"]] == list(TABLES)
     for table in described["tables"]:
         contract = TABLES[table["name"]]
-        assert (table["key"], table["built_from"]) == (list(contract.key), list(contract.built_from))
+        assert (table["key"], table["computed_from"]) == (list(contract.key), list(contract.computed_from))
         assert [(one["name"], one["type"]) for one in table["columns"]] == [(one.name, sql_type(one.type)) for one in contract.columns]
         assert [check["condition"] for check in table["checks"]] == [check.condition for check in contract.checks]
     assert {metric["name"]: metric["definition"] for metric in described["metrics"]} == {
@@ -128,17 +128,17 @@ def test_a_wrong_call_is_one_line(arguments: list[str], says: str, tmp_path: Pat
 # --- the drawing
 
 
-def table(name: str, *built_from: str) -> Table:
-    return Table(name=name, one_row_per=name, columns=(column("id", STRING, "its id"),), built_from=built_from)
+def table(name: str, *computed_from: str) -> Table:
+    return Table(name=name, one_row_per=name, columns=(column("id", STRING, "its id"),), computed_from=computed_from)
 
 
 def test_a_table_is_drawn_to_the_right_of_all_that_it_is_computed_from() -> None:
     drawing = lineage.draw(list(TABLES.values()))
     boxes = {box.name: box for box in drawing.boxes}
     assert set(TABLES) <= set(boxes)
-    assert len(drawing.lines) == sum(len(one.built_from) for one in TABLES.values())
+    assert len(drawing.lines) == sum(len(one.computed_from) for one in TABLES.values())
     for one in TABLES.values():
-        assert all(boxes[name].x + boxes[name].width < boxes[one.name].x for name in one.built_from)
+        assert all(boxes[name].x + boxes[name].width < boxes[one.name].x for name in one.computed_from)
 
 
 def test_boxes_are_apart_and_inside_the_drawing() -> None:

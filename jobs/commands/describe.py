@@ -56,7 +56,13 @@ def _as_page(name: str | None, out: Path | None) -> str:
 
 def _show_tables() -> None:
     rows = [
-        [table.name, f"one row per {table.one_row_per}", ", ".join(table.key), ", ".join(table.partitioned_by), ", ".join(table.built_from)]
+        [
+            table.name,
+            f"one row per {table.one_row_per}",
+            ", ".join(table.key),
+            ", ".join(table.partitioned_by),
+            ", ".join(table.computed_from),
+        ]
         for table in TABLES.values()
     ]
     names = ["table", "holds", "key", "partitioned by", "computed from"]
@@ -67,7 +73,7 @@ def _show_tables() -> None:
 def _show_table(table: Table) -> None:
     print_line(f"{table.name}: one row per {table.one_row_per}")
     print_line(f"key: {', '.join(table.key) or 'none'}; partitioned by: {', '.join(table.partitioned_by) or 'nothing'}")
-    print_line(f"computed from: {', '.join(table.built_from)}")
+    print_line(f"computed from: {', '.join(table.computed_from)}")
     # A type is wrapped between its fields.
     rows = [
         [

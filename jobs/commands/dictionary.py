@@ -52,7 +52,7 @@ def _table(table: Table) -> dict[str, Any]:
         "one_row_per": table.one_row_per,
         "key": list(table.key),
         "partitioned_by": list(table.partitioned_by),
-        "built_from": list(table.built_from),
+        "computed_from": list(table.computed_from),
         "columns": [_column(column) for column in table.columns],
         "checks": [{"name": check.name, "severity": check.severity, "condition": check.condition} for check in table.checks],
     }

@@ -46,7 +46,7 @@ def used_by(tables: Iterable[Table]) -> dict[str, list[str]]:
     """Per table or origin the tables that are computed from it."""
     users: dict[str, list[str]] = {}
     for table in tables:
-        for name in table.built_from:
+        for name in table.computed_from:
             users.setdefault(name, []).append(table.name)
     return users
 
@@ -56,7 +56,7 @@ def draw(tables: Sequence[Table]) -> Drawing:
 
     A line that crosses a column has a place there of its own, so that it does not pass behind a box.
     """
-    inputs = {table.name: table.built_from for table in tables}
+    inputs = {table.name: table.computed_from for table in tables}
     column_of = _column_numbers(inputs)
     places = _places(inputs, column_of)
     height = max(map(len, places)) * (BOX_HEIGHT + _ROW_GAP) - _ROW_GAP
