@@ -7,6 +7,7 @@
 #   make test-slow   the tests that take minutes
 #   make bench       what a night of 0.2, 1 and 5 million events costs, beside DuckDB; EVENTS=200000 for one of them, RUNS=3
 #   make cluster-demo  runs two nights on a bucket, a Spark cluster and Airflow on this machine, and stops them
+#   make notebooks   opens the notebooks in JupyterLab, which is installed on first use
 #   make executors   what Spark's executors need on other machines, in dist/: Millrace as a zip, its dependencies as an archive
 #   make lint        format, lint, types and layers alone
 #   make lock        the locked versions again, from pyproject.toml; UPGRADE=--upgrade for newer ones
@@ -17,7 +18,7 @@
 PYTHON ?= $(or $(wildcard .venv/bin/python),python3)
 INSTALL = bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help setup demo cluster-demo test test-slow bench executors lint airflow lock clean machine python java
+.PHONY: help setup demo cluster-demo test test-slow bench notebooks executors lint airflow lock clean machine python java
 
 help:
 	@sed -n 's/^#  //p' Makefile
@@ -48,8 +49,17 @@ test-slow: setup lint
 bench: setup
 	.venv/bin/python -m bench.bench $(addprefix --events ,$(EVENTS)) --runs $(or $(RUNS),3)
 
+# Where Spark is set up, the notebooks have it, too.
+notebooks: .venv/.notebooks
+	.venv/bin/jupyter lab notebooks
+
+# Nothing that set-up has installed is changed: the lock has only what is added to it.
+.venv/.notebooks: requirements-notebooks.lock .venv/.ready
+	.venv/$(INSTALL) --no-deps --only-binary :all: -r requirements-notebooks.lock
+	touch $@
+
 # Spark brings PySpark itself. The others are no part of a task, and large.
-NOT_IN_TASKS = pyspark pysail great_expectations matplotlib scipy polars _polars_runtime_32 mypy moto botocore
+NOT_IN_TASKS = pyspark pysail great_expectations jupyterlab matplotlib scipy polars _polars_runtime_32 mypy moto botocore
 DIST = dist
 
 executors: setup
@@ -57,7 +67,7 @@ executors: setup
 	.venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --wheel-dir $(DIST) .
 	mv $(DIST)/millrace-*.whl $(DIST)/millrace.zip
 	.venv/bin/venv-pack --quiet --prefix .venv --output $(DIST)/environment.tar.gz --compress-level 1 --exclude '*/__pycache__/*' \
-		--exclude '*/__editable__*' $(foreach package,$(NOT_IN_TASKS),--exclude '*/site-packages/$(package)/*')
+		--exclude '*/__editable__*' --exclude '*/share/jupyter/*' $(foreach package,$(NOT_IN_TASKS),--exclude '*/site-packages/$(package)/*')
 
 lint: .venv/.ready
 	.venv/bin/ruff format --quiet --check
@@ -105,9 +115,13 @@ NO_SPARK_CONNECT = pyspark-client pandas pyarrow numpy
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE)
 
+# Read when it is used: after requirements.lock has been written.
+LOCKED_ALREADY = $$(sed -n 's/^\([a-z0-9.-]*\)==.*/--no-emit-package \1/p' requirements.lock)
+
 lock:
 	@command -v uv >/dev/null || { echo 'make lock needs uv on the PATH: install it' >&2; exit 2; }
 	$(LOCK) --extra dev --output-file requirements.lock pyproject.toml
+	$(LOCK) --extra notebooks --constraints requirements.lock $(LOCKED_ALREADY) --output-file requirements-notebooks.lock pyproject.toml
 	$(LOCK) --group airflow $(NO_SPARK_CONNECT:%=--no-emit-package %) --output-file requirements-airflow.lock
 
 clean:

@@ -12,6 +12,7 @@ FILES = Table(
     one_row_per="landed file",
     key=("source", "landing_date", "file"),
     partitioned_by=("landing_date", "source"),
+    computed_from=("landed files",),
     columns=(
         column("source", STRING, "which of the landed formats", required=True, is_personal=False),
         column("landing_date", DATE, "date of arrival, UTC, from the landing path", required=True),
@@ -60,6 +61,7 @@ DAILY_METRICS = Table(
     one_row_per="date, source, metric and value of a dimension",
     key=("metric_date", "source", "metric", "dimension", "dimension_value"),
     partitioned_by=("metric_date",),
+    computed_from=("events", "sessions", "session_chains", "files", "rejected_events"),
     columns=(
         column("metric_date", DATE, "event_date, session_date or landing_date, as the metric says", required=True),
         column("source", STRING, "which of the landed formats", required=True, is_personal=False),
@@ -103,6 +105,7 @@ ERASURES = Table(
 RUNS = Table(
     name="runs",
     one_row_per="run and step; the step publish of a run holds the table versions that belong together",
+    computed_from=("every run",),
     columns=(
         RUN_ID,
         column("command", STRING, "what was called", required=True, is_personal=False),
@@ -135,6 +138,7 @@ RUNS = Table(
 QUALITY_RESULTS = Table(
     name="quality_results",
     one_row_per="check of a run",
+    computed_from=("every table",),
     columns=(
         RUN_ID,
         column("table", STRING, "table that was checked", required=True, is_personal=False),

@@ -175,6 +175,7 @@ EVENTS = Table(
     key=("source", "event_id", "landing_date"),
     partitioned_by=("landing_date", "source"),
     sorted_by=("event_date",),
+    computed_from=("landed files",),
     columns=_EVENT_COLUMNS,
     checks=(
         Check("event_date is the date of event_time", "event_date = CAST(event_time AS DATE)"),
@@ -192,6 +193,7 @@ DUPLICATE_EVENTS = Table(
     key=("source", "file", "record", "position"),
     partitioned_by=("landing_date", "source"),
     sorted_by=("event_date",),
+    computed_from=("landed files",),
     columns=(
         *_EVENT_COLUMNS,
         column("earlier_landing_date", DATE, "landing date of the copy directly before this one", required=True),
@@ -208,6 +210,7 @@ REJECTED_EVENTS = Table(
     one_row_per="landed record that was refused",
     key=("source", "landing_date", "file", "record", "position"),
     partitioned_by=("landing_date", "source"),
+    computed_from=("landed files",),
     columns=(
         column("source", STRING, "which of the landed formats", required=True, is_personal=False),
         *LANDING,

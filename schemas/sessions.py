@@ -36,6 +36,7 @@ SESSIONS = Table(
     one_row_per="session, whole: one that crosses an hour, midnight or a run is one row",
     key=("session_id",),
     partitioned_by=("session_date", "source"),
+    computed_from=("events",),
     columns=(
         # identity
         column(
@@ -122,6 +123,7 @@ SESSION_EVENTS = Table(
     one_row_per="event that belongs to a session",
     key=("source", "event_id", "landing_date"),
     partitioned_by=("session_date", "source"),
+    computed_from=("events",),
     columns=(
         column("source", STRING, "which of the landed formats", required=True, is_personal=False),
         column("event_id", STRING, "the event: see events", required=True),
@@ -138,6 +140,7 @@ SESSION_CHAINS = Table(
     one_row_per="unbroken chain of events of one session key, whether or not it makes a session",
     key=("source", "key", "first_time", "chain_id"),
     partitioned_by=("chain_date", "source"),
+    computed_from=("events",),
     columns=(
         column("source", STRING, "which of the landed formats", required=True, is_personal=False),
         column("chain_id", STRING, "SHA-256 of source, key and the chain's first event", required=True, is_personal=False),
@@ -166,6 +169,7 @@ WORKFLOW_SUMMARIES = Table(
     one_row_per="span of a Sunbird workflow from its START to its END",
     key=("summary_id",),
     partitioned_by=("summary_date",),
+    computed_from=("events",),
     columns=(
         column(
             "summary_id",
@@ -222,6 +226,7 @@ WORKFLOW_CHAINS = Table(
     one_row_per="unbroken chain of events of one workflow group, whether or not it makes a summary",
     key=("key", "first_ets", "chain_id"),
     partitioned_by=("chain_date",),
+    computed_from=("events",),
     columns=(
         column("chain_id", STRING, "SHA-256 of key and the chain's first event", required=True, is_personal=False),
         column(

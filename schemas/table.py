@@ -23,6 +23,9 @@ DOUBLE = pa.float64()
 DATE = pa.date32()
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
+# What rows come from that are not computed from other tables.
+ORIGINS = ("landed files", "every run", "every table")
+
 
 def array_of(element: pa.DataType) -> pa.DataType:
     """An array type; `array_of(STRING)` is Spark's `array<string>`."""
@@ -90,6 +93,8 @@ class Table:
     partitioned_by: tuple[str, ...] = ()
     sorted_by: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
+    # The tables that its rows are computed from, or one of ORIGINS.
+    computed_from: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:

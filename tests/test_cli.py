@@ -38,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("without_arguments")
         (["maintain", "--conf", "{tmp}/short.yaml"], "maintain.history_days", "conf/base.yaml"),
         (["sql", "--lake", "{tmp}/none", "SELECT 1"], "no lake at", "millrace run"),
         (["report", "--lake", "{tmp}/none", "--date", "2026-11-18"], "no lake at", "millrace run"),
-        (["describe", "evnets"], "evnets", "sessions"),
+        (["describe", "evnets"], "evnets", "did you mean events?"),
         (["generate", "--landing", "{tmp}"], "--date", "2026-11-20"),
         (["generate", "--landing", "{tmp}", "--date", "2026-11-18", "--source", "facebook"], "facebook", "sunbird"),
         (["generate", "--landing", "{tmp}/key.yaml", "--date", "2026-11-18"], "key.yaml", "--landing"),
@@ -87,7 +87,7 @@ def test_a_fault_of_our_own_has_another_exit_code_than_a_failed_check(
 ) -> None:
     from jobs.commands import describe
 
-    monkeypatch.setattr(describe, "show", lambda table: 1 / 0)
+    monkeypatch.setattr(describe, "show", lambda *_: 1 / 0)
     code, _, err = call_millrace(capfd, "describe")
     assert code == 70
     assert "ZeroDivisionError" in err

@@ -18,10 +18,13 @@ from deltalake import DeltaTable
 from killed_publication import kill_publication
 from tiny_lake import NIGHT, Rows, frame, publish
 
+from jobs import open_lake
 from jobs.commands import delta_readers
+from jobs.errors import UsageError
 from jobs.lake.table_changes import Change
 from jobs.lake.table_files import write_partitioned
 from jobs.lake.tables import Lake
+from jobs.lake_reader import LakeReader, LakeTable
 from schemas.catalog import TABLES
 from schemas.table import Table
 
@@ -154,6 +157,48 @@ def test_duckdb_opens_the_same_rows(lake: Path, recorded: Checksums) -> None:
 
 def test_spark_opens_the_same_rows(lake: Path, recorded: Checksums, spark: SparkSession) -> None:
     assert checksums(lake, "Spark", lambda given, _: given.toArrow(), spark=spark) == recorded
+
+
+def read_by(of_table: Callable[[LakeTable], pa.Table], opened: LakeReader) -> Checksums:
+    """What `open_lake` gives of every table."""
+    return {name: checksum(of_table(opened.table(name))) for name in TABLES}
+
+
+def test_open_lake_gives_the_same_rows_in_every_form(lake: Path, recorded: Checksums, capsys: pytest.CaptureFixture[str]) -> None:
+    opened = open_lake(lake)
+    assert "warning: a killed run has left tables half-published" in capsys.readouterr().err
+    assert read_by(lambda table: table.to_arrow(), opened) == recorded
+    assert read_by(lambda table: table.to_duckdb().to_arrow_table(), opened) == recorded
+    assert read_by(lambda table: table.to_polars().to_arrow(), opened) == recorded
+    assert {name: len(opened.table(name).to_pandas()) for name in TABLES} == {name: rows for name, (rows, _) in recorded.items()}
+
+
+def test_the_lines_of_the_readme_open_a_lake(lake: Path, spark: SparkSession) -> None:
+    (block,) = (block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "open_lake" in block)
+    imports, opening, *lines = filter(None, block.splitlines())
+    names: dict[str, Any] = {}
+    exec(f"{imports}\n{opening}".replace('"lake"', repr(str(lake))), names)
+    kinds = [type(eval(line, names)).__module__.split(".")[0] for line in lines]
+    assert kinds == ["pandas", "polars", "pyarrow", "duckdb", "pyspark", "pandas"]
+
+
+@pytest.mark.usefixtures("without_arguments")
+def test_the_lines_of_describe_open_a_table(lake: Path, recorded: Checksums, capfd: pytest.CaptureFixture[str]) -> None:
+    described = [line.strip() for line in call_millrace(capfd, "describe", "files").stdout.splitlines()]
+    assert {delta_readers.MILLRACE, delta_readers.own_line("files")} <= set(described)
+    names: dict[str, Any] = {}
+    exec(delta_readers.MILLRACE.replace('"lake"', repr(str(lake))), names)
+    assert len(eval(delta_readers.own_line("files"), names)) == recorded["files"][0]
+
+
+def test_open_lake_gives_spark_the_same_rows(lake: Path, recorded: Checksums, spark: SparkSession) -> None:
+    opened = open_lake(lake)
+    assert read_by(lambda table: table.to_spark(spark).toArrow(), opened) == recorded
+    selected = opened.sessions.to_spark(columns=["session_duration"], where="source = 'sunbird' AND session_duration IS NOT NULL")
+    assert selected.schema.simpleString() == "struct<session_duration:bigint>"
+    assert selected.count() == opened.sessions.to_duckdb(where="source = 'sunbird' AND session_duration IS NOT NULL").shape[0] > 0
+    with pytest.raises(UsageError, match=r"the condition is wrong: .*sorce"):
+        opened.sessions.to_spark(spark, where="sorce = 'sunbird'")
 
 
 def test_the_line_that_starts_a_spark_gives_the_session(spark: SparkSession, request: pytest.FixtureRequest) -> None:

@@ -163,22 +163,32 @@ def test_a_change_is_checked_by_make_test_in_the_root_from_anywhere(tmp_path: Pa
     assert (done.returncode, done.stdout) == (code, f"{tmp_path.resolve()} test\n")
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-airflow.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-airflow.lock", "requirements-notebooks.lock"])
 def test_every_locked_version_has_hashes_and_no_address(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8")
     assert "://" not in text
     pinned = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
-    assert len(pinned) > 50
+    assert len(pinned) > 40
     for requirement in pinned:
         assert re.match(r"[a-z0-9.-]+==\S+ ", requirement), requirement
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", requirement), requirement
 
 
+def locked_in(lock: str) -> set[str]:
+    return set(re.findall(r"^([a-z0-9.-]+)==", (ROOT / lock).read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+
 def test_what_the_project_asks_for_is_locked() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    required = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["dev"]]
-    locked = set(re.findall(r"^([a-z0-9.-]+)==", (ROOT / "requirements.lock").read_text(encoding="utf-8"), flags=re.MULTILINE))
-    assert {re.split(r"[<>=\[]", requirement)[0] for requirement in required} <= locked
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    dev = {re.split(r"[<>=\[]", requirement)[0] for requirement in [*project["dependencies"], *extras["dev"]]}
+    notebooks = {re.split(r"[<>=\[]", requirement)[0] for requirement in extras["notebooks"]}
+    assert dev <= locked_in("requirements.lock")
+    assert notebooks <= locked_in("requirements.lock") | locked_in("requirements-notebooks.lock")
+
+
+def test_what_notebooks_need_changes_nothing_that_set_up_has_installed() -> None:
+    assert locked_in("requirements-notebooks.lock").isdisjoint(locked_in("requirements.lock"))
 
 
 def test_the_jars_are_those_of_the_locked_delta_and_spark() -> None:

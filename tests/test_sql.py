@@ -13,14 +13,17 @@ import pytest
 from terminal import put_in_place
 from tiny_lake import NIGHT, publish
 
+from jobs import settings as configuration
 from jobs.commands import sql
 from jobs.errors import LakeError, UsageError
 from jobs.settings import Settings
 
 
-@pytest.fixture
-def filled(settings: Settings) -> Settings:
-    """A lake with two files and a record that was refused."""
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A lake with two files and a record that was refused. No test changes it."""
+    root = tmp_path_factory.mktemp("sql")
+    settings = configuration.load().at(root / "landing", root / "lake")
     file = {"source": "sunbird", "landing_date": NIGHT, "status": "done"}
     publish(
         settings.paths.lake,
@@ -40,9 +43,9 @@ def output(settings: Settings, query: str, shape: str, capsys: pytest.CaptureFix
 
 def test_a_table_has_its_numbers_on_the_right_with_thousands(filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     lines = output(filled, "SELECT file, records, landing_hour FROM files ORDER BY file", "table", capsys).splitlines()
-    assert [line.split() for line in lines if "json" in line] == [["a.json", "12,345", "7"], ["b.json", "2"]]
+    assert [line.split() for line in lines if "json" in line] == [["a.json", "12,345", "7"], ["b.json", "2", "NULL"]]
     first, second = (line for line in lines if "json" in line)
-    assert first.index("12,345") + len("12,345") == len(second)
+    assert first.index("12,345") + len("12,345") == second.index(" 2 ") + len(" 2")
 
 
 def test_csv_has_a_header_and_nothing_else_than_the_rows(filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,6 +56,86 @@ def test_csv_has_a_header_and_nothing_else_than_the_rows(filled: Settings, capsy
         ["a.json", "12345", "7", "2026-11-20", "true", '["a", "b,c"]'],
         ["b.json", "2", "", "2026-11-20", "true", '["a", "b,c"]'],
     ]
+
+
+def test_csv_tells_null_from_an_empty_text(filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        output(filled, "SELECT NULL AS a, '' AS b, 'say \"a, b\"' AS c, e'x\\ny' AS d", "csv", capsys)
+        == 'a,b,c,d\n,"","say ""a, b""","x\ny"\n'
+    )
+
+
+def test_a_table_tells_null_from_an_empty_text_and_from_zero(filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = output(
+        filled, "SELECT landing_hour, '|' || coalesce(error, '') AS error, error AS raw FROM files ORDER BY file", "table", capsys
+    )
+    assert [line.split() for line in lines.splitlines()[2:4]] == [["7", "|", "NULL"], ["NULL", "|", "NULL"]]
+    assert "NULL" not in output(filled, "SELECT '' AS nothing, 0 AS zero", "table", capsys)
+
+
+def test_only_columns_without_any_value_are_left_out_on_a_narrow_terminal(filled: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = put_in_place(monkeypatch, 30)
+    sql.show(filled, "SELECT file, status, '' AS nothing, 0 AS zero, error, sha256 FROM files", "table")
+    assert " ".join(terminal.getvalue().split()).endswith(
+        "left out, NULL in every row: error, sha256; a wider terminal or a pipe (| cat) shows them"
+    )
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "year(DATE '2026-11-20') AS y",
+        "max(year(DATE '2026-11-20')) AS latest",
+        "date_part('year', DATE '2026-11-20') AS part",
+        "extract(year FROM DATE '2026-11-20')",
+        "year(DATE '2026-11-20') - 1 AS before",
+        "(year(DATE '2026-11-20') * 100 + month(DATE '2026-11-20'))::INTEGER AS yyyymm",
+        "CASE WHEN true THEN year(DATE '2026-11-20') END AS perhaps",
+        "coalesce(NULL, (SELECT 2026 AS year)) AS year",
+        "hash('a') AS h",
+        "hash('a') % 1000000 AS bucket",
+        "epoch_ms(TIMESTAMP '2026-11-20') AS moment",
+        "12345 AS user_id",
+        "12345 AS key_hash",
+        "12345 AS record",  # a part of a key
+        "12345 AS first_ets",  # a time since 1970
+    ],
+)
+def test_numbers_that_name_something_have_no_separators(expression: str, filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    (cell,) = output(filled, f"SELECT {expression}", "table", capsys).splitlines()[2:3]
+    assert "," not in cell
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "12345 AS records",
+        "12345 AS sessions_per_day",
+        "sum(records)",
+        "max(records) AS most FROM files",
+        "count(DISTINCT range) AS user_ids FROM range(12345)",
+        "count(year) AS year FROM (SELECT 2026 AS year FROM range(12345))",
+        "epoch(TIMESTAMP '2026-11-20' - TIMESTAMP '2026-11-19') AS seconds",
+        "max(last_ets) - min(first_ets) AS duration FROM (SELECT 10000 AS first_ets, 20000 AS last_ets)",
+        "12345 AS session_duration",
+    ],
+)
+def test_numbers_that_measure_keep_their_separators(expression: str, filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    of_files = "" if " FROM " in expression or "sum" not in expression else " FROM files"
+    (cell,) = output(filled, f"SELECT {expression}{of_files}", "table", capsys).splitlines()[2:3]
+    assert "," in cell
+
+
+def test_a_computed_column_is_judged_through_a_subquery_and_beside_a_star(filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    query = """
+        WITH dated AS (SELECT records, year(landing_date) AS y FROM files)
+        SELECT y * 10 AS "before", *, max(y) OVER () AS after, records + 1 AS more FROM dated ORDER BY records DESC LIMIT 1"""
+    assert output(filled, query, "table", capsys).splitlines()[2].split() == ["20260", "12,345", "2026", "2026", "12,346"]
+
+
+def test_a_union_is_judged_by_its_first_query(filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    query = "SELECT year(landing_date) AS a, records AS b FROM files UNION SELECT 2025, 54321 ORDER BY ALL"
+    assert output(filled, query, "table", capsys).splitlines()[2].split() == ["2025", "54,321"]
 
 
 def test_json_is_a_list_of_objects_with_iso_times_and_nested_values_as_they_are(
@@ -139,21 +222,74 @@ def test_a_statement_that_writes_is_refused_in_one_line(query: str, filled: Sett
 
 
 @pytest.mark.parametrize(
-    ("query", "wrong"),
+    ("query", "says"),
     [
-        ("SELECT * FROM session", "Table with name session does not exist"),
-        ("SELECT nothing FROM files", 'Referenced column "nothing" not found'),
-        ("SELEC 1", 'syntax error at or near "SELEC"'),
-        ("SELECT 'a'::INTEGER", "Could not convert string 'a'"),
+        ("SELECT * FROM session", "no table is called 'session': did you mean sessions? `millrace describe` lists the tables"),
+        ("SELECT * FROM zzz", "no table is called 'zzz': `millrace describe` lists the tables"),
+        ("WITH mine AS (FROM files) FROM mien", "no table is called 'mien': did you mean mine? `millrace describe` lists the tables"),
+        (
+            "SELECT recrods FROM files",
+            "no column is called 'recrods' in files: did you mean records? `millrace describe files` lists the columns",
+        ),
+        (
+            "SELECT f.acepted FROM files f",
+            "no column is called 'acepted' in files: did you mean accepted? `millrace describe files` lists the columns",
+        ),
+        (
+            "SELECT duration FROM sessions",
+            "no column is called 'duration' in sessions: did you mean session_duration? `millrace describe sessions` lists the columns",
+        ),
+        (
+            "SELECT time FROM sessions",
+            "no column is called 'time' in sessions: did you mean end_time or start_time? `millrace describe sessions` lists the columns",
+        ),
+        ("SELECT numerator FROM sessions", "no column is called 'numerator' in sessions: it is one of daily_metrics"),
+        (
+            "SELECT 1 FROM files JOIN runs USING (run_id) WHERE zzz",
+            "no column is called 'zzz' in files or runs: `millrace describe files` and `millrace describe runs` list the columns",
+        ),
+        ("SELEC 1", 'Parser Error: syntax error at or near "SELEC"'),
+        ("SELECT\n1,\nfrm files x y", 'line 3: Parser Error: syntax error at or near "x"'),
+        ("SELECT yer(landing_date) FROM files", 'Catalog Error: Scalar Function with name yer does not exist! Did you mean "year"?'),
+        ("SELECT 'a'::INTEGER", "Conversion Error: Could not convert string 'a' to INT32"),
     ],
 )
-def test_a_query_that_is_wrong_is_one_line_that_names_the_tables(query: str, wrong: str, filled: Settings) -> None:
+def test_a_query_that_is_wrong_is_one_line_with_the_nearest_name(query: str, says: str, filled: Settings) -> None:
     with pytest.raises(UsageError) as raised:
         sql.show(filled, query, "json")
-    output = str(raised.value)
-    assert wrong in output
-    assert "(the tables are events, duplicate_events, " in output
-    assert "\n" not in output
+    assert str(raised.value) == says
+
+
+def call_with_stdin(filled: Settings, stdin: bytes, *arguments: str) -> tuple[int, str, str]:
+    code = "from jobs.commands import program; program.main()"
+    call = [sys.executable, "-c", code, "sql", "--lake", str(filled.paths.lake), "--format", "csv", *arguments]
+    done = subprocess.run(call, input=stdin, capture_output=True)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def test_a_query_comes_from_stdin_or_from_a_file(filled: Settings, tmp_path: Path) -> None:
+    query = "-- how many\nSELECT count(*) AS files, 'é' AS text\nFROM files;\n".encode()
+    (tmp_path / "my query.sql").write_bytes(b"\xef\xbb\xbf" + query)
+    assert call_with_stdin(filled, query, "-") == (0, "files,text\n2,é\n", "")
+    assert sql.read_query(None, tmp_path / "my query.sql") == query.decode()
+
+
+@pytest.mark.parametrize(
+    ("query", "file", "says"),
+    [
+        (None, None, "give one query: "),
+        ("SELECT 1", "mine.sql", "give one query: "),
+        (None, "nowhere.sql", "nowhere.sql cannot be read (No such file or directory): name another file with --file"),
+        (None, "latin.sql", "latin.sql is not UTF-8: save it as UTF-8"),
+        ("{tmp}/mine.sql", None, "mine.sql is a file: call `millrace sql --file "),
+    ],
+)
+def test_a_query_that_cannot_be_read_is_one_line_with_the_remedy(query: str | None, file: str | None, says: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.sql").write_text("SELECT 1")
+    (tmp_path / "latin.sql").write_bytes("SELECT 'é'".encode("latin-1"))
+    with pytest.raises(UsageError) as raised:
+        sql.read_query(query and query.replace("{tmp}", str(tmp_path)), tmp_path / file if file else None)
+    assert says in str(raised.value)
 
 
 @pytest.mark.parametrize(("query", "count"), [("", "no"), ("-- nothing", "no"), ("SELECT 1; SELECT 2", "2")])

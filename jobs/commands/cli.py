@@ -363,14 +363,26 @@ def quality(landing: StoragePath | None, lake: StoragePath | None, environment: 
 @lake_options
 @format_option("table", "csv", "json", help="How rows are printed.")
 @click.option("--run", "run_id", metavar="RUN_ID", help="Query the tables that this run would have published, had no check failed.")
-@click.argument("query")
+@click.option("--file", "query_file", type=PATH, metavar="FILE", help="Read the query from this file.")
+@click.argument("query", required=False)
 def sql(
-    query: str, landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, shape: str, run_id: str | None
+    query: str | None,
+    query_file: Path | None,
+    landing: StoragePath | None,
+    lake: StoragePath | None,
+    environment: str,
+    file: Path | None,
+    shape: str,
+    run_id: str | None,
 ) -> int:
-    """Query the tables in SQL."""
+    """Query the tables in SQL. QUERY is one statement, or - to read it from stdin.
+
+    In a table, NULL is printed as such. In CSV it is an empty field, and an empty text is "".
+    """
     from jobs.commands import sql as job
 
-    return job.show(_settings(environment, file, landing, lake), query, shape, run_id)
+    text = job.read_query(query, query_file)
+    return job.show(_settings(environment, file, landing, lake), text, shape, run_id)
 
 
 @cli.command(epilog="Example: millrace session 5f2c81d0")
@@ -383,13 +395,22 @@ def session(session_id: str, landing: StoragePath | None, lake: StoragePath | No
     return job.show(_settings(environment, file, landing, lake), session_id)
 
 
-@cli.command(epilog="Example: millrace describe sessions")
+@cli.command(epilog="Example: millrace describe sessions, or millrace describe --format html --out dictionary.html")
+@format_option("table", "json", "html", help="json: one document; html: one page of all tables, with the lineage.")
+@click.option("--out", type=PATH, metavar="FILE", help="With json or html: write this file in place of stdout.")
 @click.argument("table", required=False)
-def describe(table: str | None) -> int:
-    """Show the data dictionary: all tables, or the columns of one table."""
-    from jobs.commands import describe as job
+def describe(table: str | None, shape: str, out: Path | None) -> int:
+    """Show the data dictionary: all tables, or the columns of one table.
 
-    return job.show(table)
+    On a terminal it is shown in the pager that PAGER names, else in less; PAGER=cat shows it without one.
+    """
+    from jobs.commands import describe as job
+    from jobs.console.pager import paged
+
+    if shape == "html":
+        return job.show(table, shape, out)
+    with paged():
+        return job.show(table, shape, out)
 
 
 @cli.command(epilog="Example: millrace report --date 2026-11-20 --out night.html")

@@ -1,4 +1,4 @@
-"""Lines of Python with which pandas, Polars, DuckDB and Spark open a table at its recorded version, for `millrace describe`."""
+"""Lines of Python that open a table at its recorded version, with Millrace and without it, for `millrace describe`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from jobs.lake.state_file import NAME
 
+MILLRACE = 'from jobs import open_lake; lake = open_lake("lake")'
 IMPORTS = "import json, duckdb, polars as pl; from deltalake import DeltaTable"
 VERSIONS = f'versions = json.load(open("lake/{NAME}"))["versions"]'
 
@@ -22,6 +23,11 @@ _PARQUET = 'pd.read_parquet("lake/{table}")'
 def lines(table: str) -> Mapping[str, str]:
     """Per reader the expression that opens a table of the lake `lake`. It needs IMPORTS and VERSIONS."""
     return {reader: line.format(table=table) for reader, line in _LINES.items()}
+
+
+def own_line(table: str) -> str:
+    """The expression that opens a table of the lake `lake` with Millrace. It needs MILLRACE."""
+    return f"lake.{table}.to_pandas()"
 
 
 def parquet_warning(table: str) -> str:

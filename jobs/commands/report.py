@@ -6,17 +6,15 @@ millrace report --date 2026-11-20 --out night.html
 from __future__ import annotations
 
 import datetime as dt
-import os
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.commands import night_plots as plots
+from jobs.commands import page_files
 from jobs.commands.night_facts import NIGHTS, REFUSALS_SHOWN, Facts, SourceCounts, gather
 from jobs.commands.night_plots import Plot
-from jobs.console.paths import shown
 from jobs.console.printing import print_line
 from jobs.console.table_layout import printable
 from jobs.errors import UsageError
@@ -42,7 +40,7 @@ def write(settings: Settings, date: dt.date, out: Path | None) -> int:
     page = render(gather(connect(lake), date), lake, settings)
     target = out or lake.root / REPORTS / f"{date}.html"
     if isinstance(target, Path):
-        _write(target, page)
+        page_files.write(target, page, "the report")
     else:
         try:
             target.write_bytes(page.encode())
@@ -50,23 +48,6 @@ def write(settings: Settings, date: dt.date, out: Path | None) -> int:
             raise UsageError(f"the report cannot be written to {target} ({error.strerror}): name a file with --out") from None
     print_line(str(target))
     return 0
-
-
-def _write(target: Path, page: str) -> None:
-    """Write the page. Raises UsageError when that fails."""
-    # The file is replaced as a whole: a reader never sees half of it.
-    if not target.name:
-        raise UsageError(f"{target} is a folder: name the file to write with --out")
-    # Its name does not contain that of the target, which may have the largest possible length.
-    partial = target.with_name(f".report.{os.getpid()}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(target)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise UsageError(f"the report cannot be written to {shown(target)} ({error.strerror}): name another file with --out") from None
 
 
 def _late_hours(settings: Settings, sources: Iterable[str]) -> str:

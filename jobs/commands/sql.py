@@ -1,34 +1,41 @@
 """Query the tables in SQL; the rows go to stdout.
 
 millrace sql "SELECT source, count(*) FROM events GROUP BY source"
+millrace sql --file sessions.sql
+millrace sql - < sessions.sql
 """
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
+import itertools
 import json
 import math
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from jobs.commands import plain_numbers
+from jobs.console.paths import shown
 from jobs.console.printing import print_line, print_table
 from jobs.errors import UsageError
-from jobs.lake import damage
+from jobs.lake import damage, query_errors
 from jobs.lake.duckdb_views import connect, connect_to_failed_run
 from jobs.lake.half_published import open_to_read
+from jobs.lake.query_tree import QueryTree
 from jobs.settings import Settings
 from jobs.storage.object_store import raise_store_failure
-from schemas.catalog import TABLES
 
+STDIN = "-"
 # A table is read by people. More rows are printed as CSV or JSON.
 ROWS_SHOWN = 1_000
+NULL = "NULL"
 _FETCHED_AT_A_TIME = 10_000
 _READING_STATEMENTS = {
     duckdb.StatementType.SELECT,
@@ -36,18 +43,41 @@ _READING_STATEMENTS = {
     duckdb.StatementType.CALL,
     duckdb.StatementType.MULTI,  # PIVOT
 }
-# Errors of DuckDB that come from the query and not from the files.
-_QUERY_ERRORS = (
-    duckdb.ParserException,
-    duckdb.BinderException,
-    duckdb.CatalogException,
-    duckdb.ConversionException,
-    duckdb.OutOfRangeException,
-    duckdb.PermissionException,
-)
 _EXPLAIN = re.compile(r"\s*EXPLAIN\s+(ANALYZE\s+)?(\([^)]*\)\s*)?", re.IGNORECASE)
 
+# In CSV a text in quotes is a text, also an empty one; a field without quotes may be NULL.
+_QUOTED_IN_CSV = re.compile(r'[",\r\n]|^$')
+
 Row = tuple[Any, ...]
+
+
+def read_query(query: str | None, file: Path | None) -> str:
+    """The query: the text itself, what stdin holds if the text is `-`, or what the file holds.
+
+    Raises UsageError when there is none or more than one, or when it cannot be read.
+    """
+    if (query is None) == (file is None):
+        raise UsageError('give one query: millrace sql "SELECT …", millrace sql --file FILE, or millrace sql - to read it from stdin')
+    if query is not None and query != STDIN:
+        _refuse_file_name(query)
+        return query
+    try:
+        content = sys.stdin.buffer.read() if file is None else file.read_bytes()
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError(f"the query in {_input_name(file)} is not UTF-8: save it as UTF-8") from None
+    except OSError as error:
+        raise UsageError(f"the query in {_input_name(file)} cannot be read ({error.strerror}): name another file with --file") from None
+
+
+def _refuse_file_name(query: str) -> None:
+    """Raises UsageError if the query is the name of a file."""
+    if len(query.split()) == 1 and Path(query).suffix and Path(query).is_file():
+        raise UsageError(f"{shown(query)} is a file: call `millrace sql --file {shlex.quote(shown(query))}`")
+
+
+def _input_name(file: Path | None) -> str:
+    return "stdin" if file is None else shown(file)
 
 
 def show(settings: Settings, query: str, shape: str, run_id: str | None = None) -> int:
@@ -62,18 +92,24 @@ def show(settings: Settings, query: str, shape: str, run_id: str | None = None) 
     try:
         statement = _reading_statement(tables, query)
         tables.execute(statement)
-        names = [column[0] for column in tables.description or ()]
-        if shape == "table" and statement.type == duckdb.StatementType.EXPLAIN:
+        columns = [(name, str(kind)) for name, kind, *_ in tables.description or ()]
+        names = [name for name, _ in columns]
+        if shape == "csv":
+            _print_csv(names, _rows(tables))
+        elif shape == "json":
+            _print_json(names, _rows(tables))
+        elif statement.type == duckdb.StatementType.EXPLAIN:
             _print_plan(_rows(tables))
         else:
-            _PRINT[shape](names, _rows(tables))
+            plain = plain_numbers.are_plain(names, [kind for _, kind in columns], QueryTree.of(tables, query))
+            _print_table(names, plain, _rows(tables))
         # Raises BrokenPipeError here if the reader of stdout is gone.
         sys.stdout.flush()
     except duckdb.Error as error:
         raise_store_failure(error, lake.root)
-        if not isinstance(error, _QUERY_ERRORS) and (found := damage.find(lake.root, lake.versions, contents=True)):
+        if not isinstance(error, query_errors.QUERY_ERRORS) and (found := damage.find(lake.root, lake.versions, contents=True)):
             raise damage.error_of(lake.root, found, contents=True) from error
-        raise UsageError(f"{_one_line(error)} (the tables are {', '.join(TABLES)})") from None
+        raise UsageError(query_errors.describe(error, query, tables)) from None
     return 0
 
 
@@ -96,9 +132,9 @@ def _rows(tables: duckdb.DuckDBPyConnection) -> Iterator[Row]:
         yield from rows
 
 
-def _print_table(names: Sequence[str], rows: Iterator[Row]) -> None:
-    shown = [[_table_cell(value) for value in row] for row in islice(rows, ROWS_SHOWN)]
-    print_table("", names, shown)
+def _print_table(names: Sequence[str], plain: Sequence[bool], rows: Iterator[Row]) -> None:
+    cells = [[_table_cell(value) for value in row] for row in itertools.islice(rows, ROWS_SHOWN)]
+    print_table("", names, cells, null=NULL, plain=[position for position, is_plain in enumerate(plain) if is_plain])
     if next(rows, None) is not None:
         print_line(f"these are the first {ROWS_SHOWN:,} rows: --format csv gives them all")
 
@@ -111,9 +147,16 @@ def _print_plan(rows: Iterable[Row]) -> None:
 
 
 def _print_csv(names: Sequence[str], rows: Iterable[Row]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([_csv_value(value) for value in row] for row in rows)
+    """CSV as PostgreSQL's COPY writes it: NULL is an empty field, an empty text is `""`."""
+    for row in itertools.chain([names], rows):
+        sys.stdout.write(",".join(map(_csv_field, row)) + "\n")
+
+
+def _csv_field(value: Any) -> str:
+    if value is None:
+        return ""
+    text = str(_csv_value(value))
+    return '"' + text.replace('"', '""') + '"' if _QUOTED_IN_CSV.search(text) else text
 
 
 def _print_json(names: Sequence[str], rows: Iterable[Row]) -> None:
@@ -123,9 +166,6 @@ def _print_json(names: Sequence[str], rows: Iterable[Row]) -> None:
         sys.stdout.write(between + _json({key: _json_value(value) for key, value in zip(keys, row, strict=True)}))
         between = ",\n"
     sys.stdout.write("[]\n" if between == "[\n" else "\n]\n")
-
-
-_PRINT = {"table": _print_table, "csv": _print_csv, "json": _print_json}
 
 
 def _json_value(value: Any) -> Any:
@@ -170,9 +210,3 @@ def _distinct(names: Sequence[str]) -> list[str]:
         candidates = (name if number == 0 else f"{name}_{number}" for number in range(len(names)))
         distinct.append(next(candidate for candidate in candidates if candidate not in distinct))
     return distinct
-
-
-def _one_line(error: duckdb.Error) -> str:
-    """The message of DuckDB, without the excerpt of the query."""
-    text = re.sub(r'\nDid you mean "pg_.*|\n+LINE \d+:.*', "", str(error), flags=re.DOTALL)
-    return " ".join(text.split()) or type(error).__name__

@@ -78,18 +78,26 @@ def print_traceback(text: str) -> None:
 
 
 def print_table(
-    title: str, names: Sequence[str], rows: Sequence[Sequence[Any]], *, prose: Collection[str] = (), total: bool = False
+    title: str,
+    names: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    prose: Collection[str] = (),
+    total: bool = False,
+    null: str = "",
+    plain: Collection[int] = (),
 ) -> None:
     """Print a table, with numbers aligned right. With `total`, a last line adds up the columns of numbers.
 
     `prose` names the columns of sentences, which are wrapped between words on a narrow terminal. Other cells are never wrapped, and in
-    a pipe or a file no cell is.
+    a pipe or a file no cell is. `null` is the text for None. Columns at the positions `plain` have numbers without thousands separators.
     """
-    layout = lay_out(columns_of(names, rows, prose, total=total), terminal_width(), total=total)
+    layout = lay_out(columns_of(names, rows, prose, total=total, null=null, plain=plain), terminal_width(), total=total)
     lines = [*([_bold(printable(title))] if title else []), *layout.lines, ""]
     _write(sys.stdout, "\n".join(lines) + "\n")
     if layout.left_out:
-        _print_sentence(f"left out, empty or 0 in every row: {', '.join(layout.left_out)}; a wider terminal or a pipe (| cat) shows them")
+        blank = null or "empty or 0"
+        _print_sentence(f"left out, {blank} in every row: {', '.join(layout.left_out)}; a wider terminal or a pipe (| cat) shows them")
         print_line("")
 
 

@@ -52,17 +52,27 @@ class Layout:
 
 
 def columns_of(
-    names: Sequence[str], rows: Sequence[Sequence[Any]], prose: Collection[str] = (), *, total: bool = False
+    names: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    prose: Collection[str] = (),
+    *,
+    total: bool = False,
+    null: str = "",
+    plain: Collection[int] = (),
 ) -> list[PrintedColumn]:
-    """The columns of a table. With `total`, a last cell adds up each column of numbers."""
+    """The columns of a table. With `total`, a last cell adds up each column of numbers.
+
+    `null` is the text for None; if it is not empty, only a column without any value counts as blank. The columns at the positions `plain`
+    have numbers without thousands separators.
+    """
     columns = []
     for position, name in enumerate(names):
         values = [row[position] for row in rows]
         is_number = bool(values) and all(map(_is_number, filter(lambda value: value is not None, values)))
-        cells = [format_cell(value) for value in values]
+        cells = [null if value is None else format_cell(value, separators=position not in plain) for value in values]
         if total:
             cells.append("all" if position == 0 else format_cell(sum(value or 0 for value in values)) if is_number else "")
-        is_blank = bool(rows) and all(value in (None, "", 0) and value is not False for value in values)
+        is_blank = bool(rows) and all(value is None or (not null and value in ("", 0) and value is not False) for value in values)
         columns.append(PrintedColumn(printable(name), cells, is_number, name in prose, is_blank and position > 0))
     return columns
 
@@ -77,8 +87,10 @@ def lay_out(columns: Sequence[PrintedColumn], width: int | None, *, total: bool 
     return Layout(_as_blocks(filled, width or 0), left_out)
 
 
-def format_cell(value: Any) -> str:
+def format_cell(value: Any, *, separators: bool = True) -> str:
     """A value as a table shows it: numbers with thousands separators, text on one line and without control characters."""
+    if not separators and _is_number(value):
+        return format_cell(value).replace(",", "")
     if value is None:
         return ""
     if isinstance(value, bool):

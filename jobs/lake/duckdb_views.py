@@ -1,4 +1,4 @@
-"""Read the lake's tables in SQL, without Spark. `millrace sql`, the report and the notebooks use this.
+"""Read the lake's tables in SQL, without Spark. `millrace sql`, the report and `open_lake` use this.
 
 tables = connect(Lake.open(Path("lake")))
 tables.sql("SELECT source, count(*) AS sessions FROM sessions GROUP BY source").df()

@@ -81,8 +81,10 @@ class Lake:
         return cls(root, last.versions, last.state)
 
     def at(self, versions: Mapping[str, int]) -> Lake:
-        """The lake at other versions of its tables, to be read."""
-        return Lake(self.root, versions, self.state)
+        """The lake at other versions of its tables, to be read. `runs` is read at its latest version, unless one is given."""
+        lake = Lake(self.root, versions, self.state)
+        lake._opened.update(self._opened)
+        return lake
 
     @classmethod
     @contextmanager
@@ -160,7 +162,7 @@ class Lake:
 
     def _delta(self, name: str) -> DeltaTable:
         # `runs` records the state, so its latest version is read.
-        version = None if name == _JOURNAL else self.versions.get(name, 0)
+        version = self.versions.get(name, None if name == _JOURNAL else 0)
         if version is not None and name in self._opened and self._opened[name].version() == version:
             return self._opened[name]
         return self._keep(name, damage.open_table(self.root, name, version))
