@@ -238,10 +238,8 @@ class LakeRun:
     def _compute_metrics(self, state: NewState, landed: frozenset[Partition], *, of_all_dates: bool) -> Change:
         with self._step("metrics") as counts:
             dates = landed | changed_partitions.partitions(self.lake, SOURCES) if of_all_dates else landed
-            closed = expired.closed_dates(self.lake)
-            change = compute_metrics.compute(
-                self._engine, state, dates, self._output, counted_people(self.settings), from_nothing=of_all_dates, closed=closed
-            )
+            who, closed = counted_people(self.settings), expired.closed_dates(self.lake)
+            change = compute_metrics.compute(self._engine, state, dates, self._output, who, from_nothing=of_all_dates, closed=closed)
             counts.wrote([change])
         return change
 
