@@ -14,21 +14,20 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.engine import file_tasks, state_files
+from jobs import changed_dates
+from jobs.engine import file_tasks
 from jobs.engine.file_tasks import StoredFile
 from jobs.engine.processes import ArrowFunction, Batches
 from jobs.engine.state_files import in_partitions
 from jobs.lake.new_state import Dates, NewState
 from jobs.lake.run_output import RunOutput
-from jobs.lake.table_changes import Change, TableFile
+from jobs.lake.table_changes import Change
 from jobs.lake.table_files import write_partitioned
-from jobs.landing.zone import Partition
 from schemas.bookkeeping import DAILY_METRICS, FILES
-from schemas.catalog import TABLES
 from schemas.events import EVENTS, REJECTED_EVENTS
 from schemas.metrics import CHAIN_DATE, EVENT_DATE, LANDING_DATE, METRICS, SESSION_DATE
 from schemas.sessions import SESSION_CHAINS, SESSIONS
-from schemas.table import DATE, STRING, Table, spark_schema
+from schemas.table import DATE, Table, spark_schema
 from transforms import metrics
 
 if TYPE_CHECKING:
@@ -49,20 +48,18 @@ class _Measurement:
     files: Sequence[StoredFile]
 
 
-def compute(engine: Engine, state: NewState, landed: Iterable[Partition], output: RunOutput, *, from_nothing: bool = False) -> Change:
-    """The metrics of the dates that the changes touch, in place of what stood for them; with `from_nothing`, of all dates."""
-    files_of = _all_files if from_nothing else _changed_files
-    changed: dict[str, Dates] = {
-        **_dates_within(engine, {EVENT_DATE: files_of(state, EVENTS.name), CHAIN_DATE: files_of(state, SESSION_CHAINS.name)}),
-        SESSION_DATE: _partition_dates(files_of(state, SESSIONS.name), "session_date"),
-        LANDING_DATE: _by_source((partition.source, partition.landing_date) for partition in landed),
-    }
+def compute(engine: Engine, state: NewState, changed: Mapping[str, Dates], output: RunOutput, *, from_nothing: bool = False) -> Change:
+    """The metrics of these changed dates (by family), in place of what stood for them; with `from_nothing`, of all dates."""
     by_event, by_chain = changed[EVENT_DATE], changed[CHAIN_DATE]
     by_session, by_landing = changed[SESSION_DATE], changed[LANDING_DATE]
     sessions = in_partitions(state, SESSIONS.name, by_session)
     measured = [
         _Measurement(
-            metrics.measure_events, EVENTS, _EVENTS, by_event, _covering(state, EVENTS.name, by_event, "event_date", "event_date")
+            metrics.measure_events,
+            EVENTS,
+            _EVENTS,
+            by_event,
+            changed_dates.covering(state, EVENTS.name, by_event, "event_date", "event_date"),
         ),
         _Measurement(metrics.measure_sessions, SESSIONS, _SESSIONS, by_session, sessions),
         _Measurement(
@@ -70,7 +67,7 @@ def compute(engine: Engine, state: NewState, landed: Iterable[Partition], output
             SESSION_CHAINS,
             _CHAINS,
             by_chain,
-            _covering(state, SESSION_CHAINS.name, by_chain, "first_time", "last_time"),
+            changed_dates.covering(state, SESSION_CHAINS.name, by_chain, "first_time", "last_time"),
         ),
         _Measurement(metrics.measure_files, FILES, _FILES, by_landing, in_partitions(state, FILES.name, by_landing)),
         _Measurement(metrics.measure_lateness, EVENTS, _LATENESS, by_landing, in_partitions(state, EVENTS.name, by_landing)),
@@ -154,76 +151,3 @@ def _replace_dates(state: NewState, rows: pa.Table, changed: Mapping[str, Dates]
         )
     change.added = write_partitioned(DAILY_METRICS, rows, output)
     return change
-
-
-# Which dates are changed
-
-
-def _by_source(pairs: Iterable[tuple[str, dt.date]]) -> Dates:
-    dates: Dates = {}
-    for source, date in pairs:
-        dates.setdefault(source, set()).add(date)
-    return dates
-
-
-def _changed_files(state: NewState, name: str) -> list[StoredFile]:
-    return state_files.added(state, name) + state_files.removed(state, name)
-
-
-def _all_files(state: NewState, name: str) -> list[StoredFile]:
-    return state_files.added(state, name) + state_files.kept(state, name, state.lake.files(name))
-
-
-_DATES = pa.schema([("family", STRING), ("source", STRING), ("date", DATE)])
-
-
-def _dates_within(engine: Engine, files_of: Mapping[str, Sequence[StoredFile]]) -> dict[str, Dates]:
-    """The dates of the events in the files of each family."""
-    changed: dict[str, Dates] = {family: {} for family in files_of}
-    of_number = dict(enumerate((family, file) for family, files in files_of.items() for file in files))
-    if not of_number:
-        return changed
-    files = {number: file for number, (_, file) in of_number.items()}
-    family_of = {number: family for number, (family, _) in of_number.items()}
-
-    def read_dates(batches: Batches) -> Iterator[pa.RecordBatch]:
-        for number, file, _ in file_tasks.per_file(batches):
-            column = "event_date" if file.table == EVENTS.name else "unassigned"
-            for rows in file_tasks.parts([file], TABLES[file.table].arrow, [column]):
-                dates = rows[column] if column == "event_date" else pc.struct_field(pc.list_flatten(rows[column]), "event_date")
-                different = [
-                    {"family": family_of[number], "source": file.partition["source"], "date": date} for date in pc.unique(dates).to_pylist()
-                ]
-                yield pa.RecordBatch.from_pylist(different, schema=_DATES)
-
-    tasks = file_tasks.spread(engine, files, few=file_tasks.are_few(files.values()))
-    rows = tasks.mapInArrow(engine.in_processes(read_dates), spark_schema(_DATES)).distinct().toArrow()
-    for family, source, date in zip(*(rows[name].to_pylist() for name in _DATES.names), strict=True):
-        changed[family].setdefault(source, set()).add(date)
-    return changed
-
-
-def _partition_dates(files: Iterable[StoredFile], column: str) -> Dates:
-    return _by_source((file.partition["source"], dt.date.fromisoformat(file.partition[column])) for file in files)
-
-
-# Which files of the lake hold them
-
-
-def _covering(state: NewState, name: str, dates: Dates, least_of: str, most_of: str) -> list[StoredFile]:
-    """A table's files whose statistics of these columns say that they may hold these dates."""
-
-    def may_hold(file: TableFile) -> bool:
-        of_source = dates.get(file.partition["source"], set())
-        if not of_source:
-            return False
-        least, most = file.lower_bounds.get(least_of), file.upper_bounds.get(most_of)
-        return least is None or most is None or (_day(least) <= max(of_source) and _day(most) >= min(of_source))
-
-    return state_files.added(state, name) + state_files.kept(state, name, filter(may_hold, state.lake.files(name)))
-
-
-def _day(bound: object) -> dt.date:
-    if isinstance(bound, dt.datetime):
-        return bound.date()
-    return bound if isinstance(bound, dt.date) else dt.date.fromisoformat(str(bound)[:10])

@@ -3,7 +3,7 @@
     millrace run --date 2026-11-20
     spark-submit jobs/night.py --date 2026-11-20 --landing LANDING --lake LAKE --env cluster
 
-The steps: survey, ingest, deduplicate, write, account, sessions, workflows, metrics, checks, publish.
+The steps: survey, ingest, deduplicate, write, account, sessions, workflows, metrics, marts, checks, publish.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from dataclasses import dataclass, field, replace
 from jobs import (
     build_sessions,
     build_workflows,
+    changed_dates,
     changed_partitions,
     checks,
+    compute_marts,
     compute_metrics,
     deduplicate,
     file_audit,
@@ -41,10 +43,11 @@ from jobs.quality import baseline, gate, shrinkage
 from jobs.quality.gate import Finding
 from jobs.quality.shrinkage import is_of_shrinkage
 from jobs.rebuild import recorded_rules
-from jobs.rules import privacy_rules, rulesets_of, session_rules, time_rules, workflow_rules
+from jobs.rules import funnels, privacy_rules, rulesets_of, session_rules, time_rules, workflow_rules
 from jobs.settings import Settings
 from schemas.bookkeeping import DAILY_METRICS, FILES, QUALITY_RESULTS
 from schemas.events import EVENTS
+from transforms.marts.registry import marts
 from transforms.sources.registry import SOURCES
 from transforms.times import shifted
 
@@ -120,6 +123,7 @@ class LakeRun:
         self.settings = settings
         self.night = night
         self._progress = progress
+        self._marts = marts(funnels(settings))
         self._journal = Journal(command, progress, night)
         self._output = lake.begin(self._journal.run_id)
 
@@ -148,7 +152,8 @@ class LakeRun:
         changes |= self._build(changes[EVENTS.name], from_nothing)
         landed = changed.replaced | {partition for partition, _ in deduplicated.moved}
         state = NewState(self.lake, changes)
-        changes[DAILY_METRICS.name] = self._compute_metrics(state, landed, of_all_dates="metrics" in from_nothing)
+        changes |= self._compute_metrics_and_marts(state, landed, from_nothing)
+        state = NewState(self.lake, changes)
         unreadable = {file for file, _ in read.unreadable}
         shrinkages = shrinkage.findings(
             state,
@@ -231,12 +236,20 @@ class LakeRun:
             counts.wrote(workflows.values())
         return sessions | workflows
 
-    def _compute_metrics(self, state: NewState, landed: frozenset[Partition], *, of_all_dates: bool) -> Change:
+    def _compute_metrics_and_marts(self, state: NewState, landed: frozenset[Partition], from_nothing: Collection[str]) -> dict[str, Change]:
+        every = landed | changed_partitions.partitions(self.lake, SOURCES)
         with self._step("metrics") as counts:
-            dates = landed | changed_partitions.partitions(self.lake, SOURCES) if of_all_dates else landed
-            change = compute_metrics.compute(self._engine, state, dates, self._output, from_nothing=of_all_dates)
-            counts.wrote([change])
-        return change
+            of_all = "metrics" in from_nothing
+            changed = changed_dates.find(self._engine, state, every if of_all else landed, from_nothing=of_all)
+            metrics = compute_metrics.compute(self._engine, state, changed, self._output, from_nothing=of_all)
+            counts.wrote([metrics])
+        with self._step("marts") as counts:
+            if ("marts" in from_nothing) != of_all:
+                of_all = not of_all
+                changed = changed_dates.find(self._engine, state, every if of_all else landed, from_nothing=of_all)
+            changes = compute_marts.compute(self._engine, state, changed, self._output, self._marts, from_nothing=of_all)
+            counts.wrote(changes.values())
+        return {DAILY_METRICS.name: metrics, **changes}
 
     def _missing(self, state: NewState, sources: Collection[str]) -> list[str]:
         return baseline.missing_sources(state, sources, self.settings.quality, self.night) if self.night is not None else []

@@ -134,6 +134,7 @@ _EVENT_COLUMNS: tuple[Column, ...] = (
     # who
     column("user_id", STRING, "signed-in user, where the source has one"),
     column("device_id", STRING, "device or installation"),
+    column("visitor_id", STRING, "who is counted as a visitor: user_id, else device_id"),
     column("session_key", STRING, "the client's own session id"),
     # where
     column("app_id", STRING, "application that sent it"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from schemas.events import ENV_SUMMARY, EVENTS_SUMMARY, PAGE_SUMMARY, REPORTED, RUN_ID, SESSION_KINDS
-from schemas.table import BIGINT, DATE, DOUBLE, STRING, TIMESTAMP, Check, Expectation, Table, array_of, column, ordered, struct_of
+from schemas.events import ENV_SUMMARY, EVENT_TYPES, EVENTS_SUMMARY, PAGE_SUMMARY, REPORTED, RUN_ID, SESSION_KINDS
+from schemas.table import BIGINT, BOOLEAN, DATE, DOUBLE, STRING, TIMESTAMP, Check, Expectation, Table, array_of, column, ordered, struct_of
 
 
 def _ms(seconds: str) -> str:
@@ -57,6 +57,7 @@ SESSIONS = Table(
         # who
         column("user_id", STRING, "last user id that is not empty"),
         column("device_id", STRING, "first device id that is not empty"),
+        column("visitor_id", STRING, "who is counted as a visitor: user_id, else device_id"),
         column("app_id", STRING, "first application id that is not empty"),
         column("app_version", STRING, "first application version that is not empty"),
         column("locale", STRING, "first locale that is not empty"),
@@ -128,6 +129,13 @@ SESSION_EVENTS = Table(
         column("session_id", STRING, "its session: see sessions", required=True, is_personal=False),
         column("sequence", BIGINT, "the event's place in the session, from 1", required=True, minimum=1),
         column("session_date", DATE, "the session's date", required=True),
+        # what the event was, so that the steps of a session are read from this table alone
+        column("event_time", TIMESTAMP, "the event's time"),
+        column("event_type", STRING, "the event's unified verb", values=EVENT_TYPES),
+        column("event_name", STRING, "the source's own name of the event"),
+        column("page", STRING, "the event's page or screen"),
+        column("visitor_id", STRING, "the session's visitor"),
+        column("is_robot", BOOLEAN, "whether the session is a robot's or a program's (flag robot)"),
         RUN_ID,
     ),
 )

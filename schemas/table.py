@@ -20,6 +20,7 @@ BOOLEAN = pa.bool_()
 INTEGER = pa.int32()
 BIGINT = pa.int64()
 DOUBLE = pa.float64()
+DECIMAL = pa.decimal128(38, 9)  # sums of money
 DATE = pa.date32()
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
@@ -150,6 +151,7 @@ def sql_type(kind: pa.DataType) -> str:
         INTEGER: "int",
         BIGINT: "bigint",
         DOUBLE: "double",
+        DECIMAL: "decimal(38,9)",
         DATE: "date",
         TIMESTAMP: "timestamp",
     }

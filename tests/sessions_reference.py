@@ -83,7 +83,8 @@ def counted(events: Iterable[Row]) -> list[Row]:
 
 def people_and_app(events: Sequence[Row]) -> Row:
     row = {name: first(filled(event[name] for event in events)) for name in ("device_id", "app_id", "app_version", "locale")}
-    return {**row, "user_id": last(filled(event["user_id"] for event in events))}
+    user = last(filled(event["user_id"] for event in events))
+    return {**row, "user_id": user, "visitor_id": row["device_id"] if user is None else user}
 
 
 def doubts(events: Sequence[Row]) -> set[str]:
@@ -102,6 +103,9 @@ def members(session: Row, events: Sequence[Row]) -> list[Row]:
             "session_id": session["session_id"],
             "sequence": number,
             "session_date": session["session_date"],
+            **{name: event[name] for name in ("event_time", "event_type", "event_name", "page")},
+            "visitor_id": session["visitor_id"],
+            "is_robot": "robot" in session["flags"],
         }
         for number, event in enumerate(events, 1)
     ]

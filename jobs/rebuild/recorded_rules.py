@@ -7,6 +7,7 @@ depend on a changed rule again, and records the new rules.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -21,12 +22,13 @@ from jobs.errors import RulesChangedError
 from jobs.lake.damage import rebuild_command
 from jobs.lake.table_files import TEXT_BOUND
 from jobs.lake.tables import Lake
-from jobs.rules import privacy_rules, rulesets_of
+from jobs.rules import funnels, privacy_rules, rulesets_of
 from jobs.settings import Settings, SourceTime
 from schemas.bookkeeping import FILES, RUNS
 from transforms.deduplication import DEDUPLICATION_VERSION
 from transforms.documents.validation import schema_bytes
 from transforms.ingest.records import INGEST_VERSION
+from transforms.marts.registry import MARTS_VERSION
 from transforms.metrics import METRICS_VERSION
 from transforms.privacy.secret_names import SHIPPED
 from transforms.sessions.rules import SESSIONS_VERSION
@@ -85,6 +87,8 @@ def current(settings: Settings) -> dict[str, str]:
         "sessions.version": SESSIONS_VERSION,
         "workflows.version": WORKFLOWS_VERSION,
         "metrics.version": METRICS_VERSION,
+        "marts.version": MARTS_VERSION,
+        "marts.funnels": {funnel.name: dataclasses.asdict(funnel) for funnel in funnels(settings)},
     }
     for section in ("sessions", "workflows"):
         rules |= {f"{section}.{name}": value for name, value in getattr(settings, section).model_dump().items()}
