@@ -27,7 +27,7 @@ from schemas.events import EVENTS
 from schemas.marts import VISITOR_DAYS
 from schemas.metrics import EVENT_DATE, SESSION_DATE
 from schemas.sessions import WORKFLOW_SUMMARIES
-from schemas.table import STRING, spark_schema
+from schemas.table import DATE, STRING, spark_schema
 from transforms.marts import mart
 from transforms.marts.mart import LAST_DATES, METRIC_DATES, PARTS, Input, Mart
 from transforms.sources.registry import SOURCES
@@ -157,38 +157,33 @@ def _kept_files(computations: Sequence[_Computation], sources: Iterable[str], ou
 
 
 def _counter(computations: Sequence[_Computation], shards: int) -> ArrowFunction:
-    """The function that counts in files for all marts. Files of a table and source are read together."""
-    marts = [(one.mart, _as_table(one.dates)) for one in computations]
+    """The function that counts in files for all marts. The files of a table are read once for all inputs of every source."""
     dates = {source: set().union(*(one.dates[source] for one in computations)) for source in SOURCES}
+    readers: dict[tuple[str, str | None], list[tuple[Mart, pa.Table, Input]]] = {}
+    for computation in computations:
+        metric_dates = _as_table(computation.dates)
+        for one in computation.mart.inputs:
+            readers.setdefault((one.table.name, one.source), []).append((computation.mart, metric_dates, one))
 
     def count(batches: Batches) -> Iterator[pa.RecordBatch]:
-        groups: dict[tuple[str, str | None], list[StoredFile]] = {}
-        for _, file, _ in file_tasks.per_file(batches):
-            groups.setdefault((file.table, file.partition.get("source")), []).append(file)
-        for (table, source), files in groups.items():
-            inputs = [
-                (of, metric_dates, one)
-                for of, metric_dates in marts
-                for one in of.inputs
-                if one.table.name == table and source in (None, one.source or source)
-            ]
-            if inputs:
-                for rows in _chunks(files, inputs[0][2], {name for _, _, one in inputs for name in one.columns}, dates.get(source or "")):
-                    for of, metric_dates, one in inputs:
-                        parts = mart.count_rows(of, rows.select(list(one.columns)), one, metric_dates, shards)
-                        yield from parts.append_column("stored_file", pa.nulls(parts.num_rows, STRING)).to_batches()
+        files = [file for _, file, _ in file_tasks.per_file(batches)]
+        for (table, source), inputs in readers.items():
+            read = [file for file in files if file.table == table and source in (None, file.partition.get("source", source))]
+            columns = {name for _, _, one in inputs for name in one.columns}
+            for rows in _chunks(read, inputs[0][2], columns, dates):
+                for of, metric_dates, one in inputs:
+                    parts = mart.count_rows(of, rows.select(list(one.columns)), one, metric_dates, shards)
+                    yield from parts.append_column("stored_file", pa.nulls(parts.num_rows, STRING)).to_batches()
 
     return count
 
 
-def _chunks(files: Iterable[StoredFile], of: Input, columns: Iterable[str], dates: set[dt.date] | None) -> Iterator[pa.Table]:
+def _chunks(files: Iterable[StoredFile], of: Input, columns: Iterable[str], dates: Dates) -> Iterator[pa.Table]:
     """Rows of files of a table, many at a time; of events only those of these dates."""
     waiting: list[pa.Table] = []
+    every = pa.array(sorted(set().union(*dates.values())), DATE)
     for part in file_tasks.parts(files, of.table.arrow.remove_metadata(), sorted(columns)):
-        rows = part
-        if of.table is EVENTS and dates is not None:
-            rows = part.filter(pc.is_in(part["event_date"], value_set=pa.array(sorted(dates), pa.date32())))
-        waiting.append(rows)
+        waiting.append(part.filter(pc.is_in(part["event_date"], value_set=every)) if of.table is EVENTS else part)
         if sum(one.num_rows for one in waiting) >= _ROWS_AT_A_TIME:
             yield pa.concat_tables(waiting)
             waiting = []
@@ -202,20 +197,19 @@ def _writer(computations: Sequence[_Computation], last_dates: Mapping[str, dt.da
     lasts = pa.table([list(last_dates), list(last_dates.values())], schema=LAST_DATES)
 
     def write(batches: Batches) -> Iterator[pa.RecordBatch]:
-        parts: dict[tuple[str, dt.date, int], list[bytes]] = {}
-        kept: dict[tuple[str, dt.date, int], list[StoredFile]] = {}
+        parts: dict[str, list[bytes]] = {}
+        staying: dict[str, list[pa.Table]] = {}
         for row in (row for batch in batches for row in batch.to_pylist()):
-            group = (row["mart"], row["metric_date"], row["shard"])
+            of, dates = of_name[row["mart"]]
             if row["stored_file"] is None:
-                parts.setdefault(group, []).append(row["rows"])
+                parts.setdefault(of.name, []).append(row["rows"])
             else:
-                kept.setdefault(group, []).append(StoredFile.of_json(row["stored_file"]))
-        for group in sorted({*parts, *kept}):
-            of, dates = of_name[group[0]]
-            rows = mart.rows_of_mart(of, mart.unpacked(of, parts.pop(group, ())), lasts)
+                staying.setdefault(of.name, []).append(_staying(of, StoredFile.of_json(row["stored_file"]), row["metric_date"], dates))
+        for name in sorted({*parts, *staying}):
+            of, _ = of_name[name]
+            rows = mart.rows_of_mart(of, mart.unpacked(of, parts.pop(name, ())), lasts)
             rows = rows.append_column("run_id", pa.repeat(pa.scalar(output.run_id), rows.num_rows))
-            others = [_staying(of, file, group[1], dates) for file in kept.get(group, ())]
-            yield from task_reports.report(write_partitioned(of.table, pa.concat_tables([rows, *others]), output))
+            yield from task_reports.report(write_partitioned(of.table, pa.concat_tables([rows, *staying.get(name, ())]), output))
 
     return write
 

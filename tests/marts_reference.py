@@ -390,3 +390,14 @@ def rows_of(name: str, tables: Mapping[str, Sequence[Row]], definitions: Sequenc
         "funnels": lambda: funnels(tables["session_events"], definitions, last_dates),
     }
     return of[name]()
+
+
+def in_one_order(rows: Iterable[Row]) -> list[Any]:
+    """Rows in a form in which they can be compared: sorted, with rounded numbers."""
+    return sorted((sorted((name, rounded(value)) for name, value in row.items()) for row in rows), key=repr)
+
+
+def rounded(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return f"{value:.6f}"
+    return round(value, 9) if isinstance(value, float) else value

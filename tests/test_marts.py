@@ -12,6 +12,7 @@ from typing import Any
 import marts_reference
 import pyarrow as pa
 import pytest
+from marts_reference import in_one_order
 from pyspark.sql import SparkSession
 
 from jobs import settings as configuration
@@ -197,16 +198,6 @@ def days_of(events: Sequence[Row]) -> list[Row]:
 
 def with_days(tables: Mapping[str, Sequence[Row]]) -> dict[str, Sequence[Row]]:
     return {**tables, VISITOR_DAYS.name: days_of(tables["events"])}
-
-
-def in_one_order(rows: Iterable[Row]) -> list[Any]:
-    return sorted((sorted((name, rounded(value)) for name, value in row.items()) for row in rows), key=repr)
-
-
-def rounded(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return f"{value:.6f}"
-    return round(value, 9) if isinstance(value, float) else value
 
 
 @pytest.mark.parametrize("name", MARTS)
