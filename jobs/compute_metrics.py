@@ -125,7 +125,7 @@ def _of_changed_dates(rows: pa.Table, dates: Dates) -> pa.Table:
     return pa.concat_tables([metrics.MEASURES.empty_table(), *of_source])
 
 
-_EVENTS = ("source", "event_date", "event_type", "user_id", "device_id", "flags", "session_input.key")
+_EVENTS = ("source", "event_date", "event_type", "user_id", "device_id", "visitor_id", "flags", "session_input.key")
 _SESSIONS = ("source", "session_date", "session_kind", "session_duration", "timespent", "pageviews", "interactions", "reported", "flags")
 _DURATIONS = ("source", "session_date", "session_duration", "flags")
 _CHAINS = ("source", "kind", "unassigned")

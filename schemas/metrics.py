@@ -28,8 +28,9 @@ METRICS: Mapping[str, Metric] = {
         Metric(
             "events", EVENT_DATE, "accepted events, but for test events (flag canary) and those of robots", dimensions=("all", "event_type")
         ),
-        Metric("users", EVENT_DATE, "distinct user_id among these events"),
-        Metric("devices", EVENT_DATE, "distinct device_id among these events"),
+        Metric("users", EVENT_DATE, "distinct user_id among these events, where any has one"),
+        Metric("devices", EVENT_DATE, "distinct device_id among these events, where any has one"),
+        Metric("visitors", EVENT_DATE, "distinct visitor_id (the user, else the device) among these events, where any has one"),
         Metric("sessionless_events", CHAIN_DATE, "events of a session key that make no session, since none is a user's"),
         Metric("orphan_events", CHAIN_DATE, "pings that no session ping takes"),
         Metric("keyless_events", EVENT_DATE, "accepted events without a session key, test events too: they are in no session"),

@@ -170,7 +170,7 @@ def performance(events: Iterable[Row]) -> list[Row]:
                     "metric_date": date,
                     "source": source,
                     "event_name": name,
-                    "app_version": version,
+                    "app_version": version or "",
                     "count": len(values),
                     "sentinels": len(group) - len(values),
                     **{f"p{percent}": percentile(values, percent) for percent in (50, 75, 95, 99)},
@@ -190,8 +190,8 @@ def transactions(events: Iterable[Row]) -> list[Row]:
             {
                 "metric_date": date,
                 "source": source,
-                "app_id": app,
-                "currency": currency,
+                "app_id": app or "",
+                "currency": currency or "",
                 "transactions": len(group),
                 "value": value,
                 "sessions": sessions,
@@ -215,8 +215,8 @@ def assessments(events: Iterable[Row]) -> list[Row]:
             {
                 "metric_date": date,
                 "source": source,
-                "content_id": content,
-                "question_id": question,
+                "content_id": content or "",
+                "question_id": question or "",
                 "attempts": len(group),
                 "passes": passes,
                 "pass_rate": passes / len(group),
@@ -232,14 +232,14 @@ def content_plays(events: Iterable[Row], summaries: Iterable[Row]) -> list[Row]:
     counts: dict[tuple[Any, ...], Counter[str]] = defaultdict(Counter)
     visitors: dict[tuple[Any, ...], set[str]] = defaultdict(set)
     for event in filter(is_of_people, events):
-        key = (event["event_date"], event["source"], event["object_id"])
+        key = (event["event_date"], event["source"], event["object_id"] or "")
         if (event["mode"] or "").lower() == "play" and event["event_type"] in ("start", "end"):
             counts[key][event["event_type"]] += 1
             if event["event_type"] == "start":
                 visitors[key] |= {event["visitor_id"]} - {None}
     for summary in summaries:
         if summary["mode"].lower() == "play" and summary["summary_date"] is not None:
-            counts[summary["summary_date"], "sunbird", summary["object_id"]]["hundredths"] += round(summary["time_spent"] * 100)
+            counts[summary["summary_date"], "sunbird", summary["object_id"] or ""]["hundredths"] += round(summary["time_spent"] * 100)
     return [
         {
             **dict(zip(("metric_date", "source", "content_id"), key, strict=True)),
@@ -273,8 +273,8 @@ def homepage(events: Iterable[Row]) -> list[Row]:
             {
                 "metric_date": date,
                 "source": source,
-                "wiki": wiki,
-                "route": route,
+                "wiki": wiki or "",
+                "route": route or "",
                 "is_mobile": mobile,
                 "visits": len(group),
                 "visitors": visitors,

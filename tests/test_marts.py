@@ -245,7 +245,7 @@ def test_the_rate_of_a_week_is_null_until_its_last_date_has_landed() -> None:
     monday = LAST - dt.timedelta(days=9)
     events = [event(visitor_id=who, event_date=date) for who, date in (("v", monday), ("w", monday), ("v", LAST))]
     rows = [row for row in computed(MARTS["retention"], with_days({"events": events})) if row["grain"] == "week"]
-    assert [(row["period"], row["cohort_size"], row["visitors"], row["rate"]) for row in rows] == [(0, 2, 2, 1.0), (1, 2, 1, None)]
+    assert sorted((row["period"], row["cohort_size"], row["visitors"], row["rate"]) for row in rows) == [(0, 2, 2, 1.0), (1, 2, 1, None)]
 
 
 def test_a_step_counts_only_after_the_step_before_it() -> None:

@@ -16,7 +16,7 @@ WITH answers AS (
     SELECT
         event_date AS metric_date,
         source,
-        "workflow_input.object_id" AS content_id,
+        coalesce("workflow_input.object_id", '') AS content_id,
         "workflow_input.item" AS item,
         TRY_CAST(item ->> 'timeSpent' AS DOUBLE) AS seconds
     FROM given
@@ -26,7 +26,7 @@ SELECT
     metric_date,
     source,
     content_id,
-    item ->> 'itemId' AS question_id,
+    coalesce(item ->> 'itemId', '') AS question_id,
     count(*) AS attempts,
     count_if(lower(item ->> 'pass') IN ('yes', 'true', '1')) AS passes,
     sum(TRY_CAST(item ->> 'score' AS {_DECIMAL})) AS score,

@@ -15,7 +15,7 @@ _OF_EVENTS = f"""
 SELECT
     event_date AS metric_date,
     source,
-    "workflow_input.object_id" AS content_id,
+    coalesce("workflow_input.object_id", '') AS content_id,
     count_if(event_type = 'start') AS plays,
     {different("CASE event_type WHEN 'start' THEN visitor_id END")} AS visitors,
     count_if(event_type = 'end') AS completions
@@ -28,7 +28,7 @@ _OF_SUMMARIES = """
 SELECT
     summary_date AS metric_date,
     'sunbird' AS source,
-    object_id AS content_id,
+    coalesce(object_id, '') AS content_id,
     sum(CAST(round(time_spent * 100) AS BIGINT)) AS spent_hundredths
 FROM given
 WHERE lower(mode) = 'play'

@@ -36,9 +36,9 @@ WITH visits AS (
 SELECT
     event_date AS metric_date,
     source,
-    environment AS wiki,
-    target_type AS route,
-    TRY_CAST(properties ->> 'is_mobile' AS BOOLEAN) AS is_mobile,
+    coalesce(environment, '') AS wiki,
+    coalesce(target_type, '') AS route,
+    coalesce(TRY_CAST(properties ->> 'is_mobile' AS BOOLEAN), false) AS is_mobile,
     count(*) AS visits,
     {different("visitor_id")} AS visitors,
     {", ".join(f"count_if({condition}) AS {name}" for name, condition in _CONDITIONS.items())}

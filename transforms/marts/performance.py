@@ -19,7 +19,7 @@ SELECT
     event_date AS metric_date,
     source,
     event_name,
-    app_version,
+    coalesce(app_version, '') AS app_version,
     list(measure) FILTER (measure >= 0) AS measures,
     count_if(coalesce(measure < 0, true)) AS sentinels
 FROM measured

@@ -14,8 +14,8 @@ _OF_EVENTS = f"""
 SELECT
     event_date AS metric_date,
     source,
-    app_id,
-    "session_input.currency" AS currency,
+    coalesce(app_id, '') AS app_id,
+    coalesce("session_input.currency", '') AS currency,
     count(*) AS transactions,
     sum(CAST(CAST(value AS VARCHAR) AS DECIMAL(38, 9))) FILTER (abs(value) < 1e18) AS value,
     {different('"session_input.key"')} AS sessions
