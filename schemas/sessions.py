@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 from schemas.events import ENV_SUMMARY, EVENT_TYPES, EVENTS_SUMMARY, PAGE_SUMMARY, REPORTED, RUN_ID, SESSION_KINDS
-from schemas.table import BIGINT, BOOLEAN, DATE, DOUBLE, STRING, TIMESTAMP, Check, Expectation, Table, array_of, column, ordered, struct_of
+from schemas.table import (
+    BIGINT,
+    BOOLEAN,
+    DATE,
+    DOUBLE,
+    STRING,
+    TIMESTAMP,
+    Check,
+    Expectation,
+    Table,
+    array_of,
+    column,
+    ordered,
+    struct_of,
+    with_meanings,
+)
 
 
 def _ms(seconds: str) -> str:
@@ -30,6 +45,20 @@ def _date_of(ms: str) -> str:
     """The UTC date of epoch milliseconds, null outside the years 1 to 9999, as SQL."""
     return f"CASE WHEN {ms} BETWEEN -62135596800000 AND 253402300799999 THEN CAST(epoch_ms({ms}) AS DATE) END"
 
+
+# The flags of a session, with what each means.
+SESSION_FLAGS = {
+    "clock_skew": "an event has this flag",
+    "key_reused": "an earlier session has the same key, and a silence of more than 24 h lies between",
+    "late": "an event is late, or its batch was sent late",
+    "no_end": "sunbird: a keyed session has no event of type end",
+    "overlong": "it lasts longer than 24 h",
+    "reported_mismatch": "the client's own summary differs from what is computed",
+    "robot": "a robot or a program sent an event of it; metrics count it apart",
+    "time_replaced": "the client's time of an event is implausible, and the server's stands in its place",
+    "value_out_of_sums": "a transaction of 10^18 or more is left out of transaction_value",
+    "zero_length": "session_duration is 0",
+}
 
 SESSIONS = Table(
     name="sessions",
@@ -92,7 +121,7 @@ SESSIONS = Table(
             "variables", array_of(struct_of(key=STRING, value=STRING)), "last value of each custom variable; sorted by key", required=True
         ),
         column("reported", REPORTED, "what the client's own summary said; null where it sent none"),
-        column("flags", array_of(STRING), "what is doubtful about the session, sorted", required=True),
+        column("flags", array_of(STRING), with_meanings("what is doubtful about the session, sorted", SESSION_FLAGS), required=True),
         RUN_ID,
     ),
     checks=(
@@ -191,6 +220,8 @@ WORKFLOW_SUMMARIES = Table(
         column("mode", STRING, "mode of the workflow", required=True),
         column("start_time", BIGINT, "time of the first event as sent", unit="epoch ms", required=True),
         column("end_time", BIGINT, "time of the last event as sent", unit="epoch ms", required=True),
+        column("started_at", TIMESTAMP, "start_time; null outside the years 1 to 9999"),
+        column("ended_at", TIMESTAMP, "end_time; null outside the years 1 to 9999"),
         column("time_diff", DOUBLE, "end_time − start_time", unit="s"),
         column("time_spent", DOUBLE, "time without idle gaps", unit="s", minimum=0),
         column("interact_events_count", BIGINT, "interactions of the counted types", minimum=0),

@@ -129,6 +129,11 @@ def column(  # noqa: PLR0913 - the fields of a Column
     return Column(name, type, comment, unit, required, minimum, maximum, values, personal)
 
 
+def with_meanings(comment: str, meanings: Mapping[str, str]) -> str:
+    """A comment, followed by the values of the column and what each means."""
+    return f"{comment}: {'; '.join(f'{value} ({meaning})' for value, meaning in meanings.items())}"
+
+
 def ordered(name: str, first: str, last: str) -> Check:
     """The check that the column `first` is at most the column `last`."""
     at_most = Expectation("expect_column_pair_values_a_to_be_greater_than_b", {"column_A": last, "column_B": first, "or_equal": True})
