@@ -9,7 +9,8 @@ from schemas.marts import TRANSACTIONS
 from schemas.table import BIGINT, DATE, DECIMAL, STRING
 from transforms.marts.mart import IDS, OF_PEOPLE, Input, Mart, count_different, different, total
 
-# A double is cast by its shortest text, so that 0.1 is exactly 0.1.
+# A double is cast by its shortest text, so that 0.1 is exactly 0.1. A larger one is not cast at all: the cast would raise.
+_VALUE = "CASE WHEN abs(value) < 1e18 THEN CAST(CAST(value AS VARCHAR) AS DECIMAL(38, 9)) END"
 _OF_EVENTS = f"""
 SELECT
     event_date AS metric_date,
@@ -17,7 +18,7 @@ SELECT
     coalesce(app_id, '') AS app_id,
     coalesce("session_input.currency", '') AS currency,
     count(*) AS transactions,
-    sum(CAST(CAST(value AS VARCHAR) AS DECIMAL(38, 9))) FILTER (abs(value) < 1e18) AS value,
+    sum({_VALUE}) AS value,
     {different('"session_input.key"')} AS sessions
 FROM given
 WHERE {OF_PEOPLE} AND event_type = 'transaction'
