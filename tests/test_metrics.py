@@ -100,6 +100,23 @@ def test_a_source_without_users_has_no_row_of_users(found: Metrics) -> None:
     assert {name: rows[name][0] for name in rows.keys() & {"users", "devices", "visitors"}} == {"devices": 2.0, "visitors": 2.0}
 
 
+def test_ids_are_counted_for_their_own_date_and_source_however_many_there_are(found: Metrics) -> None:
+    events = [
+        event("page_view", f"u{number % 7 % (1 + number % 3)}", f"d{number % 11 % (1 + number % 5)}")
+        | {"source": f"s{number % 5}", "event_date": DAY + dt.timedelta(days=number % 9)}
+        for number in range(1_000)
+    ]
+    expected = {
+        (row["event_date"], row["source"], metric): len(
+            {other[column] for other in events if (other["event_date"], other["source"]) == (row["event_date"], row["source"])}
+        )
+        for row in events
+        for metric, column in (("users", "user_id"), ("devices", "device_id"), ("visitors", "visitor_id"))
+    }
+    rows = found(metrics.measure_events, EVENTS, *events)
+    assert {key: row["value"] for row in rows if (key := (row["metric_date"], row["source"], row["metric"])) in expected} == expected
+
+
 def test_robots_are_counted_apart_and_in_no_other_metric_of_events_and_sessions(found: Metrics) -> None:
     events = [event("page_view", "u", "d"), event("page_view", "r", "s", "robot"), event("page_view", "r", "t", "robot")]
     assert totals(found(metrics.measure_events, EVENTS, *events)) == {

@@ -75,8 +75,9 @@ def _in_shards(ids: pa.Table) -> pa.Table:
     hashed = duckdb_query.query(f"SELECT {', '.join(names)}, {packed_hashes.columns('id')} FROM ids ORDER BY ALL", ids=ids)
     rows: list[dict[str, Any]] = []
     start = 0
-    # In the order of the rows, which are sorted.
-    for group in hashed.group_by(names, use_threads=False).aggregate([([], "count_all")]).to_pylist():
+    groups = hashed.group_by(names).aggregate([([], "count_all")])
+    # In the order of the rows: Arrow gives groups in any order, also on one thread.
+    for group in groups.sort_by([(name, "ascending") for name in names]).to_pylist():
         of_group = hashed.slice(start, group.pop("count_all"))
         start += of_group.num_rows
         for shard, _, hashes in packed_hashes.shards(of_group["high"].to_numpy(), of_group["low"].to_numpy(), _SHARDS):
