@@ -38,6 +38,7 @@ from transforms.workflows.summaries import WORKFLOWS_VERSION
 Rules = Mapping[str, str]  # per name of a rule its value
 
 _NAMES = "privacy.names"
+_FUNNELS = "marts.funnels."
 _VERSION = ".version"
 _SCHEMAS = ".schemas"
 # This entry among the rules marks a lake that has rows from before rules were recorded, until a rebuild builds everything again.
@@ -61,6 +62,9 @@ class ChangedRule:
                 f"{', '.join(sorted(names))} {what}" for names, what in ((now - before, "added"), (before - now, "removed")) if names
             ]
             return f"{_NAMES}: {' and '.join(changes)}"
+        if self.rule.startswith(_FUNNELS):
+            what = "added" if self.before is None else "removed" if self.now is None else "changed"
+            return f"the funnel {self.rule.removeprefix(_FUNNELS)} was {what}"
         name = self.rule
         for ending, what in ((_VERSION, "version"), (_SCHEMAS, "schemas")):
             if name.endswith(ending):
@@ -88,7 +92,7 @@ def current(settings: Settings) -> dict[str, str]:
         "workflows.version": WORKFLOWS_VERSION,
         "metrics.version": METRICS_VERSION,
         "marts.version": MARTS_VERSION,
-        "marts.funnels": {funnel.name: dataclasses.asdict(funnel) for funnel in funnels(settings)},
+        **{f"{_FUNNELS}{funnel.name}": dataclasses.asdict(funnel) for funnel in funnels(settings)},
     }
     for section in ("sessions", "workflows"):
         rules |= {f"{section}.{name}": value for name, value in getattr(settings, section).model_dump().items()}

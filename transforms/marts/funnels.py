@@ -82,7 +82,7 @@ _PARTS = pa.schema(
         ("funnel", STRING),
         ("owner", BIGINT),  # hash of the session or visitor that goes through the funnel
         ("visitor", BIGINT),  # hash
-        ("session", STRING),  # its id, of a funnel over several sessions, by which events of the same time are ordered
+        ("session", STRING),  # the start of its id, of a funnel over several sessions: events of the same time are in its order
         ("sequence", BIGINT),
         ("ms", BIGINT),
         ("steps", BIGINT),  # a bit per step that the event is
@@ -107,7 +107,7 @@ def _matching_events(funnel: Funnel) -> str:
         {_text(funnel.name)} AS funnel,
         CAST(hash({owner}) >> 1 AS BIGINT) AS owner,
         CASE WHEN visitor_id IS NOT NULL THEN CAST(hash(visitor_id) >> 1 AS BIGINT) END AS visitor,
-        {"''" if funnel.window_hours is None else "session_id"} AS session,
+        {"''" if funnel.window_hours is None else "left(session_id, 16)"} AS session,
         sequence,
         epoch_ms(event_time) AS ms,
         steps,
