@@ -36,6 +36,7 @@ SELECT {columns}
 FROM (
     SELECT
         *,
+        coalesce(user_id, device_id) AS visitor_id,
         make_timestamptz(event_ms * 1000) AS event_time,
         CAST(make_timestamp(event_ms * 1000) AS DATE) AS event_date,
         make_timestamptz(client_ms * 1000) AS client_time,
@@ -164,9 +165,11 @@ WITH real AS (
 )
 SELECT metric_date, source, 'events' AS metric, 'all' AS dimension, 'all' AS dimension_value,
     count(*)::DOUBLE AS value, NULL::DOUBLE AS numerator, NULL::DOUBLE AS denominator FROM real GROUP BY ALL
-UNION ALL SELECT metric_date, source, 'users', 'all', 'all', count(DISTINCT user_id) FILTER (NOT is_robot), NULL, NULL
+UNION ALL SELECT metric_date, source, 'users', 'all', 'all', nullif(count(DISTINCT user_id) FILTER (NOT is_robot), 0), NULL, NULL
     FROM real GROUP BY ALL
-UNION ALL SELECT metric_date, source, 'devices', 'all', 'all', count(DISTINCT device_id), NULL, NULL FROM real GROUP BY ALL
+UNION ALL SELECT metric_date, source, 'devices', 'all', 'all', nullif(count(DISTINCT device_id), 0), NULL, NULL FROM real GROUP BY ALL
+UNION ALL SELECT metric_date, source, 'visitors', 'all', 'all', nullif(count(DISTINCT visitor_id) FILTER (NOT is_robot), 0), NULL, NULL
+    FROM real GROUP BY ALL
 UNION ALL SELECT metric_date, source, 'events', 'event_type', event_type, count(*), NULL, NULL FROM real GROUP BY ALL
 UNION ALL SELECT event_date, source, 'keyless_events', 'all', 'all', count(*) FILTER (key IS NULL), NULL, NULL FROM kept GROUP BY ALL
 UNION ALL SELECT metric_date, source, metric, 'all', 'all', value, NULL, NULL FROM loose

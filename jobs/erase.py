@@ -2,7 +2,7 @@
 
     millrace erase --source sunbird --user ID
 
-The steps: search, deduplicate, account, sessions, workflows, metrics, checks, publish. Readers see the old state or the new one.
+The steps: search, deduplicate, account, sessions, workflows, metrics, marts, checks, publish. Readers see the old state or the new one.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from jobs import (
     build_sessions,
     build_workflows,
     catalog,
+    changed_dates,
     checks,
     closed_rows,
+    compute_marts,
     compute_metrics,
     deduplicate,
     erased_rows,
@@ -44,12 +46,13 @@ from jobs.landing import expired
 from jobs.landing.zone import Partition
 from jobs.quality.gate import PAGES
 from jobs.rebuild import recorded_rules, repair
-from jobs.rules import counted_people, session_rules, workflow_rules
+from jobs.rules import counted_people, funnels, session_rules, workflow_rules
 from jobs.settings import Settings
 from jobs.storage import storage_paths
 from schemas.bookkeeping import DAILY_METRICS, ERASURES, FILES
 from schemas.catalog import TABLES
 from schemas.events import DUPLICATE_EVENTS, EVENTS
+from transforms.marts.registry import marts
 from transforms.privacy.people import People
 from transforms.sources.registry import SOURCES
 
@@ -140,7 +143,8 @@ class Erasure:
             moved = self._deduplicate(removed)
             landed = self._audit_files(removed, moved)
             self._build(removed, people)
-            self._compute_metrics_and_check(landed)
+            self._compute_metrics_and_marts(landed, people)
+            self._check(landed)
         self._changes[ERASURES.name] = erasures.record(self._lake, people, self._output)
         other = _delete_copies(self._lake, people, self._journal.run_id)
         rows = {name: _rows_less(change) for name, change in self._changes.items() if name in TABLES}
@@ -239,12 +243,23 @@ class Erasure:
             with self._step("closed sessions"):
                 self._replace(closed_rows.remove(self._engine, self._lake, self._changes, people, self._output))
 
-    def _compute_metrics_and_check(self, landed: frozenset[Partition]) -> None:
+    def _compute_metrics_and_marts(self, landed: frozenset[Partition], people: Mapping[str, People]) -> None:
         with self._step("metrics") as counts:
             state = NewState(self._lake, self._changes)
-            change = compute_metrics.compute(self._engine, state, landed, self._output, counted_people(self._settings), closed=self._closed)
+            changed = changed_dates.find(self._engine, state, landed, self._closed)
+            who = counted_people(self._settings)
+            change = compute_metrics.compute(self._engine, state, changed, self._output, who, closed=self._closed)
             self._changes[DAILY_METRICS.name] = change
             counts.wrote([change])
+        with self._step("marts") as counts:
+            of_marts = marts(funnels(self._settings))
+            changes = compute_marts.compute(self._engine, state, changed, self._output, of_marts, self._closed)
+            self._changes |= changes
+            counts.wrote(changes.values())
+            if any(self._closed.get(source) for source in people):
+                self._replace(erased_rows.remove_visits(self._engine, self._lake, self._changes, people, self._output))
+
+    def _check(self, landed: frozenset[Partition]) -> None:
         with self._step("checks"):
             broken = checks.broken(self._engine, NewState(self._lake, self._changes), landed, self._settings.quality)
         if broken:

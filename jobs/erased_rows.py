@@ -32,6 +32,7 @@ from jobs.storage.parquet_files import write_parquet
 from jobs.storage.storage_paths import StoragePath
 from schemas.catalog import TABLES
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
+from schemas.marts import VISITOR_DAYS
 from schemas.table import STRING, Table, spark_schema
 from transforms.privacy.people import COLUMNS, Kind, People
 
@@ -98,6 +99,28 @@ def devices_of(engine: Engine, lake: Lake, people: Mapping[str, People]) -> dict
     removed = Removed()
     _note_ids(reports, people, removed)
     return removed.devices
+
+
+def remove_visits(engine: Engine, lake: Lake, changes: Mapping[str, Change], people: Mapping[str, People], output: RunOutput) -> pa.Table:
+    """Write the files of `visitor_days` again that have these people, without them; gives the reports of the tasks.
+
+    These are rows of dates whose events have expired: the others follow from the events that are left. `changes` are those of the
+    tables so far.
+    """
+    files = of_table(lake, VISITOR_DAYS.name, changes.get(VISITOR_DAYS.name, Change()), sorted(people))
+    if not files:
+        return task_reports.REPORT.empty_table()
+
+    def write_files(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for _, file, _ in file_tasks.per_file(batches):
+            rows = table_rows.read_whole(VISITOR_DAYS, file.location, file.partition)
+            is_removed = pa.array(people[file.partition["source"]].rows(rows))
+            if pc.any(is_removed).as_py():
+                written = write_partitioned(VISITOR_DAYS, rows.filter(pc.invert(is_removed)), output)
+                yield from task_reports.report(written, removed=f"{file.table}/{file.path}")
+
+    tasks = file_tasks.spread(engine, dict(enumerate(files)), to_write=True)
+    return tasks.mapInArrow(engine.in_processes(write_files), spark_schema(task_reports.REPORT)).toArrow()
 
 
 def _files(lake: Lake, people: Mapping[str, People]) -> list[StoredFile]:

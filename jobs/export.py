@@ -24,11 +24,15 @@ from jobs.lake import table_rows
 from jobs.lake.tables import Lake
 from jobs.settings import Settings
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
+from schemas.marts import VISITOR_DAYS
 from schemas.sessions import SESSION_CHAINS, SESSION_EVENTS, SESSIONS, WORKFLOW_CHAINS, WORKFLOW_SUMMARIES
 from transforms.privacy.people import People
 
 # In this order, so that the ids of sessions are known when their events and chains are read.
-_EXPORTED = (EVENTS, DUPLICATE_EVENTS, REJECTED_EVENTS, SESSIONS, SESSION_EVENTS, SESSION_CHAINS, WORKFLOW_SUMMARIES, WORKFLOW_CHAINS)
+_EXPORTED = (
+    *(EVENTS, DUPLICATE_EVENTS, REJECTED_EVENTS, SESSIONS, SESSION_EVENTS, SESSION_CHAINS, WORKFLOW_SUMMARIES, WORKFLOW_CHAINS),
+    VISITOR_DAYS,
+)
 _NOTHING_FOUND = 3
 _MODE = 0o600
 

@@ -3,7 +3,7 @@
     millrace run --date 2026-11-20
     spark-submit jobs/night.py --date 2026-11-20 --landing LANDING --lake LAKE --env cluster
 
-The steps: survey, ingest, deduplicate, write, account, sessions, workflows, metrics, checks, publish.
+The steps: survey, ingest, deduplicate, write, account, sessions, workflows, metrics, marts, checks, publish.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from dataclasses import dataclass, field, replace
 from jobs import (
     build_sessions,
     build_workflows,
+    changed_dates,
     changed_partitions,
     checks,
+    compute_marts,
     compute_metrics,
     deduplicate,
     erasures,
@@ -42,10 +44,11 @@ from jobs.quality import baseline, gate, shrinkage
 from jobs.quality.gate import Finding
 from jobs.quality.shrinkage import is_of_shrinkage
 from jobs.rebuild import recorded_rules
-from jobs.rules import counted_people, privacy_rules, rulesets_of, session_rules, time_rules, workflow_rules
+from jobs.rules import counted_people, funnels, privacy_rules, rulesets_of, session_rules, time_rules, workflow_rules
 from jobs.settings import Settings
 from schemas.bookkeeping import DAILY_METRICS, FILES, QUALITY_RESULTS
 from schemas.events import EVENTS
+from transforms.marts.registry import marts
 from transforms.sources.registry import SOURCES
 from transforms.times import shifted
 
@@ -121,6 +124,7 @@ class LakeRun:
         self.settings = settings
         self.night = night
         self._progress = progress
+        self._marts = marts(funnels(settings))
         self._journal = Journal(command, progress, night)
         self._output = lake.begin(self._journal.run_id)
 
@@ -149,7 +153,8 @@ class LakeRun:
         changes |= self._build(changes[EVENTS.name], from_nothing)
         landed = changed.replaced | {partition for partition, _ in deduplicated.moved}
         state = NewState(self.lake, changes)
-        changes[DAILY_METRICS.name] = self._compute_metrics(state, landed, of_all_dates="metrics" in from_nothing)
+        changes |= self._compute_metrics_and_marts(state, landed, from_nothing)
+        state = NewState(self.lake, changes)
         unreadable = {file for file, _ in read.unreadable}
         shrinkages = shrinkage.findings(
             state,
@@ -235,13 +240,20 @@ class LakeRun:
             counts.wrote(workflows.values())
         return sessions | workflows
 
-    def _compute_metrics(self, state: NewState, landed: frozenset[Partition], *, of_all_dates: bool) -> Change:
+    def _compute_metrics_and_marts(self, state: NewState, landed: frozenset[Partition], from_nothing: Collection[str]) -> dict[str, Change]:
+        every = landed | changed_partitions.partitions(self.lake, SOURCES)
         with self._step("metrics") as counts:
-            dates = landed | changed_partitions.partitions(self.lake, SOURCES) if of_all_dates else landed
-            who, closed = counted_people(self.settings), expired.closed_dates(self.lake)
-            change = compute_metrics.compute(self._engine, state, dates, self._output, who, from_nothing=of_all_dates, closed=closed)
-            counts.wrote([change])
-        return change
+            of_all, who, closed = "metrics" in from_nothing, counted_people(self.settings), expired.closed_dates(self.lake)
+            changed = changed_dates.find(self._engine, state, every if of_all else landed, closed, from_nothing=of_all)
+            metrics = compute_metrics.compute(self._engine, state, changed, self._output, who, from_nothing=of_all, closed=closed)
+            counts.wrote([metrics])
+        with self._step("marts") as counts:
+            if ("marts" in from_nothing) != of_all:
+                of_all = not of_all
+                changed = changed_dates.find(self._engine, state, every if of_all else landed, closed, from_nothing=of_all)
+            changes = compute_marts.compute(self._engine, state, changed, self._output, self._marts, closed, from_nothing=of_all)
+            counts.wrote(changes.values())
+        return {DAILY_METRICS.name: metrics, **changes}
 
     def _missing(self, state: NewState, sources: Collection[str]) -> list[str]:
         return baseline.missing_sources(state, sources, self.settings.quality, self.night) if self.night is not None else []

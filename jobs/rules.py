@@ -8,6 +8,7 @@ from jobs import privacy_keys
 from jobs.errors import SettingsError
 from jobs.settings import Past, Settings, SourcePrivacy
 from transforms.ingest.records import TimeRules
+from transforms.marts.funnels import Funnel, Step
 from transforms.metrics import EVERYONE, PEOPLE
 from transforms.privacy.privacy_rules import PrivacyRules, SourceRules
 from transforms.privacy.pseudonyms import Pseudonyms
@@ -73,6 +74,15 @@ def workflow_rules(settings: Settings) -> WorkflowRules:
         idle_ms=int(workflows.idle_seconds * 1000),
         break_ms=int(workflows.break_minutes * 60_000),
         cut_ms=int(workflows.cut_hours * 3_600_000),
+    )
+
+
+def funnels(settings: Settings) -> tuple[Funnel, ...]:
+    """The funnels of the settings `funnels`, but for those that are taken away."""
+    return tuple(
+        Funnel(name, own.source, tuple(Step(**step.model_dump()) for step in own.steps), own.window_hours)
+        for name, own in settings.funnels.items()
+        if own is not None
     )
 
 

@@ -16,11 +16,11 @@ from jobs.console.home import at_home
 from jobs.errors import SettingsError
 from jobs.storage.object_store import VARIABLE_PREFIXES
 from jobs.storage.storage_paths import StoragePath, storage_path
-from schemas.events import EVENTS
+from schemas.events import EVENT_TYPES, EVENTS
 from transforms.privacy.pointer_rules import Action, steps_of
 from transforms.privacy.secret_names import SHIPPED, normalised
 
-_SourceSection = TypeVar("_SourceSection")
+_Value = TypeVar("_Value")
 
 
 class Section(BaseModel):
@@ -78,7 +78,7 @@ def _with_complete_sources(section: type[Section], given: Any) -> Any:
     return given | {"sources": sources}
 
 
-def _known_sources(sources: dict[str, _SourceSection]) -> dict[str, _SourceSection]:
+def _known_sources(sources: dict[str, _Value]) -> dict[str, _Value]:
     # Imported here because the import takes a while, and most configurations name no source.
     from transforms.sources.registry import SOURCES
 
@@ -220,6 +220,52 @@ class Workflows(Section):
     idle_seconds: float = Field(gt=0)
     break_minutes: float = Field(gt=0)
     cut_hours: float = Field(gt=0)
+
+
+class FunnelStep(Section):
+    """A step of a funnel: an event that has all that is given."""
+
+    name: str = Field(min_length=1)
+    event_type: str | None = None
+    event_name: str | None = None
+    page: str | None = None
+
+    @field_validator("event_type")
+    @classmethod
+    def _is_known(cls, event_type: str | None) -> str | None:
+        if event_type is not None and event_type not in EVENT_TYPES:
+            raise PydanticCustomError(
+                "event_type", "no event type is called {name}, there are {known}", {"name": event_type, "known": ", ".join(EVENT_TYPES)}
+            )
+        return event_type
+
+    @model_validator(mode="after")
+    def _is_an_event(self) -> FunnelStep:
+        if self.event_type is None and self.event_name is None and self.page is None:
+            raise PydanticCustomError("step", "the step {name} has neither event_type, event_name nor page", {"name": self.name})
+        return self
+
+
+class Funnel(Section):
+    """The steps of a funnel, in their order, within one session or within a window of hours."""
+
+    source: str
+    window_hours: int | None = Field(default=None, ge=1, le=28 * 24)
+    steps: tuple[FunnelStep, ...] = Field(min_length=2, max_length=20)
+
+    @field_validator("source")
+    @classmethod
+    def _is_a_source(cls, source: str) -> str:
+        _known_sources({source: source})
+        return source
+
+    @field_validator("steps")
+    @classmethod
+    def _names_differ(cls, steps: tuple[FunnelStep, ...]) -> tuple[FunnelStep, ...]:
+        names = [step.name for step in steps]
+        if repeated := next((name for name in names if names.count(name) > 1), None):
+            raise PydanticCustomError("steps", "two steps are called {name}", {"name": repeated})
+        return steps
 
 
 class Bound(Section):
@@ -416,6 +462,7 @@ class Settings(Section):
     sessions: Sessions
     workflows: Workflows
     metrics: Metrics
+    funnels: dict[str, Funnel | None]
     quality: Quality
     retention: Retention
     maintain: Maintain

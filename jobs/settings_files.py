@@ -15,13 +15,16 @@ ENVIRONMENTS = ("local", "spark", "cluster")
 
 
 def read(environment: str, file: Path | None) -> dict[str, Any]:
-    """The keys of `conf/base.yaml` and `conf/privacy.yaml`, overridden by those of `file`, or of the environment's file if `file` is None.
+    """The keys of `conf/base.yaml`, `conf/privacy.yaml` and `conf/funnels.yaml`, overridden by those of a file.
+
+    That is `file`, or the environment's file if it is None.
 
     Raises SettingsError when a file cannot be read or is not a YAML mapping, and for an unknown environment.
     """
     folder = importlib.resources.files("conf")
     base = _parsed("base.yaml", (folder / "base.yaml").read_text())
-    base["privacy"] = _parsed("privacy.yaml", (folder / "privacy.yaml").read_text())
+    for section in ("privacy", "funnels"):
+        base[section] = _parsed(f"{section}.yaml", (folder / f"{section}.yaml").read_text())
     if file is not None:
         try:
             return overridden(base, _parsed(str(file), file.read_text()))

@@ -6,6 +6,19 @@ from collections.abc import Mapping
 
 from schemas.bookkeeping import DAILY_METRICS, ERASURES, FILES, QUALITY_RESULTS, RUNS
 from schemas.events import DUPLICATE_EVENTS, EVENTS, REJECTED_EVENTS
+from schemas.marts import (
+    ACTIVE_VISITORS,
+    ASSESSMENTS,
+    CONTENT_PLAYS,
+    EVENT_RATE,
+    FUNNELS,
+    HOMEPAGE,
+    PAGES,
+    PERFORMANCE,
+    RETENTION,
+    TRANSACTIONS,
+    VISITOR_DAYS,
+)
 from schemas.sessions import SESSION_CHAINS, SESSION_EVENTS, SESSIONS, WORKFLOW_CHAINS, WORKFLOW_SUMMARIES
 from schemas.table import Table
 
@@ -21,6 +34,17 @@ TABLES: Mapping[str, Table] = {
         WORKFLOW_SUMMARIES,
         WORKFLOW_CHAINS,
         DAILY_METRICS,
+        VISITOR_DAYS,
+        ACTIVE_VISITORS,
+        RETENTION,
+        PAGES,
+        PERFORMANCE,
+        TRANSACTIONS,
+        ASSESSMENTS,
+        CONTENT_PLAYS,
+        HOMEPAGE,
+        EVENT_RATE,
+        FUNNELS,
         FILES,
         ERASURES,
         RUNS,

@@ -18,33 +18,49 @@ from schemas.table import (
     column,
     ordered,
     struct_of,
+    with_meanings,
 )
 
-EVENT_TYPES = (
-    "session",
-    "start",
-    "end",
-    "foreground",
-    "background",
-    "page_view",
-    "interaction",
-    "performance",
-    "transaction",
-    "assessment",
-    "response",
-    "interrupt",
-    "feedback",
-    "share",
-    "audit",
-    "error",
-    "heartbeat",
-    "log",
-    "search",
-    "metrics",
-    "external_data",
-    "variable",
-    "other",
-)
+# The values of event_type, with what each means.
+EVENT_TYPE_MEANINGS = {
+    "session": "a client's own session ping or summary",
+    "start": "an application, a course or a piece of content begins",
+    "end": "it ends",
+    "foreground": "the application comes to the foreground",
+    "background": "it goes to the background",
+    "page_view": "a page or screen is opened",
+    "interaction": "a touch, a click or a gesture",
+    "performance": "a measured value",
+    "transaction": "something is bought",
+    "assessment": "a question is answered and scored",
+    "response": "an answer is chosen",
+    "interrupt": "the session is interrupted or goes on",
+    "feedback": "a rating or comment",
+    "share": "something is shared",
+    "audit": "an object changes its state",
+    "error": "an error",
+    "heartbeat": "a sign of life",
+    "log": "an entry of a log",
+    "search": "a search",
+    "metrics": "metrics of a service",
+    "external_data": "data of another system",
+    "variable": "a custom variable is set",
+    "other": "a kind that the format does not name, or a test event",
+}
+EVENT_TYPES = tuple(EVENT_TYPE_MEANINGS)
+# The flags of an event, with the source that has them, if it is one, and what each means.
+EVENT_FLAGS = {
+    "canary": "homepagevisit: a test event",
+    "clock_skew": "contentsquare: the batch was sent more than 24 h after its arrival, or the event happened after the batch was sent",
+    "duration_implausible": "sunbird: the duration is not within 0 to 86,400 s, and duration_ms is null",
+    "ets_in_seconds": "sunbird: the time was sent in seconds, in place of milliseconds",
+    "late": "it landed too long after event_time: see time.late_after_hours",
+    "score_out_of_range": "sunbird: a score outside 0 to 1",
+    "sent_late": "contentsquare: the batch was sent more than 24 h before its arrival",
+    "time_replaced": "client_time is implausible or not representable, and event_time is received_time",
+    "unknown_version": "homepagevisit: the record names a version of its schema that is not known",
+    "value_out_of_sums": "value is 10^18 or more, and is left out of sums",
+}
 TIME_SOURCES = ("client", "received")
 DEVICE_CLASSES = ("desktop", "phone", "tablet", "robot", "other")
 SESSION_KINDS = ("reported", "keyed", "derived")
@@ -115,15 +131,11 @@ LANDING: tuple[Column, ...] = (
 LANDING_ORDER = tuple(column.name for column in LANDING)
 RUN_ID = column("run_id", STRING, "run that wrote the row: see runs", required=True, is_personal=False)
 
-_FLAGS = (
-    "what is doubtful about the row, sorted: late (landed too long after event_time), time_replaced (client_time is implausible or not"
-    " representable, event_time is received_time), value_out_of_sums (value is 10^18 or more); and flags of the source"
-)
 _EVENT_COLUMNS: tuple[Column, ...] = (
     # what
     column("source", STRING, "which of the landed formats", required=True, is_personal=False),
     column("event_id", STRING, "the record's own id, else a hash of its content", required=True),
-    column("event_type", STRING, "the unified verb", required=True, values=EVENT_TYPES),
+    column("event_type", STRING, with_meanings("the unified verb", EVENT_TYPE_MEANINGS), required=True, values=EVENT_TYPES),
     column("event_name", STRING, "the source's own name of the event", required=True),
     column("format_version", STRING, "version of the format, as the record says"),
     # when
@@ -135,6 +147,7 @@ _EVENT_COLUMNS: tuple[Column, ...] = (
     # who
     column("user_id", STRING, "signed-in user, where the source has one"),
     column("device_id", STRING, "device or installation"),
+    column("visitor_id", STRING, "who is counted as a visitor: user_id, else device_id"),
     column("session_key", STRING, "the client's own session id"),
     # where
     column("app_id", STRING, "application that sent it"),
@@ -160,7 +173,7 @@ _EVENT_COLUMNS: tuple[Column, ...] = (
     column(
         "context", STRING, "the rest of the record and of its batch header, canonical JSON by the rules of conf/privacy.yaml", required=True
     ),
-    column("flags", array_of(STRING), _FLAGS, required=True),
+    column("flags", array_of(STRING), with_meanings("what is doubtful about the row, sorted", EVENT_FLAGS), required=True),
     *LANDING,
     # for the next steps
     column("event_hash", BIGINT, "64-bit hash of event_id, by which copies are found", required=True),

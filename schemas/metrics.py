@@ -28,8 +28,13 @@ METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric("events", EVENT_DATE, "accepted events, but for test events (flag canary)", dimensions=("all", "event_type")),
-        Metric("users", EVENT_DATE, "distinct user_id among these events, but for events of robots (is_robot)"),
-        Metric("devices", EVENT_DATE, "distinct device_id among these events, those of robots too"),
+        Metric("users", EVENT_DATE, "distinct user_id among these events, but for those of robots (is_robot), where any has one"),
+        Metric("devices", EVENT_DATE, "distinct device_id among these events, those of robots too, where any has one"),
+        Metric(
+            "visitors",
+            EVENT_DATE,
+            "distinct visitor_id (the user, else the device) among these events, but for those of robots, where any has one",
+        ),
         Metric("sessionless_events", CHAIN_DATE, "events of a session key that make no session, since none is a user's"),
         Metric("orphan_events", CHAIN_DATE, "pings that no session ping takes"),
         Metric("keyless_events", EVENT_DATE, "accepted events without a session key, test events too: they are in no session"),

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-from schemas.events import ENV_SUMMARY, EVENTS_SUMMARY, PAGE_SUMMARY, REPORTED, RUN_ID, SESSION_KINDS
-from schemas.table import BIGINT, BOOLEAN, DATE, DOUBLE, STRING, TIMESTAMP, Check, Expectation, Table, array_of, column, ordered, struct_of
+from schemas.events import ENV_SUMMARY, EVENT_TYPES, EVENTS_SUMMARY, PAGE_SUMMARY, REPORTED, RUN_ID, SESSION_KINDS
+from schemas.table import (
+    BIGINT,
+    BOOLEAN,
+    DATE,
+    DOUBLE,
+    STRING,
+    TIMESTAMP,
+    Check,
+    Expectation,
+    Table,
+    array_of,
+    column,
+    ordered,
+    struct_of,
+    with_meanings,
+)
 
 
 def _ms(seconds: str) -> str:
@@ -30,6 +45,19 @@ def _date_of(ms: str) -> str:
     """The UTC date of epoch milliseconds, null outside the years 1 to 9999, as SQL."""
     return f"CASE WHEN {ms} BETWEEN -62135596800000 AND 253402300799999 THEN CAST(epoch_ms({ms}) AS DATE) END"
 
+
+# The flags of a session, with what each means.
+SESSION_FLAGS = {
+    "clock_skew": "an event has this flag",
+    "key_reused": "an earlier session has the same key, and a silence of more than 24 h lies between",
+    "late": "an event is late, or its batch was sent late",
+    "no_end": "sunbird: a keyed session has no event of type end",
+    "overlong": "it lasts longer than 24 h",
+    "reported_mismatch": "the client's own summary differs from what is computed",
+    "time_replaced": "the client's time of an event is implausible, and the server's stands in its place",
+    "value_out_of_sums": "a transaction of 10^18 or more is left out of transaction_value",
+    "zero_length": "session_duration is 0",
+}
 
 SESSIONS = Table(
     name="sessions",
@@ -58,6 +86,7 @@ SESSIONS = Table(
         # who
         column("user_id", STRING, "last user id that is not empty"),
         column("device_id", STRING, "first device id that is not empty"),
+        column("visitor_id", STRING, "who is counted as a visitor: user_id, else device_id"),
         column("app_id", STRING, "first application id that is not empty"),
         column("app_version", STRING, "first application version that is not empty"),
         column("locale", STRING, "first locale that is not empty"),
@@ -93,7 +122,7 @@ SESSIONS = Table(
             "variables", array_of(struct_of(key=STRING, value=STRING)), "last value of each custom variable; sorted by key", required=True
         ),
         column("reported", REPORTED, "what the client's own summary said; null where it sent none"),
-        column("flags", array_of(STRING), "what is doubtful about the session, sorted", required=True),
+        column("flags", array_of(STRING), with_meanings("what is doubtful about the session, sorted", SESSION_FLAGS), required=True),
         RUN_ID,
     ),
     checks=(
@@ -131,6 +160,13 @@ SESSION_EVENTS = Table(
         column("session_id", STRING, "its session: see sessions", required=True, is_personal=False),
         column("sequence", BIGINT, "the event's place in the session, from 1", required=True, minimum=1),
         column("session_date", DATE, "the session's date", required=True),
+        # what the event was, so that the steps of a session are read from this table alone
+        column("event_time", TIMESTAMP, "the event's time"),
+        column("event_type", STRING, "the event's unified verb", values=EVENT_TYPES),
+        column("event_name", STRING, "the source's own name of the event"),
+        column("page", STRING, "the event's page or screen"),
+        column("visitor_id", STRING, "the session's visitor"),
+        column("is_robot", BOOLEAN, "whether the session is a robot's or a program's"),
         RUN_ID,
     ),
 )
@@ -188,6 +224,8 @@ WORKFLOW_SUMMARIES = Table(
         column("mode", STRING, "mode of the workflow", required=True),
         column("start_time", BIGINT, "time of the first event as sent", unit="epoch ms", required=True),
         column("end_time", BIGINT, "time of the last event as sent", unit="epoch ms", required=True),
+        column("started_at", TIMESTAMP, "start_time; null outside the years 1 to 9999"),
+        column("ended_at", TIMESTAMP, "end_time; null outside the years 1 to 9999"),
         column("time_diff", DOUBLE, "end_time − start_time", unit="s"),
         column("time_spent", DOUBLE, "time without idle gaps", unit="s", minimum=0),
         column("interact_events_count", BIGINT, "interactions of the counted types", minimum=0),

@@ -20,6 +20,7 @@ BOOLEAN = pa.bool_()
 INTEGER = pa.int32()
 BIGINT = pa.int64()
 DOUBLE = pa.float64()
+DECIMAL = pa.decimal128(38, 9)  # sums of money
 DATE = pa.date32()
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
@@ -133,6 +134,11 @@ def column(  # noqa: PLR0913 - the fields of a Column
     return Column(name, type, comment, unit, required, minimum, maximum, values, personal)
 
 
+def with_meanings(comment: str, meanings: Mapping[str, str]) -> str:
+    """A comment, followed by the values of the column and what each means."""
+    return f"{comment}: {'; '.join(f'{value} ({meaning})' for value, meaning in meanings.items())}"
+
+
 def ordered(name: str, first: str, last: str) -> Check:
     """The check that the column `first` is at most the column `last`."""
     at_most = Expectation("expect_column_pair_values_a_to_be_greater_than_b", {"column_A": last, "column_B": first, "or_equal": True})
@@ -155,6 +161,7 @@ def sql_type(kind: pa.DataType) -> str:
         INTEGER: "int",
         BIGINT: "bigint",
         DOUBLE: "double",
+        DECIMAL: "decimal(38,9)",
         DATE: "date",
         TIMESTAMP: "timestamp",
     }

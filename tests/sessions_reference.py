@@ -83,8 +83,9 @@ def counted(events: Iterable[Row]) -> list[Row]:
 
 def people_and_app(events: Sequence[Row]) -> Row:
     row = {name: first(filled(event[name] for event in events)) for name in ("device_id", "app_id", "app_version", "locale")}
-    is_robot = any(event["is_robot"] for event in events)
-    return {**row, "user_id": last(filled(event["user_id"] for event in events)), "is_robot": is_robot}
+    user = last(filled(event["user_id"] for event in events))
+    visitor = row["device_id"] if user is None else user
+    return {**row, "user_id": user, "visitor_id": visitor, "is_robot": any(event["is_robot"] for event in events)}
 
 
 def doubts(events: Sequence[Row]) -> set[str]:
@@ -103,6 +104,9 @@ def members(session: Row, events: Sequence[Row]) -> list[Row]:
             "session_id": session["session_id"],
             "sequence": number,
             "session_date": session["session_date"],
+            **{name: event[name] for name in ("event_time", "event_type", "event_name", "page")},
+            "visitor_id": session["visitor_id"],
+            "is_robot": "robot" in session["flags"],
         }
         for number, event in enumerate(events, 1)
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import marts_reference
 import pyarrow.compute as pc
 import pytest
 import random_nights
@@ -28,8 +29,10 @@ from jobs.console.progress import Progress
 from jobs.engine.spark_session import Engine
 from jobs.lake.tables import Lake
 from jobs.night import run_night
+from jobs.rules import funnels
 from jobs.settings import Settings
 from jobs.storage.storage_paths import StoragePath
+from transforms.marts.registry import marts
 from transforms.sessions.sessions import INPUT, SessionRules, as_input
 from transforms.workflows.summaries import WorkflowRules
 
@@ -99,6 +102,22 @@ def assert_as_references(lake: Lake) -> None:
     assert in_one_order(of_table(lake, "workflow_chains")) == in_one_order(workflows_reference.chains(steps, WorkflowRules()))
 
 
+def assert_as_marts(lake: Lake) -> None:
+    """The marts are what the plain computation makes of all events, sessions and workflow summaries of the lake."""
+    names = ("events", "sessions", "session_events", "workflow_summaries")
+    tables = {name: of_table(lake, name) for name in names}
+    for event in tables["events"]:
+        of_session, of_workflow = event.pop("session_input") or {}, event.pop("workflow_input") or {}
+        event |= {name: of_session.get(name) for name in ("load_latency", "currency", "key")}
+        event |= {name: of_workflow.get(name) for name in ("object_id", "mode", "item")}
+    landed = lake.arrow("files", ["source", "landing_date"]).to_pylist()
+    last_dates = {row["source"]: max(other["landing_date"] for other in landed if other["source"] == row["source"]) for row in landed}
+    for name in ("visitor_days", *(one.name for one in marts(()))):
+        made = [{column: value for column, value in row.items() if column != "visitor_hash"} for row in of_table(lake, name)]
+        expected = marts_reference.rows_of(name, tables, funnels(configuration.load()), last_dates)
+        assert marts_reference.in_one_order(made) == marts_reference.in_one_order(expected), name
+
+
 def assert_sums(lake: Lake) -> None:
     """Time is neither lost nor counted twice, in any session and any workflow."""
     for session in of_table(lake, "sessions"):
@@ -114,11 +133,12 @@ def assert_sums(lake: Lake) -> None:
 
 
 def assert_right(seed: int, root: Path, lake_path: StoragePath | None = None) -> None:
-    """The tables are those of the references and of a rebuild. The lake is in the folder, or at another path."""
+    """The tables are those of the references and of a rebuild, the marts too. The lake is in the folder, or at another path."""
     settings = in_lake(seed, root, lake_path or root / "lake")
     lake = Lake.open(settings.paths.lake)
     assert lake.arrow("rejected_events").num_rows == 0
     assert_as_references(lake)
+    assert_as_marts(lake)
     assert_sums(lake)
     again = settings.at(lake=root / "rebuilt")
     # 3: the last night may have lost all files of a source.

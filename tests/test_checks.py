@@ -93,6 +93,8 @@ def good(table: Table) -> Mapping[str, Any]:
         "files": {"status": "unreadable", "error": "truncated"},
         "sessions": {"events": 1, "eventssummary": [{"id": "START", "count": 1}]},
         "rejected_events": {"source": "sunbird", "raw": b"{", "raw_length": 1},
+        "performance": {"count": 1},
+        "transactions": {"transactions": 1},
         "workflow_summaries": {"start_time": 0, "summary_date": dt.date(1970, 1, 1)},
     }.get(table.name, {})
 

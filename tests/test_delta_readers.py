@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,7 @@ def filled(kind: pa.DataType, number: int) -> Any:
         (pa.types.is_int32, 2**31 - 1 - number),
         (pa.types.is_integer, 10**15 + number),  # pandas keeps integers beside nulls as doubles
         (pa.types.is_floating, 0.1 + number),
+        (pa.types.is_decimal, Decimal(f"{number}.123456789")),
         (pa.types.is_binary, b"\x00\xff" + bytes([number])),
         (pa.types.is_string, f"é\N{DUCK}\n{number}"),
     )
@@ -121,6 +123,8 @@ def plain(value: Any) -> Any:
             return value.isoformat()
         case bytes():
             return value.hex()
+        case Decimal():
+            return f"{value:.9f}"
         case list() | tuple():
             return [plain(inner) for inner in value]
         case dict():

@@ -25,7 +25,7 @@ Row = dict[str, Any]
 def event(event_type: str = "interaction", user: str | None = None, device: str | None = None, *flags: str, is_robot: bool = False) -> Row:
     dates = {"event_date": DAY, "landing_date": DAY}
     key = None if "canary" in flags else "k"
-    who = {"user_id": user, "device_id": device, "session_input.key": key}
+    who = {"user_id": user, "device_id": device, "visitor_id": user or device, "session_input.key": key}
     return {"source": "s", "event_type": event_type, "flags": list(flags), "is_robot": is_robot} | who | dates
 
 
@@ -92,9 +92,15 @@ def test_events_users_and_devices_are_counted_without_test_events(found: Metrics
         "events": (3.0, None, None),
         "users": (1.0, None, None),
         "devices": (2.0, None, None),
+        "visitors": (2.0, None, None),
         "keyless_events": (1.0, None, None),
     }
     assert split(rows) == {("events", "event_type", "page_view"): 2.0, ("events", "event_type", "interaction"): 1.0}
+
+
+def test_a_source_without_users_has_no_row_of_users(found: Metrics) -> None:
+    rows = totals(found(metrics.measure_events, EVENTS, event("page_view", None, "d"), event("page_view", None, "e")))
+    assert {name: rows[name][0] for name in rows.keys() & {"users", "devices", "visitors"}} == {"devices": 2.0, "visitors": 2.0}
 
 
 def test_events_of_robots_are_events_but_robots_are_no_users(found: Metrics) -> None:
@@ -104,6 +110,7 @@ def test_events_of_robots_are_events_but_robots_are_no_users(found: Metrics) -> 
         "events": (3.0, None, None),
         "users": (1.0, None, None),
         "devices": (3.0, None, None),
+        "visitors": (1.0, None, None),
         "keyless_events": (0.0, None, None),
         "robot_events": (2.0, None, None),
     }

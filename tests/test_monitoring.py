@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("without_arguments")
 
 NIGHT = "2026-11-20"
 VISIT = {"event": {"wiki": "enwiki"}}  # lacks most required fields: it is refused
-STEPS = ("ingest", "deduplicate", "write", "account", "sessions", "workflows", "metrics", "checks", "publish")
+STEPS = ("ingest", "deduplicate", "write", "account", "sessions", "workflows", "metrics", "marts", "checks", "publish")
 
 
 @pytest.fixture(autouse=True)

@@ -113,6 +113,17 @@ def test_a_new_version_of_the_code_that_decides_rows_is_a_changed_rule(read_only
         run_quietly(given, NIGHT)
 
 
+def test_a_changed_funnel_is_named_and_only_the_marts_are_built_again(read_only: Settings) -> None:
+    purchase = read_only.funnels["shop_purchase"]
+    assert purchase is not None
+    shorter = purchase.model_copy(update={"steps": purchase.steps[:2]})
+    given = read_only.model_copy(update={"funnels": {**read_only.funnels, "shop_purchase": shorter, "homepage_return": None}})
+    with pytest.raises(RulesChangedError, match="the funnel homepage_return was removed; the funnel shop_purchase was changed: call"):
+        run_quietly(given, NIGHT)
+    scope = rebuild_scope.scope_of(Lake.open(given.paths.lake), given)
+    assert (scope.sources, scope.derived, scope.everything) == (frozenset(), frozenset({"marts"}), False)
+
+
 def test_a_setting_that_decides_no_row_changes_no_rule(settings: Settings) -> None:
     other = changed(settings, "quality", irregular=True)
     other = changed(other, "ingest", nights_back=3, landing_days=30, chunk_lines=7, tasks=2)

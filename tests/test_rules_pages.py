@@ -11,7 +11,8 @@ import pytest
 from landed_lines import flags_of
 from workflows_reference import COUNTED
 
-from schemas.events import REASONS
+from schemas.events import EVENT_FLAGS, REASONS
+from schemas.sessions import SESSION_FLAGS
 from transforms.documents.validation import schema_document
 from transforms.ingest.source import Record, Source
 from transforms.sessions.from_events import FROM_EVENTS
@@ -191,11 +192,13 @@ def test_every_flag_of_events_that_is_explained_is_one_of_the_code() -> None:
     code = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "transforms").rglob("*.py"))
     assert flags
     assert [flag for flag in flags if f'"{flag}"' not in code] == []
+    assert sorted(flags) == sorted(EVENT_FLAGS)
 
 
 def test_every_flag_of_sessions_is_explained_and_no_other() -> None:
     flags = [marked(row[0])[0] for row in rows("sessions.md", "Flags")]
     assert flags == sorted({*flags_of(FROM_EVENTS), *flags_of(FROM_PINGS)})
+    assert flags == sorted(SESSION_FLAGS)
 
 
 def test_the_interactions_that_count_in_workflows_are_those_of_the_reference() -> None:

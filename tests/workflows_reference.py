@@ -210,6 +210,8 @@ def summary_of(node: Node, rules: WorkflowRules) -> Row | None:
         "mode": node.mode,
         "start_time": start["ets"],
         "end_time": end["ets"],
+        "started_at": utc_time(start["ets"]),
+        "ended_at": utc_time(end["ets"]),
         "time_diff": hundredths(end["ets"] - start["ets"]) / 100,
         "time_spent": sum(gaps) / 100,
         "interact_events_count": interactions,
@@ -282,5 +284,13 @@ def utc_date(epoch_ms: int) -> dt.date | None:
     """None outside the years 1 to 9999."""
     try:
         return EPOCH + dt.timedelta(days=epoch_ms // DAY_MS)
+    except OverflowError:
+        return None
+
+
+def utc_time(epoch_ms: int) -> dt.datetime | None:
+    """None outside the years 1 to 9999."""
+    try:
+        return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(milliseconds=epoch_ms)
     except OverflowError:
         return None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 # Raised whenever the same rows make other metrics: those of a lake are then computed again by `millrace rebuild`.
-METRICS_VERSION = 2
+METRICS_VERSION = 3
 DAILY = pa.schema([pa.field(column.name, column.type) for column in DAILY_METRICS.columns if column.name != "run_id"])
 # What is counted of a date and a source: an amount, of a label where the measure is split by one. A measure that counts different
 # ids has a row per shard of their hashes; a percentile needs a row per `value`.
@@ -50,7 +50,10 @@ _SHARDS = 16
 
 
 def measure_events(events: Iterable[pa.Table], table: Table, columns: Iterable[str], *, who: str = PEOPLE) -> pa.Table:
-    """Events, users, devices and events without a session key per event_date, out of rows of `events`; users among those of `who`."""
+    """Events, users, devices, visitors and events without a session key per event_date, out of rows of `events`.
+
+    Users and visitors are those among `who`.
+    """
     rows = duckdb_query.query(
         f"""
         WITH parts AS MATERIALIZED (SELECT * FROM given), real AS (SELECT * FROM parts WHERE NOT list_contains(flags, 'canary'))
@@ -61,6 +64,7 @@ def measure_events(events: Iterable[pa.Table], table: Table, columns: Iterable[s
         )
         UNION ALL {_different("event_date", "users", "user_id")} FROM real WHERE user_id IS NOT NULL AND {who}
         UNION ALL {_different("event_date", "devices", "device_id")} FROM real WHERE device_id IS NOT NULL
+        UNION ALL {_different("event_date", "visitors", "visitor_id")} FROM real WHERE visitor_id IS NOT NULL AND {who}
         """,
         given=_reader(events, table, columns),
     )
@@ -233,14 +237,12 @@ def daily_metrics(totals: pa.Table) -> pa.Table:
         WITH totals AS MATERIALIZED (SELECT * FROM given),
         summed AS (SELECT metric_date, source, {whole} FROM totals GROUP BY ALL),
         by_date AS (
-            SELECT * REPLACE (
-                CASE WHEN events IS NOT NULL THEN coalesce(users, 0) END AS users,
-                CASE WHEN events IS NOT NULL THEN coalesce(devices, 0) END AS devices
-            ), accepted + duplicates AS valid, CAST(spent_ms AS DOUBLE) / 1000 AS spent
+            SELECT *, accepted + duplicates AS valid, CAST(spent_ms AS DOUBLE) / 1000 AS spent
             FROM summed
         )
         {_count("robot_events", "nullif(robot_events, 0)")} UNION ALL {_count("robot_sessions", "nullif(robot_sessions, 0)")}
         UNION ALL {_count("keyless_events")} UNION ALL {_count("events")} UNION ALL {_count("users")} UNION ALL {_count("devices")}
+        UNION ALL {_count("visitors")}
         UNION ALL {_count("orphan_events")} UNION ALL {_count("sessionless_events")} UNION ALL {_count("sessions")}
         UNION ALL {_entry("median_session_duration", "p50_session_duration", "NULL", "with_duration")}
         UNION ALL {_entry("p95_session_duration", "p95_session_duration", "NULL", "with_duration")}
@@ -262,7 +264,7 @@ def daily_metrics(totals: pa.Table) -> pa.Table:
 
 _SUMMED = (
     *("robot_events", "robot_sessions", "people_sessions"),
-    *("keyless_events", "events", "users", "devices", "orphan_events", "sessionless_events"),
+    *("keyless_events", "events", "users", "devices", "visitors", "orphan_events", "sessionless_events"),
     *("sessions", "with_duration", "with_time", "spent_ms", "pageviews", "interactions", "with_summary", "mismatched"),
     *("p50_session_duration", "p95_session_duration"),
     *("records", "accepted", "duplicates", "rejected", "unreadable_files", "landed_events", "late_events"),

@@ -102,7 +102,7 @@ def run(
     accept_empty: bool,
     accept_shrunk: bool,
 ) -> int:
-    """Run one night: ingest, sessions, metrics, checks, publish.
+    """Run one night: ingest, sessions, metrics, marts, checks, publish.
 
     Stops if the lake was built with other settings that decide rows: `millrace rebuild` builds it again.
     """

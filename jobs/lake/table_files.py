@@ -145,7 +145,8 @@ def _statistics(rows: pa.Table, hidden: Collection[str]) -> dict[str, Any]:
     """
     lower: dict[str, Any] = {}
     upper: dict[str, Any] = {}
-    flat = [field.name for field in rows.schema if not pa.types.is_nested(field.type)]
+    # Bounds in JSON are doubles, which a decimal may lie beyond.
+    flat = [field.name for field in rows.schema if not pa.types.is_nested(field.type) and not pa.types.is_decimal(field.type)]
     for name in flat:
         if pa.types.is_binary(rows.schema.field(name).type):
             continue

@@ -13,7 +13,7 @@ from jobs.settings import Settings
 from transforms.sources.registry import SOURCES
 
 # Steps that build their tables from other tables. Landed files need not be read again for them.
-DERIVED = frozenset(("sessions", "workflows", "metrics"))
+DERIVED = frozenset(("sessions", "workflows", "metrics", "marts"))
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def show(scope: Scope, kept: Collection[Partition]) -> None:
         print_message(f"changed rules: {scope.changed}")
     if not scope.everything:
         parts = [f"landed files of {', '.join(sorted(scope.sources))}"] if scope.sources else []
-        parts += [name for name in ("sessions", "workflows", "metrics") if name in scope.derived]
+        parts += [name for name in ("sessions", "workflows", "metrics", "marts") if name in scope.derived]
         print_message(f"built again: {', '.join(parts)}, and what depends on them; --all builds everything again")
     if scope.changed and kept:
         named = ", ".join(f"{partition.source} of {partition.landing_date}" for partition in kept)

@@ -7,6 +7,7 @@ depend on a changed rule again, and records the new rules.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -21,12 +22,13 @@ from jobs.errors import RulesChangedError
 from jobs.lake.damage import rebuild_command
 from jobs.lake.table_files import TEXT_BOUND
 from jobs.lake.tables import Lake
-from jobs.rules import privacy_rules, rulesets_of
+from jobs.rules import funnels, privacy_rules, rulesets_of
 from jobs.settings import Settings, SourceTime
 from schemas.bookkeeping import FILES, RUNS
 from transforms.deduplication import DEDUPLICATION_VERSION
 from transforms.documents.validation import schema_bytes
 from transforms.ingest.records import INGEST_VERSION
+from transforms.marts.registry import MARTS_VERSION
 from transforms.metrics import METRICS_VERSION
 from transforms.privacy.secret_names import SHIPPED
 from transforms.sessions.rules import SESSIONS_VERSION
@@ -36,6 +38,7 @@ from transforms.workflows.summaries import WORKFLOWS_VERSION
 Rules = Mapping[str, str]  # per name of a rule its value
 
 _NAMES = "privacy.names"
+_FUNNELS = "marts.funnels."
 _VERSION = ".version"
 _SCHEMAS = ".schemas"
 # This entry among the rules marks a lake that has rows from before rules were recorded, until a rebuild builds everything again.
@@ -59,6 +62,9 @@ class ChangedRule:
                 f"{', '.join(sorted(names))} {what}" for names, what in ((now - before, "added"), (before - now, "removed")) if names
             ]
             return f"{_NAMES}: {' and '.join(changes)}"
+        if self.rule.startswith(_FUNNELS):
+            what = "added" if self.before is None else "removed" if self.now is None else "changed"
+            return f"the funnel {self.rule.removeprefix(_FUNNELS)} was {what}"
         name = self.rule
         for ending, what in ((_VERSION, "version"), (_SCHEMAS, "schemas")):
             if name.endswith(ending):
@@ -85,6 +91,8 @@ def current(settings: Settings) -> dict[str, str]:
         "workflows.version": WORKFLOWS_VERSION,
         "metrics.version": METRICS_VERSION,
         "metrics.robots": settings.metrics.robots,
+        "marts.version": MARTS_VERSION,
+        **{f"{_FUNNELS}{funnel.name}": dataclasses.asdict(funnel) for funnel in funnels(settings)},
     }
     for section in ("sessions", "workflows"):
         rules |= {f"{section}.{name}": value for name, value in getattr(settings, section).model_dump().items()}

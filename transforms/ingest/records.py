@@ -31,7 +31,7 @@ from transforms.times import DAY_MS, landing_ms
 from transforms.user_agents import UserAgent, parse
 
 # Raised with every change of the rows that this module makes from a line. Landed files are then read again.
-INGEST_VERSION = 6
+INGEST_VERSION = 7
 
 # The columns of `events`, and those of `rejected_events` that `events` lacks. An accepted row fills the former, a rejected row the
 # latter, and both fill the columns of the landed file.
@@ -261,6 +261,7 @@ def _accepted(
         "status": _repeated("accepted", STRING, size),
         "source": _repeated(source.name, STRING, size),
         "event_id": pa.array(event_ids, STRING),
+        "visitor_id": _array(_visitors(mapped, size), STRING),
         "event_hash": pa.array([short_hash(event_id) for event_id in event_ids], pa.int64()),
         "event_time": _times(event_ms),
         "event_date": pa.array([event // DAY_MS for event in event_ms], pa.int32()).cast(pa.date32()),
@@ -311,6 +312,12 @@ def _resolve_event_time(client: int | None, received: int | None, arrival: int, 
     if client is None or not received - rules.past_ms <= client <= received + rules.future_ms:
         return received, received, "received"
     return received, client, "client"
+
+
+def _visitors(mapped: Columns, size: int) -> list[str | None]:
+    """The visitor of each record: its user, else its device."""
+    absent = [None] * size
+    return [user or device or None for user, device in zip(mapped.get("user_id", absent), mapped.get("device_id", absent), strict=True)]
 
 
 def _user_agents(mapped: Columns, size: int) -> dict[str, list[Any]]:

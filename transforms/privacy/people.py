@@ -26,6 +26,8 @@ from transforms.privacy.pseudonyms import Pseudonyms
 Kind = Literal["user", "device"]
 # Per kind of a person's id, the columns that hold it.
 COLUMNS: Mapping[Kind, tuple[str, ...]] = {"user": ("user_id", "uid"), "device": ("device_id", "did")}
+# The column with the id of a user or a device, in tables that have no column for each.
+_VISITOR = "visitor_id"
 # The column of chains with a list of ids.
 _KEY = "key"
 _BEFORE_ELEMENT = rb'[\[,]"?'
@@ -88,6 +90,9 @@ class People:
                 continue
             if name in self.columns:
                 found |= pc.is_in(column, value_set=self.columns[name]).to_numpy(zero_copy_only=False)
+            if name == _VISITOR and COLUMNS["user"][0] not in rows.column_names:
+                for kind in COLUMNS:
+                    found |= pc.is_in(column, value_set=self.columns[COLUMNS[kind][0]]).to_numpy(zero_copy_only=False)
             if name == "raw":
                 found |= self._after_names.rows(column)
             found |= (self._in_keys if name == _KEY else self._everywhere).rows(column)

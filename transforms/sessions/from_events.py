@@ -187,6 +187,7 @@ SELECT
     -- who
     user_id,
     device_id,
+    coalesce(user_id, device_id) AS visitor_id,
     app_id,
     app_version,
     locale,
@@ -288,7 +289,19 @@ ORDER BY session, variable_key
 """
 
 _MEMBERS = """
-SELECT source, event_id, arrived.landing_date, session_id, sequence, date_of(start_ms) AS session_date
+SELECT
+    source,
+    event_id,
+    arrived.landing_date,
+    session_id,
+    sequence,
+    date_of(start_ms) AS session_date,
+    epoch_ms(event_ms) AS event_time,
+    event_type,
+    event_name,
+    page,
+    coalesce(session_totals.user_id, session_totals.device_id) AS visitor_id,
+    session_totals.is_robot
 FROM session_events
 JOIN arrived USING (row)
 JOIN session_ids USING (session)

@@ -149,6 +149,7 @@ SELECT
     -- who
     session_totals.user_id,
     session_totals.device_id,
+    coalesce(session_totals.user_id, session_totals.device_id) AS visitor_id,
     session_totals.app_id,
     session_totals.app_version,
     session_totals.locale,
@@ -210,11 +211,24 @@ ORDER BY session
 """
 
 _MEMBERS = """
-SELECT arrived.source, arrived.event_id, arrived.landing_date, session_id, sequence, date_of(start_ms) AS session_date
+SELECT
+    arrived.source,
+    arrived.event_id,
+    arrived.landing_date,
+    session_id,
+    sequence,
+    date_of(start_ms) AS session_date,
+    epoch_ms(event_ms) AS event_time,
+    event_type,
+    event_name,
+    page,
+    coalesce(session_totals.user_id, session_totals.device_id) AS visitor_id,
+    session_totals.is_robot
 FROM session_events
 JOIN arrived USING (row)
 JOIN session_ids USING (session)
 JOIN session_starts USING (session)
+JOIN session_totals USING (session)
 """
 
 _CHAINS = """

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 # Raised with every change that makes other sessions from the same events. `millrace rebuild` then builds the sessions again.
-SESSIONS_VERSION = 2
+SESSIONS_VERSION = 3
 # The order of the events of each key in `arrived`. It is total, so ties in time never change a result.
 TOTAL_ORDER = "key_number, event_ms, client_time NULLS FIRST, rank_of(event_type), event_id, landing_date"
 

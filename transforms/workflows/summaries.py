@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
 from itertools import starmap
@@ -25,7 +25,7 @@ from transforms.times import DAY_MS, MINUTE_MS, representable
 from transforms.workflows.tallies import Tally, WorkflowEvent
 
 # Raised with every change that makes other summaries from the same events. `millrace rebuild` then builds the summaries again.
-WORKFLOWS_VERSION = 1
+WORKFLOWS_VERSION = 2
 _KINDS = {"ets": BIGINT, "landing_date": DATE}
 # The columns of an event that the rules read.
 INPUT = pa.schema([pa.field(name, _KINDS.get(name, STRING)) for name in WorkflowEvent._fields])
@@ -40,6 +40,7 @@ BUILT = pa.schema([pa.field("summary", _row_type(WORKFLOW_SUMMARIES)), pa.field(
 
 _ROWS_PER_BATCH = 2_000
 _ENTRIES_PER_BATCH = 100_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 
@@ -231,6 +232,8 @@ def _summary(group: list[str], workflow: _Workflow, level: int, parent: str | No
         "mode": workflow.mode,
         "start_time": start,
         "end_time": tally.last_ms,
+        "started_at": _time_of(start),
+        "ended_at": _time_of(tally.last_ms),
         "time_diff": (tally.last_ms - start + 5) // 10 / 100,
         "time_spent": tally.spent / 100,
         "interact_events_count": tally.interactions,
@@ -266,6 +269,11 @@ def _hash(*parts: Any) -> str:
 def _date_of(ms: int) -> date | None:
     """The UTC date of epoch ms; None outside the years 1 to 9999."""
     return None if representable(ms) is None else date.fromordinal(ms // DAY_MS + _EPOCH_DAY)
+
+
+def _time_of(ms: int) -> datetime | None:
+    """The time of epoch ms; None outside the years 1 to 9999."""
+    return None if representable(ms) is None else _EPOCH + timedelta(milliseconds=ms)
 
 
 class _Rows:
