@@ -33,6 +33,7 @@ VISITOR_DAYS = Table(
     one_row_per="visitor and date (event_date) on which the visitor has an event",
     key=("source", "visit_date", "visitor_id"),
     partitioned_by=("visit_date", "source"),
+    computed_from=("events",),
     columns=(
         _SOURCE,
         column("visit_date", DATE, "event_date of the visitor's events", required=True),
@@ -56,6 +57,7 @@ ACTIVE_VISITORS = Table(
     one_row_per="date and source that had a visitor",
     key=("metric_date", "source"),
     partitioned_by=("metric_date",),
+    computed_from=("visitor_days",),
     columns=(
         _date("the last date of the windows, by event_date"),
         _SOURCE,
@@ -80,6 +82,7 @@ RETENTION = Table(
     one_row_per="cohort of visitors who were first seen in the same day or week, and period since then that has begun",
     key=("source", "grain", "cohort_start", "period"),
     partitioned_by=("metric_date",),
+    computed_from=("visitor_days",),
     columns=(
         _date("first day of the period: cohort_start + period days or weeks"),
         _SOURCE,
@@ -105,6 +108,7 @@ PAGES = Table(
     one_row_per="date, source, environment and page",
     key=("metric_date", "source", "environment", "page"),
     partitioned_by=("metric_date",),
+    computed_from=("events", "sessions"),
     columns=(
         _date("session_date; of load times the event_date"),
         _SOURCE,
@@ -135,6 +139,7 @@ PERFORMANCE = Table(
     one_row_per="date, source, event name and version of the application, of which there is a measured value",
     key=("metric_date", "source", "event_name", "app_version"),
     partitioned_by=("metric_date",),
+    computed_from=("events",),
     columns=(
         _date("event_date"),
         _SOURCE,
@@ -159,6 +164,7 @@ TRANSACTIONS = Table(
     one_row_per="date, source, application and currency in which something was bought",
     key=("metric_date", "source", "app_id", "currency"),
     partitioned_by=("metric_date",),
+    computed_from=("events",),
     columns=(
         _date("event_date"),
         _SOURCE,
@@ -178,6 +184,7 @@ ASSESSMENTS = Table(
     one_row_per="date, source, content and question",
     key=("metric_date", "source", "content_id", "question_id"),
     partitioned_by=("metric_date",),
+    computed_from=("events",),
     columns=(
         _date("event_date"),
         _SOURCE,
@@ -199,6 +206,7 @@ CONTENT_PLAYS = Table(
     one_row_per="date, source and content that was played",
     key=("metric_date", "source", "content_id"),
     partitioned_by=("metric_date",),
+    computed_from=("events", "workflow_summaries"),
     columns=(
         _date("event_date; of timespent the summary_date"),
         _SOURCE,
@@ -218,6 +226,7 @@ HOMEPAGE = Table(
     one_row_per="date, source, wiki, route and kind of site",
     key=("metric_date", "source", "wiki", "route", "is_mobile"),
     partitioned_by=("metric_date",),
+    computed_from=("events",),
     columns=(
         _date("event_date"),
         _SOURCE,
@@ -254,6 +263,7 @@ EVENT_RATE = Table(
     one_row_per="date, source and name of an event of a session",
     key=("metric_date", "source", "event_name"),
     partitioned_by=("metric_date",),
+    computed_from=("sessions",),
     columns=(
         _date("session_date"),
         _SOURCE,
@@ -271,6 +281,7 @@ FUNNELS = Table(
     one_row_per="funnel, date, source and step",
     key=("funnel", "metric_date", "source", "step"),
     partitioned_by=("metric_date",),
+    computed_from=("session_events",),
     columns=(
         _date("session_date of the sessions with the first step"),
         _SOURCE,

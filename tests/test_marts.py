@@ -43,12 +43,12 @@ def day(number: int) -> dt.date:
 def event(**fields: Any) -> Row:
     """An event of a visitor; what a test does not say is absent."""
     names = ("user_id", "visitor_id", "event_name", "app_id", "app_version", "environment", "page", "value", "target_type")
-    absent = dict.fromkeys((*names, "load_latency", "currency", "key", "object_id", "mode", "item"))
+    absent = dict.fromkeys((*names, "is_robot", "load_latency", "currency", "key", "object_id", "mode", "item"))
     return {**absent, "source": "s", "event_date": day(0), "event_type": "interaction", "flags": [], "properties": "{}", **fields}
 
 
 def session(**fields: Any) -> Row:
-    lists: Row = {"pagesummary": [], "eventssummary": [], "flags": []}
+    lists: Row = {"pagesummary": [], "eventssummary": [], "flags": [], "is_robot": False}
     counts = {"pageviews": 1, "interactions": 0}
     return {"source": "s", "session_date": day(0), "visitor_id": None, "entry_page": None, "exit_page": None, **lists, **counts, **fields}
 
@@ -188,7 +188,9 @@ def days_of(events: Sequence[Row]) -> list[Row]:
     schema = pa.schema(
         [
             pa.field(name, t)
-            for name, t in zip(visitor_days.EVENT_COLUMNS, (pa.string(), pa.date32(), pa.list_(pa.string()), pa.string()), strict=True)
+            for name, t in zip(
+                visitor_days.EVENT_COLUMNS, (pa.string(), pa.date32(), pa.list_(pa.string()), pa.bool_(), pa.string()), strict=True
+            )
         ]
     )
     files = [
