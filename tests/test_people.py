@@ -121,7 +121,7 @@ def test_the_hash_of_an_id_depends_on_the_source_and_the_salt() -> None:
 
 
 def test_records_of_erased_people_are_recognised_by_their_ids() -> None:
-    assert erased(ID, "42").are_erased({"user": [ID, "42", "x", None], "device": [None, None, ID, ID]}, 4) == [True, True, False, False]
+    assert erased(ID, "42").are_erased({"user": [ID, "42", "x", None], "device": [None, None, "42", ID]}, 4) == [True, True, False, True]
 
 
 @pytest.mark.parametrize(

@@ -48,10 +48,10 @@ class ErasedIds:
     in_fields: Mapping[Kind, frozenset[str]]  # of ids that are recognised in fields of ids alone
     lengths: frozenset[int] = frozenset()  # of the ids that are recognised in every text, bytes
     names: tuple[str, ...] = ()  # of the fields that hold ids in records of the source
-    _known: dict[tuple[Kind, str], bool] = field(default_factory=dict, compare=False, repr=False)
+    _known: dict[tuple[str, str], bool] = field(default_factory=dict, compare=False, repr=False)
 
-    def are_erased(self, ids: Mapping[Kind, Sequence[str | None]], size: int) -> list[bool]:
-        """Which of so many records are of an erased person. In: per kind the ids of the records."""
+    def are_erased(self, ids: Mapping[str, Sequence[str | None]], size: int) -> list[bool]:
+        """Which of so many records are of an erased person. In: per kind the ids of the records, also of kinds that nobody has."""
         erased = [False] * size
         for kind, of_kind in ids.items():
             found = {text for text in set(of_kind) if text is not None and self._is_erased(kind, text)}
@@ -100,13 +100,13 @@ class ErasedIds:
     def _is_mentioned(self, text: bytes) -> bool:
         return _digest(self._key, self._start + text) in self._mentioned
 
-    def _is_erased(self, kind: Kind, text: str) -> bool:
+    def _is_erased(self, kind: str, text: str) -> bool:
         known = self._known.get((kind, text))
         if known is None:
             if len(self._known) >= _MOST_TEXTS:
                 self._known.clear()
             digest = _digest(self._key, self._start + text.encode("utf-8", "surrogatepass"))
-            known = digest in self._digests_everywhere.get(kind, ()) or digest in self._digests_in_fields.get(kind, ())
+            known = digest in self._mentioned or digest in self._digests_in_fields.get(kind, ())
             self._known[kind, text] = known
         return known
 
@@ -121,14 +121,10 @@ class ErasedIds:
     @cached_property
     def _mentioned(self) -> frozenset[bytes]:
         """The digests of all ids that are recognised in every text."""
-        return frozenset().union(*self._digests_everywhere.values())
+        return frozenset(bytes.fromhex(hashed) for hashes in self.everywhere.values() for hashed in hashes)
 
     @cached_property
-    def _digests_everywhere(self) -> dict[Kind, frozenset[bytes]]:
-        return {kind: frozenset(map(bytes.fromhex, hashes)) for kind, hashes in self.everywhere.items()}
-
-    @cached_property
-    def _digests_in_fields(self) -> dict[Kind, frozenset[bytes]]:
+    def _digests_in_fields(self) -> dict[str, frozenset[bytes]]:
         return {kind: frozenset(map(bytes.fromhex, hashes)) for kind, hashes in self.in_fields.items()}
 
     def _values_of_fields(self, raw: bytes) -> Iterator[bytes]:
