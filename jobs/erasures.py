@@ -46,7 +46,7 @@ def record(lake: Lake, people: Mapping[str, People], output: RunOutput) -> Chang
     for source, of_source in sorted(people.items()):
         for kind in _KINDS:
             for text in sorted(of_source.ids.get(kind, ())):
-                hashed = hash_of(salt, source, kind, text)
+                hashed = hash_of(salt, source, text)
                 if (source, kind, hashed) not in known:
                     length = len(text.encode("utf-8", "surrogatepass")) if is_distinctive(text) else None
                     row = {"source": source, "kind": kind, "id_hash": hashed, "length": length, "salt": salt}

@@ -88,7 +88,7 @@ ERASURES = Table(
     columns=(
         column("source", STRING, "which of the landed formats", required=True, is_personal=False),
         column("kind", STRING, "what the id is of", required=True, values=("user", "device")),
-        column("id_hash", STRING, "HMAC-SHA256 of source, kind and id, upper-case hexadecimal", required=True, is_personal=False),
+        column("id_hash", STRING, "HMAC-SHA256 of source and id, upper-case hexadecimal", required=True, is_personal=False),
         column(
             "length",
             INTEGER,

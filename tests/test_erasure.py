@@ -212,8 +212,7 @@ def test_devices_seen_with_a_user_are_named_and_erased_only_if_told(
 def test_hashed_ids_are_erased_by_the_id_as_it_landed(four_nights: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILLRACE_SALT", "salt")
     landing = tmp_path / "landing"
-    of_night = f"date={NIGHTS[-1]}"
-    shutil.copytree(four_nights.paths.landing / "sunbird" / of_night, landing / "sunbird" / of_night)
+    shutil.copytree(four_nights.paths.landing / "sunbird" / f"date={NIGHTS[-1]}", landing / "sunbird" / f"date={NIGHTS[-1]}")
     privacy = four_nights.privacy
     sunbird = privacy.sources["sunbird"]
     hashed = sunbird.model_copy(update={"rules": sunbird.rules | {"/actor/id": "hash", "/context/did": "hash", "/context/sid": "hash"}})

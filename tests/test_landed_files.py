@@ -58,8 +58,8 @@ def test_a_file_that_disappears_during_the_run_harms_no_other(
     gone = land_events(settings, "gone.jsonl", "m2")
     of_nights = changed_partitions.of_nights
 
-    def surveyed_and_gone(*arguments: Any) -> Any:
-        found = of_nights(*arguments)
+    def surveyed_and_gone(*arguments: Any, **options: Any) -> Any:
+        found = of_nights(*arguments, **options)
         gone.unlink()
         return found
 

@@ -101,26 +101,27 @@ def test_one_call_finds_a_thousand_people() -> None:
 
 
 def erased(*ids: str) -> ErasedIds:
-    everywhere = frozenset(hash_of("s", "sunbird", "user", text) for text in ids if is_distinctive(text))
-    in_fields = frozenset(hash_of("s", "sunbird", "user", text) for text in ids if not is_distinctive(text))
-    lengths = frozenset(len(text) for text in ids if is_distinctive(text))
+    everywhere = frozenset(hash_of("s", "sunbird", text) for text in ids if is_distinctive(text))
+    in_fields = frozenset(hash_of("s", "sunbird", text) for text in ids if not is_distinctive(text))
+    lengths = frozenset(len(text.encode()) for text in ids if is_distinctive(text))
     return ErasedIds("sunbird", "s", {"user": everywhere}, {"user": in_fields}, lengths, NAMES)
 
 
 def test_records_that_name_erased_people_in_a_text_of_their_documents_are_recognised() -> None:
     other, longer = "other-4711ab", "person-0815-0000"
     documents = [f'{{"a":"{ID}"}}', '{"a":"42"}', f'{{"n":123456789012,"b":["{other}","{ID}"]}}', "{}", f'{{"{longer}":1,"x":"{ID}1"}}']
-    assert erased(ID, "42").mentions([document.encode() for document in documents]) == [0, 2]
-    assert erased(ID, longer).mentions([document.encode() for document in documents]) == [0, 2, 4]
+    documents.append(f'{{"a":"{{\\"b\\":\\"{ID}\\"}}"}}')  # JSON within a text
+    assert erased(ID, "42").mentions([document.encode() for document in documents]) == [0, 2, 5]
+    assert erased(ID, longer).mentions([document.encode() for document in documents]) == [0, 2, 4, 5]
     assert erased("42").mentions([document.encode() for document in documents]) == []
 
 
-def test_the_hash_of_an_id_depends_on_source_and_kind() -> None:
-    assert len({hash_of("s", *of) for of in (("a", "user", "x"), ("b", "user", "x"), ("a", "device", "x"), ("a", "user", "y"))}) == 4  # type: ignore[arg-type]
+def test_the_hash_of_an_id_depends_on_the_source_and_the_salt() -> None:
+    assert len({hash_of("s", "a", "x"), hash_of("s", "b", "x"), hash_of("s", "a", "y"), hash_of("t", "a", "x")}) == 4
 
 
 def test_records_of_erased_people_are_recognised_by_their_ids() -> None:
-    assert erased(ID, "42").are_erased({"user": [ID, "42", "x", None], "device": [None, None, ID, ID]}, 4) == [True, True, False, False]
+    assert erased(ID, "42").are_erased({"user": [ID, "42", "x", None], "device": [None, None, "42", ID]}, 4) == [True, True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -137,6 +138,11 @@ def test_records_of_erased_people_are_recognised_by_their_ids() -> None:
 )
 def test_refused_records_of_erased_people_are_recognised_whatever_they_are(raw: str) -> None:
     assert erased(ID, "42").is_refused_record_erased(raw.encode())
+
+
+def test_an_id_is_recognised_as_json_escapes_it_and_no_escape_is_an_error() -> None:
+    assert erased("zoë-1234👩").is_refused_record_erased(rb'{"a":"zo\u00eb-1234\ud83d\udc69"')
+    assert not erased("zoë-1234👩").is_refused_record_erased(rb'{"a":"\ud83d","b":"\udc69\u12","c":"\xff')
 
 
 @pytest.mark.parametrize("raw", ["", "{", f'{{"id":"{ID}x"}}', '{"n":42}', "\udcff42".encode("utf-8", "surrogateescape").decode("latin-1")])

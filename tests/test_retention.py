@@ -20,8 +20,8 @@ from random_nights import NIGHTS
 
 from jobs import maintain
 from jobs import settings as configuration
-from jobs.commands import run_nights, verify
-from jobs.errors import SettingsError
+from jobs.commands import explain_session, run_nights, status, verify
+from jobs.errors import SettingsError, UsageError
 from jobs.lake.tables import Lake
 from jobs.settings import Settings
 from schemas.metrics import METRICS, SESSION_DATE
@@ -156,6 +156,17 @@ def test_a_wrong_retention_is_one_line(tmp_path: Path, given: str, message: str)
         configuration.load(file=file)
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_status_and_session_say_what_has_expired(without_landed: Settings, expired: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    status.show(without_landed, shape="json")
+    nights = json.loads(capsys.readouterr().out)
+    of_first = [night for night in nights["nights"] if night["date"] == str(FIRST)]
+    assert of_first
+    assert {(night["landed"], night["changed"], night["not_read"]) for night in of_first} == {(0, 0, 0)}
+    assert nights["no_file_left"] == []
+    with pytest.raises(UsageError, match=r"have expired \(retention.events\): its row stays"):
+        explain_session.show(expired, closed_session(expired)["session_id"])
 
 
 # --- nothing comes back, and nothing is made of half of its events

@@ -18,6 +18,7 @@ from jobs.errors import LakeError, UsageError
 from jobs.lake.duckdb_views import connect
 from jobs.lake.half_published import open_to_read
 from jobs.lake.tables import Lake
+from jobs.landing import expired
 from jobs.rules import session_rules
 from jobs.settings import Settings
 from schemas.events import EVENTS
@@ -105,6 +106,10 @@ def _events_of(lake: Lake, session: Row) -> list[Row]:
 
 def _show(lake: Lake, settings: Settings, session: Row) -> None:
     events = _events_of(lake, session)
+    if len(events) < session["events"] and expired.closed_dates(lake).get(session["source"]):
+        raise UsageError(
+            f"events of session {session['session_id']} have expired (retention.events): its row stays, and cannot be explained"
+        )
     if not any(event["session_input"]["user"] for event in events):
         raise LakeError(
             f"the lake {lake.root} does not hold the events of session {session['session_id']}:"

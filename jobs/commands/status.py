@@ -17,7 +17,7 @@ from jobs.console.printing import print_json, print_line, print_message, print_t
 from jobs.errors import LandingError
 from jobs.lake.half_published import open_to_read
 from jobs.lake.tables import Lake
-from jobs.landing import strays, zone
+from jobs.landing import expired, strays, zone
 from jobs.landing.zone import LandedFile, Partition
 from jobs.night import check_sources
 from jobs.quality.baseline import is_expected
@@ -63,6 +63,7 @@ class _PartitionCounts:
     unreadable: int = 0
     changed: int = 0
     new: int = 0  # files that no run has read
+    is_closed: bool = False  # its events or landed files have expired
     records: int = 0
     accepted: int = 0
     duplicates: int = 0
@@ -122,6 +123,11 @@ def _report(settings: Settings, only: NightFilter) -> _Report:
     lake = open_to_read(settings.paths.lake)
     files = _recorded_files(lake)
     partitions = _partitions(files, _landed(settings), rulesets_of(settings, SOURCES))
+    for partition in expired.closed_partitions(lake):
+        # No run reads it again, whatever is in the landing zone.
+        if partition in partitions:
+            partitions[partition].is_closed = True
+            partitions[partition].changed = partitions[partition].new = 0
     nights_run = changed_partitions.nights_run(lake)
     without_landed_files = nights_run - {partition.landing_date for partition in partitions}
     nights = _nights(lake, partitions, nights_run, _unchecked_nights(lake, files.values()), settings)
@@ -208,7 +214,7 @@ def _nights(
             {"date": partition.landing_date, "source": partition.source}
             | {name: getattr(counted, name) for name in ("landed", "done", "unreadable", "changed", *COUNTS)}
             | {"not_read": counted.new if partition in not_read else 0}
-            | {"did_not_land": partition in absent, "no_file_left": bool(counted.records) and not counted.landed}
+            | {"did_not_land": partition in absent, "no_file_left": bool(counted.records) and not counted.landed and not counted.is_closed}
             | {"missing_hours": missing.get(partition, []), "failed_checks": failed.get((partition.landing_date, partition.source))}
         )
     of_no_source = ((date, count) for (date, source), count in failed.items() if source is None and count)

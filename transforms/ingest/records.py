@@ -279,13 +279,16 @@ def _accepted(
     return _without_erased(_batch(columns, size), landed_ids, [properties, contexts], erased)
 
 
+_KIND_OF: Mapping[str, str] = {columns[0]: kind for kind, columns in COLUMNS.items()}
+
+
 def _without_erased(
     batch: pa.RecordBatch, landed_ids: Columns, documents: Sequence[Sequence[bytes]], erased: ErasedIds | None
 ) -> pa.RecordBatch:
     """The rows that are not of erased people, and have none of their ids among the texts of their documents."""
     if erased is None:
         return batch
-    ids = {kind: landed_ids[columns[0]] for kind, columns in COLUMNS.items() if columns[0] in landed_ids}
+    ids = {_KIND_OF.get(column, column): values for column, values in landed_ids.items()}
     are_erased = erased.are_erased(ids, batch.num_rows)
     for number in (number for of_rows in documents for number in erased.mentions(of_rows)):
         are_erased[number] = True

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hmac
 import re
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from functools import cached_property
 
-from transforms.privacy.people import Kind, compiled
+import numpy as np
+import numpy.typing as npt
+
+from transforms.privacy.people import Kind
 from transforms.privacy.raw_records import json_text
 
 _STRING = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
@@ -21,13 +23,19 @@ _RUNS = (
 )
 _ESCAPE = re.compile(rb"\\[nrtbf]")
 _MOST_TEXTS = 200_000
-# RE2 counts no further.
-_LONGEST = 1_000
 
 
-def hash_of(salt: str, source: str, kind: Kind, text: str) -> str:
-    """The keyed hash of an id: HMAC-SHA256 of source, kind and id, in upper-case hexadecimal."""
-    return hmac.digest(salt.encode(), "\x1f".join((source, kind, text)).encode("utf-8", "surrogatepass"), "sha256").hex().upper()
+def hash_of(salt: str, source: str, text: str) -> str:
+    """The keyed hash of an id: HMAC-SHA256 of source and id, in upper-case hexadecimal."""
+    return _digest(salt.encode(), _prefix(source) + text.encode("utf-8", "surrogatepass")).hex().upper()
+
+
+def _digest(key: bytes, content: bytes) -> bytes:
+    return hmac.digest(key, content, "sha256")
+
+
+def _prefix(source: str) -> bytes:
+    return f"{source}\x1f".encode()
 
 
 @dataclass(frozen=True)
@@ -40,10 +48,10 @@ class ErasedIds:
     in_fields: Mapping[Kind, frozenset[str]]  # of ids that are recognised in fields of ids alone
     lengths: frozenset[int] = frozenset()  # of the ids that are recognised in every text, bytes
     names: tuple[str, ...] = ()  # of the fields that hold ids in records of the source
-    _known: dict[tuple[Kind, str], bool] = field(default_factory=dict, compare=False, repr=False)
+    _known: dict[tuple[str, str], bool] = field(default_factory=dict, compare=False, repr=False)
 
-    def are_erased(self, ids: Mapping[Kind, Sequence[str | None]], size: int) -> list[bool]:
-        """Which of so many records are of an erased person. In: per kind the ids of the records."""
+    def are_erased(self, ids: Mapping[str, Sequence[str | None]], size: int) -> list[bool]:
+        """Which of so many records are of an erased person. In: per kind the ids of the records, also of kinds that nobody has."""
         erased = [False] * size
         for kind, of_kind in ids.items():
             found = {text for text in set(of_kind) if text is not None and self._is_erased(kind, text)}
@@ -55,62 +63,92 @@ class ErasedIds:
         """The numbers of the documents, canonical JSON, that have the id of an erased person as one of their texts."""
         if not self.lengths:
             return []
-        joined = b"\n".join(documents)
-        lengths = "|".join(f'[^"\\\\]{{{length}}}' for length in sorted(self.lengths, reverse=True) if length <= _LONGEST)
-        found: dict[int, None] = {}
-        ends: list[int] = []
-        # The mark after a text is left for the next match, where it may be the one before a text.
-        for match in compiled(f'"({lengths})'.encode()).finditer(joined):
-            end = match.end()
-            if joined[end : end + 1] == b'"' and self._is_mentioned(match[1].decode("utf-8", "replace")):
-                ends = ends or list(accumulate(len(document) + 1 for document in documents))
-                found[bisect_right(ends, match.start())] = None
-        return list(found)
+        # Nearly all texts are of nobody who was erased. So the different ones are hashed, and only then is a document looked for.
+        texts = self._texts_as_long(b"\n".join(documents))
+        erased = [text for text in texts if self._is_mentioned(text)]
+        marked = [b'"' + text + end for text in erased for end in (b'"', b'\\"')]
+        return [number for number, document in enumerate(documents) if any(text in document for text in marked)] if marked else []
+
+    def _texts_as_long(self, content: bytes) -> set[bytes]:
+        """The texts between two quotation marks that are as long as an erased id; also those of JSON within a text."""
+        marks = np.flatnonzero(np.frombuffer(content, np.uint8) == ord('"'))
+        sizes = np.diff(marks) - 1
+        chosen = np.flatnonzero(self._are_lengths[np.minimum(sizes, len(self._are_lengths) - 1)])
+        texts = set()
+        for start, size in zip((marks[chosen] + 1).tolist(), sizes[chosen].tolist(), strict=True):
+            text = content[start : start + size]
+            texts.add(text[:-1] if text.endswith(b"\\") else text)
+        return texts
+
+    @cached_property
+    def _are_lengths(self) -> npt.NDArray[np.bool_]:
+        """Per number whether a text of so many bytes may be an id; one byte more is the escape of the mark after it."""
+        are_lengths = np.zeros(max(self.lengths) + 3, bool)
+        for length in self.lengths:
+            are_lengths[length : length + 2] = True
+        return are_lengths
 
     def is_refused_record_erased(self, raw: bytes) -> bool:
         """Whether a refused record, which may be anything, has the id of an erased person."""
-        if any(self.everywhere.values()) and any(self._matches(self.everywhere, text) for text in _texts(raw)):
-            return True
-        return any(self.in_fields.values()) and any(self._matches(self.in_fields, text) for text in self._values_of_fields(raw))
+        if self.lengths:
+            as_long = (text for text in _texts(raw) if len(text) in self.lengths)
+            if any(self._is_mentioned(text) for text in as_long):
+                return True
+        in_fields = frozenset().union(*self._digests_in_fields.values())
+        return bool(in_fields) and any(_digest(self._key, self._start + text) in in_fields for text in self._values_of_fields(raw))
 
-    def _is_mentioned(self, text: str) -> bool:
-        return any(of_kind and self._is_erased(kind, text) for kind, of_kind in self.everywhere.items())
+    def _is_mentioned(self, text: bytes) -> bool:
+        return _digest(self._key, self._start + text) in self._mentioned
 
-    def _is_erased(self, kind: Kind, text: str) -> bool:
+    def _is_erased(self, kind: str, text: str) -> bool:
         known = self._known.get((kind, text))
         if known is None:
             if len(self._known) >= _MOST_TEXTS:
                 self._known.clear()
-            hashed = hash_of(self.salt, self.source, kind, text)
-            known = hashed in self.everywhere.get(kind, ()) or hashed in self.in_fields.get(kind, ())
+            digest = _digest(self._key, self._start + text.encode("utf-8", "surrogatepass"))
+            known = digest in self._mentioned or digest in self._digests_in_fields.get(kind, ())
             self._known[kind, text] = known
         return known
 
-    def _matches(self, hashes: Mapping[Kind, frozenset[str]], text: str) -> bool:
-        return any(hash_of(self.salt, self.source, kind, text) in of_kind for kind, of_kind in hashes.items() if of_kind)
+    @cached_property
+    def _key(self) -> bytes:
+        return self.salt.encode()
 
-    def _values_of_fields(self, raw: bytes) -> Iterator[str]:
+    @cached_property
+    def _start(self) -> bytes:
+        return _prefix(self.source)
+
+    @cached_property
+    def _mentioned(self) -> frozenset[bytes]:
+        """The digests of all ids that are recognised in every text."""
+        return frozenset(bytes.fromhex(hashed) for hashes in self.everywhere.values() for hashed in hashes)
+
+    @cached_property
+    def _digests_in_fields(self) -> dict[str, frozenset[bytes]]:
+        return {kind: frozenset(map(bytes.fromhex, hashes)) for kind, hashes in self.in_fields.items()}
+
+    def _values_of_fields(self, raw: bytes) -> Iterator[bytes]:
         """The texts after the names of fields of ids."""
         names = "|".join(map(re.escape, self.names)).encode()
         expression = rb"\b(?:" + names + rb')(?:[\\"\s])*[:=](?:[\\"\s])*([^\s"\\,;{}\[\]&]+)'
-        yield from (match[1].decode("utf-8", "surrogateescape") for match in re.finditer(expression, raw) if names)
+        yield from (match[1] for match in re.finditer(expression, raw) if names)
 
     def __getstate__(self) -> dict[str, object]:
-        """What is known of texts is not sent to another process."""
-        return {**self.__dict__, "_known": {}}
+        """Only the hashes are sent to another process, not what is known of texts."""
+        return {name: value for name, value in self.__dict__.items() if name in self.__dataclass_fields__} | {"_known": {}}
 
 
-def _texts(raw: bytes) -> Iterable[str]:
+def _texts(raw: bytes) -> Iterable[bytes]:
     """The texts in a record that may be ids: texts of JSON, and what stands between marks."""
-    texts: dict[str, None] = {}
+    texts: dict[bytes, None] = {}
     for match in _STRING.finditer(raw):
-        texts[json_text(match[1].decode("utf-8", "surrogateescape"))] = None
-        if len(texts) > _MOST_TEXTS:
-            break
+        text = match[1]
+        if b"\\" in text:
+            # Two escapes may be one character.
+            units = json_text(text.decode("utf-8", "surrogateescape")).encode("utf-16-le", "surrogatepass")
+            text = units.decode("utf-16-le", "replace").encode()
+        texts[text] = None
     without_escapes = _ESCAPE.sub(b" ", raw)
     for expression in _RUNS:
-        for match in expression.finditer(without_escapes):
-            if len(texts) > 2 * _MOST_TEXTS:
-                break
-            texts[match[0].decode("utf-8", "surrogateescape")] = None
+        texts |= dict.fromkeys(expression.findall(without_escapes))
     return texts

@@ -134,7 +134,7 @@ class TextSearch:
 
     def matches(self, content: bytes) -> Iterator[bytes]:
         """The ids in some bytes, as they are written there."""
-        for expression in map(compiled, self._expressions):
+        for expression in map(_compiled, self._expressions):
             at = 0
             while (match := expression.search(content, at)) is not None:
                 is_whole = _is_whole(content, match.span(1), 0, len(content))
@@ -156,7 +156,7 @@ class TextSearch:
         limits = np.frombuffer(offsets, np.int64)[filled.offset : filled.offset + len(filled) + 1].tolist()
         content = data.to_pybytes() if data is not None else b""
         found = []
-        for expression in map(compiled, self._expressions):
+        for expression in map(_compiled, self._expressions):
             at = limits[0]
             while (match := expression.search(content, at, limits[-1])) is not None:
                 number = bisect_right(limits, match.start()) - 1
@@ -206,8 +206,7 @@ def _units(character: str) -> Iterator[int]:
 
 
 @lru_cache(maxsize=256)
-def compiled(expression: bytes) -> re2._Regexp:
-    """An expression of RE2 over bytes."""
+def _compiled(expression: bytes) -> re2._Regexp:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.max_mem = _MEMORY
