@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +49,20 @@ def test_an_allowlist_of_all_sources_gives_the_same_sessions_workflows_and_metri
     allowlist = {source: {"default": "drop", "rules": {"/ver": "keep"}} for source in SOURCES}
     run_quietly(with_rules(landing, tmp_path / "lake", **allowlist), FIRST)
     expected, found = contents(plain), contents(tmp_path / "lake")
-    for name in set(LANDED) - {"events", "duplicate_events", "rejected_events", "files"}:
+    # The homepage's modules and edits stand in `properties` alone: their counts are 0.
+    for name in set(LANDED) - {"events", "duplicate_events", "rejected_events", "files", "homepage"}:
         assert found[name] == expected[name], name
+    assert visits(found["homepage"]) == visits(expected["homepage"])
     documents = Lake.open(tmp_path / "lake").arrow("events", ["properties", "context"]).to_pylist()
     assert {name for row in documents for text in row.values() for name in json.loads(text)} <= {"ver"}
+
+
+def visits(rows: Iterable[str]) -> Counter[tuple[str, ...]]:
+    """The visits of the mart `homepage` by what is a column of events."""
+    counted: Counter[tuple[str, ...]] = Counter()
+    for row in map(json.loads, rows):
+        counted[row["metric_date"], row["wiki"], row["route"]] += row["visits"]
+    return counted
 
 
 def test_hashed_ids_give_as_many_sessions_and_the_same_metrics(
