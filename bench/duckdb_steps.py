@@ -167,7 +167,7 @@ SELECT metric_date, source, 'events' AS metric, 'all' AS dimension, 'all' AS dim
     count(*)::DOUBLE AS value, NULL::DOUBLE AS numerator, NULL::DOUBLE AS denominator FROM real GROUP BY ALL
 UNION ALL SELECT metric_date, source, 'users', 'all', 'all', nullif(count(DISTINCT user_id) FILTER (NOT is_robot), 0), NULL, NULL
     FROM real GROUP BY ALL
-UNION ALL SELECT metric_date, source, 'devices', 'all', 'all', nullif(count(DISTINCT device_id), 0), NULL, NULL FROM real GROUP BY ALL
+UNION ALL SELECT metric_date, source, 'devices', 'all', 'all', count(DISTINCT device_id), NULL, NULL FROM real GROUP BY ALL
 UNION ALL SELECT metric_date, source, 'visitors', 'all', 'all', nullif(count(DISTINCT visitor_id) FILTER (NOT is_robot), 0), NULL, NULL
     FROM real GROUP BY ALL
 UNION ALL SELECT metric_date, source, 'events', 'event_type', event_type, count(*), NULL, NULL FROM real GROUP BY ALL

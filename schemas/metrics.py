@@ -29,7 +29,7 @@ METRICS: Mapping[str, Metric] = {
     for metric in (
         Metric("events", EVENT_DATE, "accepted events, but for test events (flag canary)", dimensions=("all", "event_type")),
         Metric("users", EVENT_DATE, "distinct user_id among these events, but for those of robots (is_robot), where any has one"),
-        Metric("devices", EVENT_DATE, "distinct device_id among these events, those of robots too, where any has one"),
+        Metric("devices", EVENT_DATE, "distinct device_id among these events, those of robots too"),
         Metric(
             "visitors",
             EVENT_DATE,

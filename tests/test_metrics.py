@@ -103,6 +103,11 @@ def test_a_source_without_users_has_no_row_of_users(found: Metrics) -> None:
     assert {name: rows[name][0] for name in rows.keys() & {"users", "devices", "visitors"}} == {"devices": 2.0, "visitors": 2.0}
 
 
+def test_a_source_without_devices_has_none(found: Metrics) -> None:
+    rows = totals(found(metrics.measure_events, EVENTS, event("page_view", "u")))
+    assert {name: rows[name][0] for name in ("users", "devices", "visitors")} == {"users": 1.0, "devices": 0.0, "visitors": 1.0}
+
+
 def test_events_of_robots_are_events_but_robots_are_no_users(found: Metrics) -> None:
     events = [event("page_view", "u", "d"), event("page_view", "r", "s", is_robot=True), event("page_view", "r", "t", is_robot=True)]
     rows = found(metrics.measure_events, EVENTS, *events)

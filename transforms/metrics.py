@@ -237,7 +237,8 @@ def daily_metrics(totals: pa.Table) -> pa.Table:
         WITH totals AS MATERIALIZED (SELECT * FROM given),
         summed AS (SELECT metric_date, source, {whole} FROM totals GROUP BY ALL),
         by_date AS (
-            SELECT *, accepted + duplicates AS valid, CAST(spent_ms AS DOUBLE) / 1000 AS spent
+            SELECT * REPLACE (CASE WHEN events IS NOT NULL THEN coalesce(devices, 0) END AS devices),
+                accepted + duplicates AS valid, CAST(spent_ms AS DOUBLE) / 1000 AS spent
             FROM summed
         )
         {_count("robot_events", "nullif(robot_events, 0)")} UNION ALL {_count("robot_sessions", "nullif(robot_sessions, 0)")}
