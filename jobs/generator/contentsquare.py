@@ -97,6 +97,10 @@ _SCREENS = (
     Screen("/account/orders", "注文履歴", 350),
     Screen("/help/faq", "100% help?", 150),
 )
+HOME, CATALOGUE, PRODUCT, SEARCH, BASKET, CHECKOUT, ORDERS, HELP = range(len(_SCREENS))
+_ELSEWHERE = (HOME, SEARCH, ORDERS, HELP, SEARCH, CATALOGUE, HOME, SEARCH)
+# How long a screen takes to load in a release that is slower than the others, in hundredths.
+_SLOWER = {"8.0.0-beta2": 145}
 _NETWORKS = ({"c": -1}, {"c": 0}, {"c": 1}, {"c": 1}, {"c": 3, "ci": "Orange F"}, {"c": 4, "ci": "Orange F"}, {"c": 5, "ci": "verizon"})
 _TARGETS = ("btn_ok", "btn_add_to_basket", "img_product", "lnk_more", "tab_account", "")
 _CURRENCIES = (978, 840, 826, 36, 392, 756, -1, 1)
@@ -148,11 +152,10 @@ def _received_times(rows: GeneratedRows) -> Whole:
 
 def _documents(rows: GeneratedRows) -> list[Document]:
     bits = rows.bits
-    screen_of = draws.draw(rows.visit, "screens") ^ rows.pageviews.astype(np.uint64)
     columns = zip(
         rows.kind.tolist(),
         draws.uuids(bits, "id"),
-        draws.chosen(screen_of, "screen", _SCREENS),
+        _screens(rows),
         rows.pageviews.tolist(),
         draws.chosen(rows.visit, "network", _NETWORKS),
         draws.picks(rows.visit, "orientation", 2),
@@ -175,7 +178,7 @@ def _documents(rows: GeneratedRows) -> list[Document]:
             "vo": version,
             "sn": session,
             "t": time,
-            **_detail(kind, screen, detail),
+            **_detail(kind, screen, version["av"], detail),
         }
         for kind, event_id, screen, seen, network, orientation, version, session, time, uptime, detail in columns
     ]
@@ -186,10 +189,28 @@ def _session_numbers(rows: GeneratedRows) -> list[int]:
     return numbers
 
 
-def _detail(kind: int, screen: Screen, detail: int) -> Document:
+def _screens(rows: GeneratedRows) -> list[Screen]:
+    """The screen of each event. Visits begin at home; fewer and fewer get to a product, the basket and the checkout."""
+    bits = draws.draw(rows.visit, "screens") ^ rows.pageviews.astype(np.uint64)
+    turn, reach, seen = draws.below(bits, "screen", 8), draws.share(rows.visit, "reach"), rows.pageviews
+    chosen = np.select(
+        [
+            seen <= 1,
+            (reach > 0.3) & (turn < 3),
+            (reach > 0.6) & (seen > 2) & (turn == 3),
+            (reach > 0.75) & (seen > 3) & (turn == 4),
+        ],
+        [np.full(len(turn), HOME), np.where(turn == 0, CATALOGUE, PRODUCT), np.full(len(turn), BASKET), np.full(len(turn), CHECKOUT)],
+        np.array(_ELSEWHERE)[turn],
+    )
+    return [_SCREENS[screen] for screen in chosen.tolist()]
+
+
+def _detail(kind: int, screen: Screen, version: str, detail: int) -> Document:
     """The fields of events of this kind that are not common to all kinds. `detail` has random bits."""
     if kind == SCREEN:
-        return {"st": screen.title, "sl": screen.load_time + detail % 97}
+        load_time = screen.load_time * _SLOWER.get(version, 100) // 100
+        return {"st": screen.title, "sl": load_time + detail % 97}
     if kind in (TAP, PRESS, DRAG, SWIPE):
         return _gesture(kind, detail)
     if kind == TRANSACTION:
@@ -267,6 +288,8 @@ CONTENTSQUARE = Format(
             Scenario.SENT_BEHIND: (9, 90),
             Scenario.SENT_NEVER: (11, 100),
         },
+        # Of two days, the sessions of a device may have the same number: they are more than 24 h apart.
+        returns={3: 34, 4: 14, 5: 9, 6: 9, 7: 24, 14: 7, 28: 3},
     ),
     kinds=KINDS,
     reused=Scenario.REUSED,

@@ -110,6 +110,7 @@ def planned(source: Format, visits: Visits) -> GeneratedRows:
         bits=moment.bits,
         visit=moment.of(visits.bits),
         device=moment.of(visits.device),
+        software=moment.of(visits.software),
         person=moment.of(visits.person),
         scenario=moment.of(visits.scenario),
         number=moment.number,

@@ -28,6 +28,7 @@ class GeneratedRows:
     bits: Bits  # its identity: copies of an event share it, and its document follows from it
     visit: Bits  # the visit to which it belongs
     device: Bits
+    software: Bits
     person: Whole  # number of the device among those of its source
     scenario: Whole  # of the visit: a source's own number, 0 for an ordinary one
     number: Whole  # place in the visit, from 0

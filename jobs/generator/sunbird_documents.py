@@ -38,6 +38,11 @@ _OBJECTS: tuple[Document, ...] = (
     {"object": {"id": "", "type": "", "rollup": {}}},
     {},
 )
+# The content that is played in a visit, and asks the questions.
+_PLAYED: tuple[Document, ...] = tuple(
+    {"object": {"id": f"do_3125{number}273196059852811667", "type": "Content", "ver": "2"}} for number in (0, 0, 0, 1, 1, 2)
+)
+_OF_CONTENT = (KindNumber.PLAYER_START, KindNumber.PLAYER_END, KindNumber.ASSESS)
 _ENVIRONMENTS = ("app", "home", "contentplayer", "course", "user", "sdk")
 _PAGES = ("home", "library", "content-detail", "course-toc", "profile", "search", "explore", "do_31250273196059852811667")
 _SERVICES = ("org.ekstep.learning.platform", "search-service", "druid-ingest", "content-publisher")
@@ -59,6 +64,7 @@ class Person(NamedTuple):
     version: str  # of the format
     context: Document  # without the environment
     target: Document  # the field `object`, where there is one
+    played: Document  # that field, of a content that is played
 
 
 def received_times(rows: GeneratedRows) -> Whole:
@@ -92,7 +98,7 @@ def documents(rows: GeneratedRows) -> list[Document]:
             "mid": message,
             "actor": person.system if kind == KindNumber.LOG else person.actor,
             "context": {**person.context, "env": values.environment},
-            **person.target,
+            **(person.played if kind in _OF_CONTENT else person.target),
             "edata": event_data(kind, values),
             **_ADDED[values.detail % len(_ADDED)],
             **stamp,
@@ -129,11 +135,12 @@ def _people(rows: GeneratedRows) -> list[Person]:
         draws.chosen(rows.device, "app", _APPS),
         draws.chosen(rows.visit, "correlation", _CORRELATIONS),
         draws.chosen(rows.visit, "object", _OBJECTS),
+        draws.chosen(rows.visit, "played", _PLAYED),
         draws.chosen(rows.visit, "service", _SERVICES),
         strict=True,
     )
     people = []
-    for scenario, keyed, session, device, user, trait, channel, app, correlation, target, service in columns:
+    for scenario, keyed, session, device, user, trait, channel, app, correlation, target, played, service in columns:
         context = {"channel": channel, **app, **correlation}
         actor = {"id": _actor_id(user, device, trait), "type": "user" if trait < 0.05 else "User"}
         if scenario == Scenario.SERVICE:
@@ -146,7 +153,7 @@ def _people(rows: GeneratedRows) -> list[Person]:
             context["sid"] = session
         # Without a session id the actor is part of the key: there the system writes under the user's id.
         system = {"id": "telemetry-service" if keyed else actor["id"], "type": "System"}
-        people.append(Person(actor, system, "3.1" if trait > 0.97 else "3.0", context, target))
+        people.append(Person(actor, system, "3.1" if trait > 0.97 else "3.0", context, target, played))
     return people
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TypeVar
 
@@ -27,6 +27,14 @@ _LENGTHS, _STARTS = 0.6180339887498949, 0.4142135623730951
 _ROUND = 160
 # One of so many visits begins just before midnight. By `_LENGTHS`, the first of these are longer than most, and end after midnight.
 _EVENING = (34, 12)
+# A visit is that of a returning visitor with this probability, who has returned at most so often.
+_RETURNING, _MOST_RETURNS = 0.62, 40
+_ORDINARY = 0  # the scenario in which nothing is special, of every source
+# Devices are numbered by the number of their visits and their first day. Those of special scenarios come every third day, so that
+# their sessions are days apart, far beyond any silence.
+_FIRST_DAYS, _DAYS = 4093, 4096
+# Visits in this share of a day begin on the same day, whatever their spread.
+_BEFORE_MIDNIGHT = 0.9
 # An ordinary visit is over after so long, a long one after this: by then the next night's hours are known.
 ORDINARY_SPAN, LONG_SPAN = 3 * HOUR, 20 * HOUR
 
@@ -42,6 +50,8 @@ class Crowd:
     longest: int
     # Places in each round of visits that a scenario takes; low ones, so that a small night has them too.
     scenarios: Mapping[int, tuple[int, ...]]
+    # Relative weight of how many days before a returning visitor was last there.
+    returns: Mapping[int, int] = field(default_factory=lambda: {1: 24, 2: 18, 3: 12, 4: 8, 5: 6, 6: 6, 7: 16, 14: 7, 28: 3})
 
     def lengths(self, quantile: Share) -> Whole:
         """The number of events of the visit at each quantile."""
@@ -78,7 +88,8 @@ class Visits:
     index: Whole  # number among the visits of that day
     bits: Bits
     device: Bits
-    person: Whole  # number of the device: it repeats after three days
+    person: Whole  # number of the device
+    software: Bits  # what the client is like; it repeats after three days
     session: Bits  # what the client takes its session id from
     scenario: Whole
     start: Whole  # epoch ms
@@ -112,9 +123,11 @@ def begun(seed_bits: int, crowd: Crowd, day: int, index: Whole, reused: int) -> 
     of_day = draws.root(seed_bits, "day", day)
     bits = draws.children(of_day, index)
     scenario = crowd.scenario_of_place[index % _ROUND]
-    # A device comes every third day, so its sessions are days apart, far beyond any silence.
-    person = index * 3 + day % 3
+    long = index % 97 == 13
     earlier = draws.root(seed_bits, "day", day - 3 * (day % 6 // 3))
+    is_spread = (draws.spread(index, _STARTS) < _BEFORE_MIDNIGHT) & ~long & (index % _EVENING[0] != _EVENING[1])
+    first_day = np.where(scenario == _ORDINARY, _first_days(seed_bits, crowd, day, index, is_spread), 0)
+    person = index * _DAYS + np.where(scenario == _ORDINARY, first_day % _FIRST_DAYS, _FIRST_DAYS + day % 3)
     quantile = (0.5 + draws.spread(index, _LENGTHS) + 0.02 * draws.share(bits, "length")) % 1.0
     time_of_day = crowd.starts((draws.spread(index, _STARTS) + 0.05 * draws.share(bits, "start")) % 1.0)
     shortly_before_midnight = DAY - MINUTE + draws.below(bits, "evening", 50 * SECOND)
@@ -124,12 +137,32 @@ def begun(seed_bits: int, crowd: Crowd, day: int, index: Whole, reused: int) -> 
         bits=bits,
         device=draws.children(draws.root(seed_bits, "device"), person),
         person=person,
+        software=draws.children(draws.root(seed_bits, "device"), index * 3 + day % 3),
         session=np.where(scenario == reused, draws.children(earlier, index), bits),
         scenario=scenario,
         start=day * DAY + np.where(index % _EVENING[0] == _EVENING[1], shortly_before_midnight, time_of_day),
         length=crowd.lengths(quantile),
-        long=index % 97 == 13,
+        long=long,
     )
+
+
+def _first_days(seed_bits: int, crowd: Crowd, day: int, index: Whole, comes_next_day: Flags) -> Whole:
+    """The first day of the visitors of a day's visits.
+
+    A visitor is either new, or the one of the visit of the same number some days before. So who was there once comes back less
+    and less often, and a visit is the same whichever nights are made. Visits of a number begin at about the same time of day: two of
+    them are hours apart. Those that may not be, such as long ones, are never on two days in a row.
+    """
+    identity = draws.children(draws.root(seed_bits, "returns"), index)
+    days, weights = np.array(list(crowd.returns)), np.cumsum(list(crowd.returns.values()))
+    first = np.full(len(index), day)
+    going = np.ones(len(index), dtype=np.bool_)
+    for _ in range(_MOST_RETURNS):
+        bits = draws.child(identity, first)
+        going &= draws.share(bits, "returns") < _RETURNING
+        back = days[np.searchsorted(weights, draws.below(bits, "days", int(weights[-1])), side="right")]
+        first = np.where(going, first - np.where(comes_next_day, back, np.maximum(back, 2)), first)
+    return first
 
 
 @dataclass(frozen=True)
