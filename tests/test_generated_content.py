@@ -29,8 +29,10 @@ from generated_nights import (
     session_keys,
 )
 
+from jobs.generator.format import Format
 from jobs.generator.formats import FORMATS
 from jobs.generator.generate import generate, truth
+from jobs.generator.visits import begun
 from schemas.events import REASONS
 
 ENVELOPES = {
@@ -236,3 +238,20 @@ def test_some_session_pings_are_repeated_from_another_address(generated_week: Pa
             if type(ping) is dict and "session_duration" in ping:
                 addresses[ping["client_id"], ping.get("timestamp", ping.get("receive_at"))].add(ping.get("ip"))
     assert any(len(of_ping) > 1 for of_ping in addresses.values())
+
+
+@pytest.mark.parametrize("source", FORMATS.values(), ids=FORMATS)
+def test_people_come_back_less_and_less_often(source: Format) -> None:
+    """Given two months of visits, and the people who were there for the first time in some of its days."""
+    days_of: dict[int, list[int]] = {}
+    for day in range(20_000, 20_060):
+        visits = begun(5, source.crowd, day, np.arange(300), source.reused)
+        ordinary = visits.person[visits.scenario == 0].tolist()
+        assert len(set(ordinary)) == len(ordinary)
+        for person in ordinary:
+            days_of.setdefault(person, []).append(day)
+    since_first = [[day - days[0] for day in days] for days in days_of.values() if 20_025 <= days[0] < 20_031]
+    returning = [sum(first <= day <= last for days in since_first for day in days) for first, last in ((1, 7), (8, 14), (15, 21), (22, 28))]
+    assert returning == sorted(returning, reverse=True)
+    assert len(since_first) * 0.4 < returning[0] < len(since_first)
+    assert 0 < returning[-1] < returning[0] / 2
