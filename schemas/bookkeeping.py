@@ -85,6 +85,7 @@ ERASURES = Table(
     name="erasures",
     one_row_per="erased id of a person, which is not stored",
     key=("source", "kind", "id_hash"),
+    computed_from=("every erasure",),
     columns=(
         column("source", STRING, "which of the landed formats", required=True, is_personal=False),
         column("kind", STRING, "what the id is of", required=True, values=("user", "device")),

@@ -24,7 +24,7 @@ DATE = pa.date32()
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 # What rows come from that are not computed from other tables.
-ORIGINS = ("landed files", "every run", "every table")
+ORIGINS = ("landed files", "every run", "every table", "every erasure")
 
 
 def array_of(element: pa.DataType) -> pa.DataType:
