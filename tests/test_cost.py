@@ -118,6 +118,7 @@ def test_a_night_writes_few_files(cost: Cost) -> None:
         "workflow_chains": 10,
         "daily_metrics": 6,
         "files": 4,
+        "erasures": 0,
     }
 
 
