@@ -1,4 +1,4 @@
-"""Retention: what has expired is gone, what is kept for ever stays as it was, and nothing brings half of anything back."""
+"""Retention: expired rows are deleted, what is kept for ever does not change, and nothing brings half of anything back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pytest
 import random_nights
 from conftest import without_pages
-from lakes import contents
+from lakes import contents, copied
 from pyspark.sql import SparkSession
 from quiet_runs import run_quietly
 from random_nights import NIGHTS
@@ -56,12 +56,6 @@ def expired(four_nights: Settings, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def expired_copy(expired: Settings, tmp_path: Path) -> Settings:
     return copied(expired, tmp_path)
-
-
-def copied(settings: Settings, root: Path) -> Settings:
-    shutil.copytree(settings.paths.landing, root / "landing")
-    shutil.copytree(settings.paths.lake, root / "lake")
-    return settings.at(root / "landing", root / "lake")
 
 
 def dates(settings: Settings, table: str) -> set[dt.date]:

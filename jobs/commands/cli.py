@@ -226,8 +226,8 @@ def erase(
     files of earlier states. Exit code 3 if someone had no row.
     """
     settings = _settings(environment, file, landing, lake)
-    from jobs import erase as job
     from jobs.commands import named_people
+    from jobs.people import erase as job
 
     return job.run(settings, named_people.of_call(settings, source, users, devices, people_file), with_devices=with_devices)
 
@@ -248,8 +248,8 @@ def export(
 ) -> int:
     """Write all that is stored of a person, as JSON lines per table. Exit code 3 if there is nothing."""
     settings = _settings(environment, file, landing, lake)
-    from jobs import export as job
     from jobs.commands import named_people
+    from jobs.people import export as job
 
     return job.run(settings, named_people.of_call(settings, source, users, devices), output)
 
