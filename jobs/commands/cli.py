@@ -187,14 +187,23 @@ def rebuild(
 @click.option(
     "--now", is_flag=True, help="With --vacuum: also delete the files of younger states and of failed runs. Readers of these states fail."
 )
-def maintain(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, vacuum: bool, now: bool) -> int:
+@click.option("--as-of", type=DATE, help="The date in UTC from which retention counts.  [default: today]")
+def maintain(
+    landing: StoragePath | None,
+    lake: StoragePath | None,
+    environment: str,
+    file: Path | None,
+    vacuum: bool,
+    now: bool,
+    as_of: dt.date | None,
+) -> int:
     """Delete what is older than its retention, merge small files, and delete the files that are no longer needed."""
     from jobs import maintain as job
 
     if now and not vacuum:
         raise UsageError("--now is an option of --vacuum: call `millrace maintain --vacuum --now`")
     settings = _notifying("maintain", _settings(environment, file, landing, lake))
-    return job.run(settings, scope=job.Scope(compacts=not vacuum, keeps_history=not now))
+    return job.run(settings, as_of, job.Scope(compacts=not vacuum, keeps_history=not now))
 
 
 @cli.command(epilog="Example: millrace erase --source sunbird --user 5f2c81d0, or millrace erase --source sunbird --from ids.txt")
