@@ -170,7 +170,7 @@ def test_what_lands_of_an_erased_person_later_is_held_back(lake_copy_of_erased: 
 def test_to_erase_again_finds_nothing_and_changes_nothing(lake_copy_of_erased: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(lake_copy_of_erased.paths.lake)
     assert erase.run(lake_copy_of_erased, people(lake_copy_of_erased, "sunbird", users=[USER])) == 3
-    assert "not found: 1 of 1 ids had no row; what lands of them later is held back" in capsys.readouterr().out
+    assert "not found: 1 of 1 ids had no row; records of them that land later are held back" in capsys.readouterr().out
     assert contents(lake_copy_of_erased.paths.lake) == before
 
 
