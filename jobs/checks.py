@@ -54,8 +54,8 @@ def broken(engine: Engine, state: NewState, landed: Iterable[Partition], quality
     """The critical checks of the tables that do not hold after rows were removed."""
     findings, _ = _observe_tables(engine, state, frozenset(landed), quality)
     # Maintenance has removed the bytes of old refused records.
-    asked = (finding for finding in findings if finding.severity == "critical" and finding.expectation != RAW_IS_KEPT)
-    return [finding for finding in asked if finding.observed]
+    critical = (finding for finding in findings if finding.severity == "critical" and finding.expectation != RAW_IS_KEPT)
+    return [finding for finding in critical if finding.observed]
 
 
 def _observe_tables(

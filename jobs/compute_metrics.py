@@ -155,18 +155,8 @@ _OF_WHO: Mapping[str, Callable[..., pa.Table]] = {
 }
 _EVENTS = ("source", "event_date", "event_type", "user_id", "device_id", "visitor_id", "flags", "is_robot", "session_input.key")
 _SESSIONS = (
-    *(
-        "source",
-        "session_date",
-        "session_kind",
-        "is_robot",
-        "session_duration",
-        "timespent",
-        "pageviews",
-        "interactions",
-        "reported",
-        "flags",
-    ),
+    *("source", "session_date", "session_kind", "is_robot", "session_duration", "timespent", "pageviews", "interactions"),
+    *("reported", "flags"),
 )
 _DURATIONS = ("source", "session_date", "session_duration", "is_robot")
 _CHAINS = ("source", "kind", "unassigned")

@@ -75,14 +75,18 @@ class _Done:
 
 
 def run(settings: Settings, today: dt.date | None = None, scope: Scope | None = None) -> int:
-    """Maintain the lake and print what that changed; `today` is the date in UTC from which retention counts.
+    """Maintain the lake and print what that changed; `today` is the date in UTC from which retention counts, by default the clock's.
 
-    Raises LakeError when there is no lake, LakeBusyError when a run is writing it.
+    Raises LakeError when there is no lake, LakeBusyError when a run is writing it, UsageError when events would expire by a clock that
+    is far ahead of the lake.
     """
-    Lake.open(settings.paths.lake)
+    lake = Lake.open(settings.paths.lake)
+    if today is None:
+        today = dt.datetime.now(dt.UTC).date()
+        retention.refuse_wrong_clock(lake, retention.first_dates(settings, today), today)
+    scope = scope or Scope()
     progress = Progress()
     progress.begin("maintain")
-    today, scope = today or dt.datetime.now(dt.UTC).date(), scope or Scope()
     writing = Lake.writing(settings.paths.lake, "millrace maintain", lease_seconds=settings.storage.lease_seconds)
     with writing as lake, Engine(settings, progress) as engine:
         done = _Done({name: lake.files(name) for name in TABLES})

@@ -22,7 +22,6 @@ from jobs import (
     compute_marts,
     compute_metrics,
     deduplicate,
-    erasures,
     file_audit,
     ingest,
 )
@@ -40,6 +39,7 @@ from jobs.lake.table_changes import Change
 from jobs.lake.tables import Lake
 from jobs.landing import expired, unlisted
 from jobs.landing.zone import LandedFile, Partition, check_root
+from jobs.people import erasures
 from jobs.quality import baseline, gate, shrinkage
 from jobs.quality.gate import Finding
 from jobs.quality.shrinkage import is_of_shrinkage

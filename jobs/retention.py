@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.errors import UsageError
 from jobs.lake.run_output import RunOutput
 from jobs.lake.table_changes import Change
 from jobs.lake.table_files import write_partitioned
@@ -24,10 +25,12 @@ from jobs.landing.expired import ACCEPTED, DUPLICATES, LANDED, partition_of
 from jobs.landing.zone import LandedFile, Partition
 from jobs.settings import Settings
 from jobs.storage.storage_paths import StoragePath
-from schemas.bookkeeping import FILES
+from schemas.bookkeeping import FILES, RUNS
 from schemas.events import DUPLICATE_EVENTS, EVENTS
 from transforms.times import shifted
 
+# Days without a landed file after which the clock is doubted.
+_LARGEST_GAP = 60
 # Per kind of what expires, the table that loses its rows.
 _TABLE_OF: Mapping[str, str] = {ACCEPTED: EVENTS.name, DUPLICATES: DUPLICATE_EVENTS.name}
 
@@ -50,6 +53,24 @@ def first_dates(settings: Settings, today: dt.date) -> dict[str, dt.date]:
         LANDED: retention.landing,
     }
     return {kind: shifted(today, -of_kind) for kind, of_kind in days.items() if of_kind is not None}
+
+
+def refuse_wrong_clock(lake: Lake, first: Mapping[str, dt.date], today: dt.date) -> None:
+    """Stop before events or landed files expire by a clock that is far ahead of a lake that was in use.
+
+    `first` is as `first_dates` gives it for `today`, by the clock. Raises UsageError when the last landing date is more than
+    _LARGEST_GAP days ago, and runs are recorded from around that date: either nothing has landed since, or the clock is wrong.
+    """
+    dates = {partition_of(file).landing_date for file in lake.files(EVENTS.name)}
+    if not any(date < first[kind] for kind in (ACCEPTED, LANDED) if kind in first for date in dates):
+        return
+    last = max(partition.landing_date for partition in _partitions(lake))
+    started = pc.unique(lake.arrow(RUNS.name, ["started"])["started"].cast(pa.date32())).to_pylist()
+    if (today - last).days > _LARGEST_GAP and any(abs((date - last).days) <= _LARGEST_GAP for date in started):
+        raise UsageError(
+            f"today is {today}, {(today - last).days:,} days after the last date that has landed in {lake.root}, {last}, and events would"
+            f" expire: check the clock; if it is right, call `millrace maintain --as-of {today}`"
+        )
 
 
 def expire(lake: Lake, landing: StoragePath, first: Mapping[str, dt.date], output: RunOutput) -> dict[str, Change]:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jobs.lake.tables import Lake
+from jobs.settings import Settings
 from jobs.storage.storage_paths import StoragePath
 from schemas.catalog import TABLES
 
 DAY_MS = 86_400_000
 # The tables that depend on what has landed alone, not on how it was run.
 LANDED = [name for name in TABLES if name not in ("runs", "quality_results", "erasures")]
+
+
+def copied(settings: Settings, root: Path) -> Settings:
+    """Settings of copies of the landing zone and of the lake, in this folder."""
+    shutil.copytree(settings.paths.landing, root / "landing")
+    shutil.copytree(settings.paths.lake, root / "lake")
+    return settings.at(root / "landing", root / "lake")
 
 
 def contents(root: StoragePath) -> dict[str, list[str]]:

@@ -129,6 +129,7 @@ def test_a_night_writes_few_files(cost: Cost) -> None:
         "event_rate": 6,
         "funnels": 8,
         "files": 4,
+        "erasures": 0,
     }
 
 

@@ -1,4 +1,4 @@
-"""Erasure and access: a person is gone from every byte, stays gone, and nobody else's rows change."""
+"""Erasure and access: no byte of a person is left, none comes back, and nobody else's rows change."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ import random_nights
 import stored_bytes
 from command_line import call_millrace
 from conftest import without_pages
-from lakes import contents
+from lakes import contents, copied
 from pyspark.sql import SparkSession
 from quiet_runs import run_quietly
 from random_nights import NIGHTS
 
-from jobs import erase, export, maintain
+from jobs import maintain
 from jobs import settings as configuration
 from jobs.commands import named_people, run_nights, verify
 from jobs.errors import UsageError
 from jobs.lake.tables import Lake
+from jobs.people import erase, export
 from jobs.settings import Settings
 from transforms.privacy.people import People
 from transforms.privacy.pseudonyms import pseudonym
@@ -72,12 +73,6 @@ def erased(four_nights: Settings, tmp_path_factory: pytest.TempPathFactory) -> S
 @pytest.fixture
 def lake_copy_of_erased(erased: Settings, tmp_path: Path) -> Settings:
     return copied(erased, tmp_path)
-
-
-def copied(settings: Settings, root: Path) -> Settings:
-    shutil.copytree(settings.paths.landing, root / "landing")
-    shutil.copytree(settings.paths.lake, root / "lake")
-    return settings.at(root / "landing", root / "lake")
 
 
 def sunbird_document(landed: random_nights.Landed, person: str) -> dict[str, Any]:
@@ -154,7 +149,7 @@ def test_pages_that_name_the_person_and_copies_of_tables_are_deleted(erased: Set
     assert pages == {"_quality/2026-11-20/other.html", "_reports/other.html"}
 
 
-# --- and stays gone
+# --- and does not come back
 
 
 def test_what_lands_of_an_erased_person_later_is_held_back(lake_copy_of_erased: Settings) -> None:
@@ -175,7 +170,7 @@ def test_what_lands_of_an_erased_person_later_is_held_back(lake_copy_of_erased: 
 def test_to_erase_again_finds_nothing_and_changes_nothing(lake_copy_of_erased: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(lake_copy_of_erased.paths.lake)
     assert erase.run(lake_copy_of_erased, people(lake_copy_of_erased, "sunbird", users=[USER])) == 3
-    assert "not found: 1 of 1 ids had no row; what lands of them later is held back" in capsys.readouterr().out
+    assert "not found: 1 of 1 ids had no row; records of them that land later are held back" in capsys.readouterr().out
     assert contents(lake_copy_of_erased.paths.lake) == before
 
 

@@ -25,10 +25,11 @@ from quiet_runs import run_quietly
 from random_nights import NIGHTS
 from staged_nights import StagedNight, stage_second_night, staging_publication
 
-from jobs import erase, maintain
+from jobs import maintain
 from jobs.commands import named_people
 from jobs.lake import state_file
 from jobs.lake.tables import Lake, recorded
+from jobs.people import erase
 from jobs.settings import Settings
 from schemas.catalog import TABLES
 

@@ -1,4 +1,4 @@
-"""What people have sent stays nowhere: markers in every place, sought in every byte of the lake and of what a night prints."""
+"""Nothing of what people have sent is kept: markers in every field, sought in every byte of the lake and of what a night prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retention: what has expired is gone, what is kept for ever stays as it was, and nothing brings half of anything back."""
+"""Retention: expired rows are deleted, what is kept for ever does not change, and nothing brings half of anything back."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 import pytest
 import random_nights
 from conftest import without_pages
-from lakes import contents
+from lakes import contents, copied
 from pyspark.sql import SparkSession
 from quiet_runs import run_quietly
 from random_nights import NIGHTS
 
-from jobs import maintain
+from jobs import maintain, retention
 from jobs import settings as configuration
 from jobs.commands import explain_session, run_nights, status, verify
 from jobs.errors import SettingsError, UsageError
@@ -56,12 +56,6 @@ def expired(four_nights: Settings, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def expired_copy(expired: Settings, tmp_path: Path) -> Settings:
     return copied(expired, tmp_path)
-
-
-def copied(settings: Settings, root: Path) -> Settings:
-    shutil.copytree(settings.paths.landing, root / "landing")
-    shutil.copytree(settings.paths.lake, root / "lake")
-    return settings.at(root / "landing", root / "lake")
 
 
 def dates(settings: Settings, table: str) -> set[dt.date]:
@@ -296,3 +290,23 @@ def test_vacuum_at_once_leaves_the_files_of_one_state(expired_copy: Settings) ->
     assert contents(expired_copy.paths.lake) == before
     assert verify.examine(expired_copy.paths.lake, expired_copy.paths.landing, deep=True).is_clean
     run_quietly(expired_copy, NIGHTS[-1])
+
+
+def test_nothing_expires_by_a_clock_that_is_far_ahead_of_a_lake_in_use(expired_copy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = Lake.open(expired_copy.paths.lake)
+    last = max(dates(expired_copy, "files"))
+    started = lake.arrow("runs", ["started"])["started"].to_pylist()[0].date()
+    # Nothing depends on the date on which the test runs.
+    gap = abs((started - last).days) + 60
+    monkeypatch.setattr(retention, "_LARGEST_GAP", gap)
+    years_later = last + dt.timedelta(days=gap + 1_000)
+    with pytest.raises(UsageError, match=rf"^today is {years_later}, .* if it is right, call `millrace maintain --as-of {years_later}`$"):
+        retention.refuse_wrong_clock(lake, retention.first_dates(expired_copy, years_later), years_later)
+
+
+def test_old_files_that_landed_yesterday_expire(expired_copy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = Lake.open(expired_copy.paths.lake)
+    last = max(dates(expired_copy, "files"))
+    monkeypatch.setattr(retention, "_LARGEST_GAP", -1)  # no run is recorded from around the last landing date
+    today = last + dt.timedelta(days=5_000)
+    retention.refuse_wrong_clock(lake, retention.first_dates(expired_copy, today), today)

@@ -187,14 +187,23 @@ def rebuild(
 @click.option(
     "--now", is_flag=True, help="With --vacuum: also delete the files of younger states and of failed runs. Readers of these states fail."
 )
-def maintain(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, vacuum: bool, now: bool) -> int:
+@click.option("--as-of", type=DATE, help="The date in UTC from which retention counts.  [default: today]")
+def maintain(
+    landing: StoragePath | None,
+    lake: StoragePath | None,
+    environment: str,
+    file: Path | None,
+    vacuum: bool,
+    now: bool,
+    as_of: dt.date | None,
+) -> int:
     """Delete what is older than its retention, merge small files, and delete the files that are no longer needed."""
     from jobs import maintain as job
 
     if now and not vacuum:
         raise UsageError("--now is an option of --vacuum: call `millrace maintain --vacuum --now`")
     settings = _notifying("maintain", _settings(environment, file, landing, lake))
-    return job.run(settings, scope=job.Scope(compacts=not vacuum, keeps_history=not now))
+    return job.run(settings, as_of, job.Scope(compacts=not vacuum, keeps_history=not now))
 
 
 @cli.command(epilog="Example: millrace erase --source sunbird --user 5f2c81d0, or millrace erase --source sunbird --from ids.txt")
@@ -226,8 +235,8 @@ def erase(
     files of earlier states. Exit code 3 if someone had no row.
     """
     settings = _settings(environment, file, landing, lake)
-    from jobs import erase as job
     from jobs.commands import named_people
+    from jobs.people import erase as job
 
     return job.run(settings, named_people.of_call(settings, source, users, devices, people_file), with_devices=with_devices)
 
@@ -248,8 +257,8 @@ def export(
 ) -> int:
     """Write all that is stored of a person, as JSON lines per table. Exit code 3 if there is nothing."""
     settings = _settings(environment, file, landing, lake)
-    from jobs import export as job
     from jobs.commands import named_people
+    from jobs.people import export as job
 
     return job.run(settings, named_people.of_call(settings, source, users, devices), output)
 

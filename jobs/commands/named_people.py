@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs import erasures
 from jobs.errors import UsageError
 from jobs.night import check_sources
+from jobs.people import erasures
 from jobs.rules import privacy_rules
 from jobs.settings import Settings
 from transforms.privacy.people import COLUMNS, Kind, People

@@ -1,7 +1,7 @@
 """Which columns of a result hold numbers that name something, such as years, ids and hashes: no thousands separators there.
 
-A computed column is judged by its expression, whatever it is called: `max(year(start_time)) AS latest` is a year, and `count(DISTINCT
-user_id)` is a count. A column of a table is judged by its contract, any other one by its name and type.
+The expression decides for a computed column, whatever its name: `max(year(start_time)) AS latest` is a year, and `count(DISTINCT
+user_id)` is a count. The contract decides for a column of a table, name and type for any other.
 """
 
 from __future__ import annotations

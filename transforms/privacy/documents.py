@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
-import orjson
-
 from transforms.documents.json_documents import canonical
 from transforms.privacy.patterns import NUMBER_SEARCH
 from transforms.privacy.pointer_rules import Action, Nodes, action_of, at, below, steps_of, tree_of
 from transforms.privacy.privacy_rules import PrivacyRules
 from transforms.privacy.quick_search import QuickSearch
-from transforms.privacy.secret_names import SHIPPED, SecretNames, ascii_json, lenient_json
+from transforms.privacy.secret_names import MAY_OPEN, SHIPPED, SecretNames, json_in_text
 
-# JSON that has a field begins with one of these characters.
-_OPENING = ("{", "[", '"')
-_MAY_OPEN = frozenset('{[" \t\r\n')
 _NO_NODES: Nodes = ()
 # The user agent is dropped from the documents by its name. No mapping reads it from a column's field, so columns stay as they are.
 USER_AGENT_NAMES = frozenset(("useragent", "ua", "httpuseragent", "xuseragent", "xoriginaluseragent", "xdeviceuseragent"))
@@ -28,7 +23,7 @@ class Cleaned(NamedTuple):
     value: Any  # the same object if nothing has changed
     changes_columns: bool = False  # whether a column may have another value without what was taken out
     changes_ids: bool = False  # whether an id became its pseudonym
-    is_hashed_alike: bool = True  # whether only fields went that the hash of a record without an id leaves out
+    is_hashed_alike: bool = True  # whether the hash of a record without an id leaves out all fields that were dropped
 
 
 class _Container(NamedTuple):
@@ -233,7 +228,7 @@ class _Walk:
         return self._texts and self._rules.has_match(text)
 
     def _text(self, name: str, text: str, rule: Action | None) -> str:
-        if text[:1] in _MAY_OPEN:
+        if text[:1] in MAY_OPEN:
             document = self._json(text)
             if document is not None:
                 return document
@@ -241,16 +236,10 @@ class _Walk:
 
     def _json(self, text: str) -> str | None:
         """Text that is JSON, by the rules of names and values; None if the text is no JSON or nothing changes."""
-        stripped = text.strip()
-        if not stripped.startswith(_OPENING):
+        parsed = json_in_text(text)
+        if parsed is None:
             return None
-        try:
-            document, write = orjson.loads(stripped), canonical
-        except ValueError:
-            try:
-                document, write = lenient_json(stripped), ascii_json
-            except (ValueError, RecursionError):
-                return None
+        document, write = parsed
         changes = _Changes()
         inner = _Walk(self._rules, self._pseudonym, changes, texts=self._texts, for_columns=True)
         cleaned = inner.run(document, _NO_NODES, "keep")

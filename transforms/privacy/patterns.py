@@ -30,7 +30,7 @@ class Match(NamedTuple):
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|0?\d?\d)"
 _IPV4 = re.compile(rf"(?:(?<=%[0-9A-Fa-f][0-9A-Fa-f])|(?<![\d.]))(?:{_OCTET}\.){{3}}{_OCTET}(?!\d|\.\d)", re.ASCII)
 _IPV6 = re.compile(r"(?<![\w:])[0-9A-Fa-f:]{2,39}(?:(?:\d{1,3}\.){3}\d{1,3})?(?![\w:])", re.ASCII)
-# From the at sign on; the part before it is found by going back, because to search for it takes time by the square of the length.
+# From the at sign on. The part before it is read backwards from there: a search for it would take time by the square of the length.
 _DOMAIN = re.compile(r"(?:@|%(?:25)?40)(?=[\w-])([\w-]{1,63}(?:\.[\w-]{1,63})+)")
 _LOCAL_PART = frozenset("_.+'~!#$*^`{|}%-")
 _LONGEST_LOCAL_PART = 64

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -36,7 +36,7 @@ _MOST_HARMLESS, _LONGEST_HARMLESS = 10_000, 100  # names, characters
 _EXACT_DIGITS = 18
 # JSON that has a field begins with one of these characters.
 _OPENING = ("{", "[", '"')
-_MAY_OPEN = frozenset('{[" \t\r\n')
+MAY_OPEN = frozenset('{[" \t\r\n')
 
 
 def normalised(name: str) -> str:
@@ -133,7 +133,7 @@ class SecretNames:
                 if kind is dict or kind is list:
                     node[position] = copied = part.copy()
                     pending.append(copied)
-                elif kind is str and part[:1] in _MAY_OPEN and not fields_only:
+                elif kind is str and part[:1] in MAY_OPEN and not fields_only:
                     text = self._text_without(part)
                     if text is not None:
                         node[position] = text
@@ -166,16 +166,10 @@ class SecretNames:
 
     def _text_without(self, text: str) -> str | None:
         """Text that is JSON without its secrets; None if the text is no JSON or has no secret."""
-        stripped = text.strip()
-        if not stripped.startswith(_OPENING):
+        parsed = json_in_text(text)
+        if parsed is None:
             return None
-        try:
-            document, write = orjson.loads(stripped), canonical
-        except ValueError:
-            try:
-                document, write = lenient_json(stripped), ascii_json
-            except (ValueError, RecursionError):
-                return None
+        document, write = parsed
         cleaned = self._without(document, fields_only=False).value
         return None if cleaned is document else write(cleaned).decode()
 
@@ -183,6 +177,20 @@ class SecretNames:
 def content_hash(source: str, document: Any) -> str:
     """The id of a record that has none of its own: a hash of the document without the fields of shipped names."""
     return text_hash(source, canonical(SHIPPED_NAMES.without_fields(document)))
+
+
+def json_in_text(text: str) -> tuple[Any, Callable[[Any], bytes]] | None:
+    """The value of a text that is JSON with fields, and the function that writes such a value; None for any other text."""
+    stripped = text.strip()
+    if not stripped.startswith(_OPENING):
+        return None
+    try:
+        return orjson.loads(stripped), canonical
+    except ValueError:
+        try:
+            return lenient_json(stripped), ascii_json
+        except (ValueError, RecursionError):
+            return None
 
 
 def lenient_json(text: str) -> Any:

@@ -21,12 +21,9 @@ from jobs import (
     catalog,
     changed_dates,
     checks,
-    closed_rows,
     compute_marts,
     compute_metrics,
     deduplicate,
-    erased_rows,
-    erasures,
 )
 from jobs.affected_chains import ChangedEvents
 from jobs.console.printing import print_line, print_table
@@ -34,7 +31,6 @@ from jobs.console.progress import Progress
 from jobs.engine import task_reports
 from jobs.engine.file_tasks import StoredFile
 from jobs.engine.spark_session import Engine
-from jobs.erased_rows import COUNTED, Removed
 from jobs.errors import CheckFailedError
 from jobs.journal import Journal, StepCounts
 from jobs.lake import failed_run, run_output
@@ -44,6 +40,8 @@ from jobs.lake.table_files import WrittenFile, write_partitioned
 from jobs.lake.tables import REPORTS, Lake
 from jobs.landing import expired
 from jobs.landing.zone import Partition
+from jobs.people import closed_rows, erased_rows, erasures
+from jobs.people.erased_rows import COUNTED, Removed
 from jobs.quality.gate import PAGES
 from jobs.rebuild import recorded_rules, repair
 from jobs.rules import counted_people, funnels, session_rules, workflow_rules
@@ -279,7 +277,7 @@ def _with_devices(people: Mapping[str, People], devices: Mapping[str, set[str]])
 
 
 def _delete_copies(lake: Lake, people: Mapping[str, People], run_id: str) -> dict[str, int]:
-    """Delete what may hold these people beside the tables: files of failed runs and of damaged tables, and pages that name them."""
+    """Delete what may hold these people outside of the tables: files of failed runs and of damaged tables, and pages that name them."""
     deleted = {"failed runs": 0, repair.MOVED: 0, PAGES: 0, REPORTS: 0}
     for output in run_output.unfinished(lake.root):
         if output.run_id != run_id:
@@ -302,19 +300,19 @@ def _rows_less(change: Change) -> int:
 
 
 def _result(lake: Lake, people: Mapping[str, People], removed: Removed, rows: Mapping[str, int], other: Mapping[str, int]) -> Result:
-    asked = {(source, kind, text) for source, one in people.items() for kind, ids in one.ids.items() for text in ids}
+    ids_given = {(source, kind, text) for source, one in people.items() for kind, ids in one.ids.items() for text in ids}
     devices = {source: sorted(seen - set(people[source].stored("device"))) for source, seen in sorted(removed.devices.items())}
     names = lake.arrow(FILES.name, ["source", "file"]).to_pylist()
     named = sum(row["source"] in people and people[row["source"]].are_in(row["file"].encode()) for row in names)
-    return Result(rows, people, len(asked - removed.found), {source: seen for source, seen in devices.items() if seen}, other, named)
+    return Result(rows, people, len(ids_given - removed.found), {source: seen for source, seen in devices.items() if seen}, other, named)
 
 
 def _show(result: Result, settings: Settings) -> None:
     rows = [[name, number] for name, number in result.rows.items() if number and name not in (ERASURES.name,)]
     print_table("Erased", ["table", "rows removed"], rows)
-    asked = sum(len(ids) for one in result.people.values() for ids in one.ids.values())
+    given = sum(len(ids) for one in result.people.values() for ids in one.ids.values())
     if result.not_found:
-        print_line(f"not found: {result.not_found:,} of {asked:,} ids had no row; what lands of them later is held back")
+        print_line(f"not found: {result.not_found:,} of {given:,} ids had no row; records of them that land later are held back")
     for source, devices in result.devices.items():
         print_line(f"devices seen with the erased users of {source}, which --with-devices erases, too:")
         for device in devices:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs import affected_chains, erased_rows
+from jobs import affected_chains
 from jobs.affected_chains import Affected
 from jobs.engine import file_tasks, task_reports
 from jobs.engine.file_tasks import StoredFile
@@ -22,6 +22,7 @@ from jobs.engine.processes import Batches
 from jobs.lake.run_output import RunOutput
 from jobs.lake.table_changes import Change
 from jobs.lake.tables import Lake
+from jobs.people import erased_rows
 from schemas.catalog import TABLES
 from schemas.sessions import SESSION_CHAINS, SESSION_EVENTS, SESSIONS, WORKFLOW_CHAINS, WORKFLOW_SUMMARIES
 from schemas.table import spark_schema

@@ -1,0 +1,1 @@
+"""Rows of a person: their removal from the lake, and their export."""
