@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.events import ENV_SUMMARY, EVENT_TYPES, EVENTS_SUMMARY, PAGE_SUMMARY, REPORTED, RUN_ID, SESSION_KINDS
+from schemas.events import ENV_SUMMARY, EVENTS_SUMMARY, PAGE_SUMMARY, REPORTED, RUN_ID, SESSION_KINDS
 from schemas.table import (
     BIGINT,
     BOOLEAN,
@@ -58,6 +58,16 @@ SESSION_FLAGS = {
     "value_out_of_sums": "a transaction of 10^18 or more is left out of transaction_value",
     "zero_length": "session_duration is 0",
 }
+
+# An event of a session, in one column: so a query that joins events, sessions and session_events may name their columns alone.
+SESSION_EVENT = struct_of(
+    event_time=TIMESTAMP,
+    event_type=STRING,
+    event_name=STRING,
+    page=STRING,
+    visitor_id=STRING,  # of the session
+    is_robot=BOOLEAN,  # of the session
+)
 
 SESSIONS = Table(
     name="sessions",
@@ -160,13 +170,7 @@ SESSION_EVENTS = Table(
         column("session_id", STRING, "its session: see sessions", required=True, is_personal=False),
         column("sequence", BIGINT, "the event's place in the session, from 1", required=True, minimum=1),
         column("session_date", DATE, "the session's date", required=True),
-        # what the event was, so that the steps of a session are read from this table alone
-        column("event_time", TIMESTAMP, "the event's time"),
-        column("event_type", STRING, "the event's unified verb", values=EVENT_TYPES),
-        column("event_name", STRING, "the source's own name of the event"),
-        column("page", STRING, "the event's page or screen"),
-        column("visitor_id", STRING, "the session's visitor"),
-        column("is_robot", BOOLEAN, "whether the session is a robot's or a program's"),
+        column("event", SESSION_EVENT, "what the event was, so that the steps of a session are read from this table alone"),
         RUN_ID,
     ),
 )

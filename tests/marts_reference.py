@@ -313,7 +313,7 @@ def event_rate(sessions: Iterable[Row]) -> list[Row]:
 
 
 def funnels(members: Iterable[Row], definitions: Iterable[Funnel], last_dates: Mapping[str, dt.date]) -> list[Row]:
-    people = [member for member in members if not member["is_robot"]]
+    people = [{**member, **member["event"]} for member in members if not member["event"]["is_robot"]]
     rows: list[Row] = []
     for funnel in definitions:
         of_source = [member for member in people if member["source"] == funnel.source]

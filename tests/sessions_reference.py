@@ -104,9 +104,10 @@ def members(session: Row, events: Sequence[Row]) -> list[Row]:
             "session_id": session["session_id"],
             "sequence": number,
             "session_date": session["session_date"],
-            **{name: event[name] for name in ("event_time", "event_type", "event_name", "page")},
-            "visitor_id": session["visitor_id"],
-            "is_robot": "robot" in session["flags"],
+            "event": {
+                **{name: event[name] for name in ("event_time", "event_type", "event_name", "page")},
+                **{name: session[name] for name in ("visitor_id", "is_robot")},
+            },
         }
         for number, event in enumerate(events, 1)
     ]

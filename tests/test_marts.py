@@ -133,13 +133,21 @@ def random_members(random: Random, name: str, date: dt.date) -> Iterable[Row]:
             "session_id": name,
             "sequence": sequence,
             "session_date": date,
-            "event_time": time,
-            "event_type": random.choice(["start", "page_view", "end"]),
-            "event_name": random.choice(["buy", "look"]),
-            "page": random.choice([None, "/a", "/a\n'b", "/b"]),
-            "visitor_id": visitor,
-            "is_robot": is_robot,
+            "event": event_of_session(
+                time,
+                random.choice(["start", "page_view", "end"]),
+                random.choice(["buy", "look"]),
+                visitor,
+                page=random.choice([None, "/a", "/a\n'b", "/b"]),
+                is_robot=is_robot,
+            ),
         }
+
+
+def event_of_session(time: dt.datetime, event_type: str, name: str, visitor: str | None, **fields: Any) -> Row:
+    """The column `event` of `session_events`; the page is called as the event, if nothing else is said."""
+    row = {"event_time": time, "event_type": event_type, "event_name": name, "page": name, "visitor_id": visitor, "is_robot": False}
+    return row | fields
 
 
 def frame(rows: Iterable[Row], of: Input) -> pa.Table:
@@ -256,9 +264,8 @@ def test_a_step_counts_only_after_the_step_before_it() -> None:
     """Given one session that buys before it looks, and one that looks, opens, looks and buys."""
     order = {"first": ("start", "buy", "/a"), "second": ("/a", "start", "/a", "buy")}
     members = [
-        {"source": "s", "session_id": name, "sequence": number, "session_date": NOON.date(), "visitor_id": name, "is_robot": False}
-        | {"event_time": NOON + dt.timedelta(seconds=number), "event_type": "start" if step == "start" else "page_view"}
-        | {"event_name": step, "page": step}
+        {"source": "s", "session_id": name, "sequence": number, "session_date": NOON.date()}
+        | {"event": event_of_session(NOON + dt.timedelta(seconds=number), "start" if step == "start" else "page_view", step, name)}
         for name, steps in order.items()
         for number, step in enumerate(steps, 1)
     ]

@@ -72,9 +72,7 @@ def _dates_after(days: Mapping[str, int], source: str, dates: Iterable[dt.date])
     return {shifted(date, after) for date in dates for after in range(days.get(source, 0) + 1)}
 
 
-_COLUMNS = (
-    *("source", "session_id", "sequence", "session_date", "event_time", "event_type", "event_name", "page", "visitor_id", "is_robot"),
-)
+_COLUMNS = ("source", "session_id", "sequence", "session_date", "event")
 _PARTS = pa.schema(
     [
         ("metric_date", DATE),
@@ -96,9 +94,10 @@ def _matching_events(funnel: Funnel) -> str:
     bits = " | ".join(f"CASE WHEN {_condition(step)} THEN {1 << number} ELSE 0 END" for number, step in enumerate(funnel.steps))
     owner = "session_id" if funnel.window_hours is None else "visitor_id"
     return f"""
-    WITH matching AS (
+    WITH events AS (SELECT * EXCLUDE (event), event.* FROM given),
+    matching AS (
         SELECT *, CAST({bits} AS BIGINT) AS steps, unnest(range({funnel.window_days + 1})) AS days_before
-        FROM given
+        FROM events
         WHERE steps > 0 AND is_robot IS NOT true AND {owner} IS NOT NULL
     )
     SELECT

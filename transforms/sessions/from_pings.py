@@ -218,12 +218,14 @@ SELECT
     session_id,
     sequence,
     date_of(start_ms) AS session_date,
-    epoch_ms(event_ms) AS event_time,
-    event_type,
-    event_name,
-    page,
-    coalesce(session_totals.user_id, session_totals.device_id) AS visitor_id,
-    session_totals.is_robot
+    {
+        event_time: epoch_ms(event_ms),
+        event_type: event_type,
+        event_name: event_name,
+        page: page,
+        visitor_id: coalesce(session_totals.user_id, session_totals.device_id),
+        is_robot: session_totals.is_robot
+    } AS event
 FROM session_events
 JOIN arrived USING (row)
 JOIN session_ids USING (session)
