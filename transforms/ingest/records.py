@@ -31,7 +31,7 @@ from transforms.times import DAY_MS, landing_ms
 from transforms.user_agents import UserAgent, parse
 
 # Raised with every change of the rows that this module makes from a line. Landed files are then read again.
-INGEST_VERSION = 6
+INGEST_VERSION = 7
 
 # The columns of `events`, and those of `rejected_events` that `events` lacks. An accepted row fills the former, a rejected row the
 # latter, and both fill the columns of the landed file.
