@@ -180,12 +180,24 @@ class _Walk:
             if type(node) is dict:
                 self._object(node, inside, rule)
             else:
-                if not inside and self._rules.is_pair(node):
-                    del node[1]
-                    self._changes.note()
-                for index, part in enumerate(node):
-                    self._part(node, index, "", part, below(inside, str(index)) if inside else _NO_NODES, None, rule)
+                self._array(node, inside, rule)
         return root[0]
+
+    def _array(self, node: list[Any], nodes: Nodes, inherited: Action | None) -> None:
+        if not nodes and self._rules.is_pair(node):
+            del node[1]
+            self._changes.note()
+        dropped = []
+        for index, part in enumerate(node):
+            inside = below(nodes, str(index)) if nodes else _NO_NODES
+            action = action_of(inside) if inside else None
+            if action == "drop":
+                dropped.append(index)
+            else:
+                self._part(node, index, "", part, inside, action, inherited)
+        for index in reversed(dropped):
+            del node[index]
+            self._changes.note()
 
     def _object(self, node: dict[str, Any], nodes: Nodes, inherited: Action | None) -> None:
         secret = self._rules.dropped_fields(node)
