@@ -70,8 +70,11 @@ class DocumentRules:
         self.by_text = rules.texts.search if rules.patterns else None
         searches = (self.by_pointer, self.by_name, self.by_text)
         self.by_any = QuickSearch("|".join(search.expression for search in searches if search is not None))
+        # A rule by pointer comes before that of the name. The search by pointer finds all fields that are dropped or hashed.
         self._keeps_secret_names = any(
-            action == "keep" and rules.names.is_secret(steps_of(pointer)[-1]) for pointer, action in own.pointers.items() if pointer
+            action not in ("drop", "hash") and rules.names.is_secret(steps_of(pointer)[-1])
+            for pointer, action in own.pointers.items()
+            if pointer
         )
 
     def without_names(self, value: Any, prefix: tuple[str, ...], pseudonym: Callable[[str], str]) -> Cleaned:
