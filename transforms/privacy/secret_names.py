@@ -248,13 +248,13 @@ def _add(harmless: set[str], names: set[str]) -> None:
 def _expression(names: Iterable[str]) -> str:
     """An expression for QuickSearch that matches canonical JSON wherever `without_secrets` would drop something.
 
-    It also matches some harmless JSON: names with a character that is not ASCII, a `name`, `key`, `k` or `header` with a text, and a
-    backslash, which every JSON text with a field has.
+    It also matches some harmless JSON: a secret name as a value, names with a character that is not ASCII, a `name`, `key`, `k` or `header`
+    with a text, and a backslash, which every JSON text with a field has. The names stand in it once: RE2 compiles them in tens of ms.
     """
     other = r'[^a-z0-9"]*'
     fields = "|".join(other.join(name) for name in sorted(names) if name.isascii())
     marks = "|".join(other.join(name) for name in sorted(PAIR_NAMES))
-    return rf'"{other}(?:{fields}){other}":|\["{other}(?:{fields}){other}",|"{other}(?:{marks}){other}":"|"[^"]*[\x80-\xff][^"]*":|\\'
+    return rf'"{other}(?:{fields}){other}"[:,]|"{other}(?:{marks}){other}":"|"[^"]*[\x80-\xff][^"]*":|\\'
 
 
 SHIPPED_NAMES = SecretNames()
