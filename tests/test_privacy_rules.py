@@ -29,7 +29,7 @@ from transforms.privacy.patterns import TextPatterns
 from transforms.privacy.pointer_rules import Action
 from transforms.privacy.privacy_rules import SHIPPED_PRIVACY, PrivacyRules, SourceRules
 from transforms.privacy.pseudonyms import Pseudonyms, Salt, pseudonym
-from transforms.privacy.secret_names import SHIPPED_NAMES
+from transforms.privacy.secret_names import SHIPPED_NAMES, SecretNames
 from transforms.sources.registry import SOURCES
 
 DATE = dt.date(2026, 11, 20)
@@ -160,6 +160,32 @@ def test_each_action_does_what_its_name_says() -> None:
         "ip": "203.0.113.7",
         "list": [{"y": 2}],
     }
+
+
+@pytest.mark.parametrize(
+    ("rules", "tags", "masked"),
+    [
+        ({"/tags/1": "hash"}, ["a", pseudonym("b", "some salt"), "c"], b'["a","*","c"]'),
+        ({"/tags/1": "drop"}, ["a", "c"], b'["a","*","c"]'),
+        ({"/tags/*": "drop", "/tags/2": "keep"}, ["c"], b'["*","*","c"]'),
+    ],
+)
+def test_a_rule_about_the_items_of_an_array_holds(rules: Mapping[str, Action], tags: list[str], masked: bytes) -> None:
+    accepted = row_of("sunbird", sunbird(tags=["a", "b", "c"]), of_pointers("sunbird", rules))
+    assert json.loads(accepted["context"])["tags"] == tags
+    refused = row_of("sunbird", b'{"tags":["a","b","c"]}', of_pointers("sunbird", rules))
+    assert refused["raw"] == b'{"tags":' + masked + b"}"
+
+
+@pytest.mark.parametrize(
+    ("rules", "kept"),
+    [({}, {}), ({"/ip": "keep"}, {"ip": "203.0.113.7"}), ({"/ua": "truncate"}, {"ua": {"note": "from 203.0.113.0"}})],
+)
+def test_a_rule_by_pointer_comes_before_the_name_of_a_field_that_every_record_has(rules: Mapping[str, Action], kept: Row) -> None:
+    ping = {**event_of("activity_stream"), "addon_version": "1"}
+    landed = {**ping, "ip": "203.0.113.7", "ua": {"note": "from 203.0.113.7"}}
+    row = row_of("activity_stream", landed, of_pointers("activity_stream", rules, names=SecretNames(["ua"])))
+    assert json.loads(row["properties"]) == {**ping, **kept}
 
 
 def test_within_a_kept_object_names_and_patterns_still_hold() -> None:
@@ -313,6 +339,8 @@ def test_a_rule_that_cannot_be_is_refused_in_one_line(privacy: Row, said: str, t
         (rb'{"\u0069p":"12","a\nb":"c"}', rb'{"\u0069p":"**","a\nb":"c"}'),
         ('{"t":"é 203.0.113.7 é"}'.encode(), '{"t":"é *********** é"}'.encode()),
         (b'{"t":"a", "ip":"203', b'{"t":"a", "ip":"***'),
+        (b'{"t":"a@b.example","t":"c","d":1}', b'{"t":"***********","t":"c","d":1}'),
+        ('{"to\u212aen":"12"}'.encode(), '{"to\u212aen":"**"}'.encode()),
         (b"no json, ip=203.0.113.7, ok", b"no json, ip=***********, ok"),
         (b"\xff a@b.example \xff", b"\xff *********** \xff"),
         (b'{"e": 1, "eid": "x"}', b'{"e": 1, "eid": "x"}'),

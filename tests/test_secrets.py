@@ -24,7 +24,7 @@ from jobs.rules import privacy_rules
 from transforms.documents.json_documents import canonical
 from transforms.ingest.lines import split_lines
 from transforms.ingest.records import FileLocation, TimeRules
-from transforms.privacy.privacy_rules import PrivacyRules
+from transforms.privacy.privacy_rules import PrivacyRules, SourceRules
 from transforms.privacy.secret_names import SHIPPED, SHIPPED_NAMES, SecretNames, content_hash, normalised
 from transforms.sources.registry import SOURCES
 
@@ -149,6 +149,16 @@ def test_an_id_by_content_knows_neither_the_order_of_keys_nor_the_fields_of_ship
     assert hashed == hashlib.sha256(b'sunbird\n{"a":1,"b":2}').hexdigest()
 
 
+@pytest.mark.parametrize("user_agent", ["Mozilla/5.0", {"name": "x"}])
+def test_the_user_agent_is_part_of_an_id_by_content_without_the_shipped_names_in_it(user_agent: Any) -> None:
+    ping = {"action": "activity_stream_event", "client_id": "c", "addon_version": "1", "page": "p", "event": "e", "tab_id": "t"}
+    ping["ua"] = user_agent
+    landed = {**ping, "ip": SECRET} | ({"ua": {**user_agent, "cookie": SECRET}} if isinstance(user_agent, dict) else {})
+    expected = hashlib.sha256(b"activity_stream\n" + canonical(ping)).hexdigest()
+    kept = PrivacyRules(sources={"activity_stream": SourceRules(pointers={"/ip": "keep"})})
+    assert [_accepted("activity_stream", landed, rules=rules)["event_id"] for rules in (PrivacyRules(), kept)] == [expected] * 2
+
+
 def test_a_configured_name_and_the_value_of_a_pair_never_change_an_id() -> None:
     ping = {"action": "activity_stream_event", "client_id": "c", "addon_version": "1", "page": "p", "event": "e", "tab_id": "t"}
     ping |= {"msisdn": SECRET, "pairs": [{"name": "ip", "value": SECRET}], "ip": SECRET}
@@ -162,9 +172,9 @@ def test_a_configured_name_and_the_value_of_a_pair_never_change_an_id() -> None:
 # --- records of every source
 
 
-def _accepted(source: str, document: Any, names: SecretNames = SHIPPED_NAMES) -> Row:
+def _accepted(source: str, document: Any, names: SecretNames = SHIPPED_NAMES, rules: PrivacyRules | None = None) -> Row:
     location = FileLocation(source, dt.date(2026, 11, 20), 6, "part.jsonl")
-    batch, _ = to_records(SOURCES[source], list(split_lines([canonical(document)])), location, TimeRules(), PrivacyRules(names))
+    batch, _ = to_records(SOURCES[source], list(split_lines([canonical(document)])), location, TimeRules(), rules or PrivacyRules(names))
     [row] = batch.to_pylist()
     assert row["status"] == "accepted", row["detail"]
     return dict(row)

@@ -6,12 +6,16 @@ Rules: docs/rules/sources.md, "User agents".
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
+from operator import attrgetter
 from typing import NamedTuple
 
-import ua_parser
+from ua_parser import Parser
+from ua_parser.loaders import load_lazy_builtins
 
 _CACHED = 65_536
+_SPIDER = "Spider"  # ua-parser's device of a robot
+_family = attrgetter("family")  # of the expressions of ua-parser
 _LONGEST = 1_000  # characters; what follows says nothing about a browser
 # ua-parser knows robots of search engines. Programs and libraries that send requests call themselves by these words.
 _ROBOT = re.compile(
@@ -45,9 +49,9 @@ def parse(text: str | None) -> UserAgent:
     if not text:
         return _NOTHING
     text = text[:_LONGEST]
-    parsed = ua_parser.parse(text)
-    browser, os, device = parsed.user_agent, parsed.os, parsed.device
-    is_robot = (device is not None and device.family == "Spider") or _ROBOT.search(text) is not None
+    parsed = _parser().parse(text)
+    browser, os = parsed.user_agent, parsed.os
+    is_robot = _ROBOT.search(text) is not None or (parsed.device is not None and _is_spider(text))
     return UserAgent(
         browser=None if browser is None else browser.family,
         browser_version=None if browser is None else version(browser.major, browser.minor),
@@ -56,6 +60,25 @@ def parse(text: str | None) -> UserAgent:
         device_class="robot" if is_robot else device_class(text, None if os is None else os.family),
         is_robot=is_robot,
     )
+
+
+@cache
+def _parser() -> Parser:
+    """Finds browser, system, and as device only what may be a robot. To compile the expressions of all devices takes most of the time."""
+    browsers, systems, devices = load_lazy_builtins()
+    return Parser.from_matchers((browsers, systems, [device for device in devices if _family(device) == _SPIDER]))
+
+
+@cache
+def _devices() -> Parser:
+    _, _, devices = load_lazy_builtins()
+    return Parser.from_matchers(([], [], devices))
+
+
+def _is_spider(text: str) -> bool:
+    """Whether the first device that matches is a robot. Some expressions of robots match devices, too, such as tablets with Silk."""
+    device = _devices().parse_device(text)
+    return device is not None and device.family == _SPIDER
 
 
 def device_class(text: str, os: str | None) -> str:

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from transforms.documents.json_documents import canonical, text_hash
+from transforms.documents.json_documents import canonical
 from transforms.ingest.source import Columns, Record, Source
 from transforms.privacy.documents import Cleaned, DocumentRules
+from transforms.privacy.known_fields import KnownFields
 from transforms.privacy.pointer_rules import steps_of
 from transforms.privacy.privacy_rules import PrivacyRules
 from transforms.privacy.quick_search import QuickSearch
@@ -35,8 +36,6 @@ class _Documents(NamedTuple):
     written: list[bytes]  # canonical JSON: the properties of all records, then their contexts
     changed_columns: set[int]  # rows whose columns are mapped again
     changed_ids: set[int]  # rows with an id that became its pseudonym
-    other_hash: set[int]  # rows whose properties by the rules are not what the hash of a record without an id is over
-    hashed: dict[int, bytes]  # per row without its user agent, the canonical JSON of its properties with it
 
 
 class RecordRules:
@@ -47,6 +46,11 @@ class RecordRules:
         self.date = date
         pointers = [pointer for of_column in source.ids.values() for pointer in of_column]
         self.documents = DocumentRules(rules, source.name, pointers, reads_user_agent=source.has_workflows)
+        self.prefixes = (source.properties_at, ())  # where properties and context stand in a record
+        personal = [steps for steps in map(steps_of, source.personal_fields) if self.documents.goes_by_name(steps)]
+        self.known_fields = [
+            KnownFields(steps[len(prefix) :] for steps in personal if steps[: len(prefix)] == prefix) for prefix in self.prefixes
+        ]
         self.pseudonyms = rules.pseudonyms
         self.is_address = self.documents.has_match
 
@@ -64,14 +68,8 @@ def map_records(source: Source, records: Sequence[Record], rules: PrivacyRules, 
     documents = _documents(mapped, own)
     properties, contexts = documents.written[:size], documents.written[size:]
     event_ids = [
-        _content_hash(
-            source, record, documents.hashed.get(row, text) if part is record.document and row not in documents.other_hash else None
-        )
-        if event_id is None
-        else event_id
-        for row, (event_id, record, part, text) in enumerate(
-            zip(mapped["event_id"], records, mapped["properties"], properties, strict=True)
-        )
+        content_hash(source.name, record.document) if event_id is None else event_id
+        for event_id, record in zip(mapped["event_id"], records, strict=True)
     ]
     if documents.changed_columns:
         # Columns may hold what the rules take out, such as the value of a variable.
@@ -79,7 +77,7 @@ def map_records(source: Source, records: Sequence[Record], rules: PrivacyRules, 
         mapped = _mapped_again(own, records, mapped, sorted(documents.changed_columns))
         # An id without its secret part may equal the id of another event.
         event_ids = [
-            event_id if before == cleaned else _content_hash(source, record, None)
+            event_id if before == cleaned else content_hash(source.name, record.document)
             for event_id, before, cleaned, record in zip(event_ids, own_ids, mapped["event_id"], records, strict=True)
         ]
     if documents.changed_ids:
@@ -105,29 +103,21 @@ def record_rules(source: Source, rules: PrivacyRules, date: dt.date) -> RecordRu
 def _documents(mapped: Columns, own: RecordRules) -> _Documents:
     """Properties and contexts by the rules."""
     size = len(mapped["properties"])
-    user_agents = _user_agents_apart(mapped["properties"], own)
-    own_parts = [
-        {name: value for name, value in part.items() if name not in user_agents[row]} if row in user_agents else part
-        for row, part in enumerate(mapped["properties"])
+    parts = [
+        part
+        for known, landed in zip(own.known_fields, (mapped["properties"], mapped["context"]), strict=True)
+        for part in (map(known.without, landed) if known else landed)
     ]
-    parts = [*own_parts, *mapped["context"]]
-    documents = _Documents([canonical(part) for part in parts], set(), set(), set(), {})
-    changed: dict[int, Any] = {}
-    prefixes = (own.source.properties_at, ())
+    documents = _Documents([canonical(part) for part in parts], set(), set())
 
     def replace(number: int, cleaned: Cleaned) -> None:
         if cleaned.value is parts[number]:
             return
         documents.written[number] = canonical(cleaned.value)
-        changed[number] = cleaned.value
-        row = number % size
-        for rows, holds in (
-            (documents.changed_columns, cleaned.changes_columns),
-            (documents.changed_ids, cleaned.changes_ids),
-            (documents.other_hash, not cleaned.is_hashed_alike),
-        ):
-            if holds:
-                rows.add(row)
+        if cleaned.changes_columns:
+            documents.changed_columns.add(number % size)
+        if cleaned.changes_ids:
+            documents.changed_ids.add(number % size)
 
     # Expressions find the documents that a rule may concern; only their fields are searched.
     rules = own.documents
@@ -136,24 +126,11 @@ def _documents(mapped: Columns, own: RecordRules) -> _Documents:
     by_pointer = set(found if rules.searches_all else _matching(rules.by_pointer, documents.written, found))
     for number in _matching(rules.by_name, documents.written, found):
         if number not in by_pointer:
-            replace(number, rules.without_names(parts[number], prefixes[number >= size], own.pseudonym))
+            replace(number, rules.without_names(parts[number], own.prefixes[number >= size], own.pseudonym))
     by_text = set(_matching(rules.by_text, documents.written, found))
     for number in sorted(by_pointer | by_text):
-        replace(number, rules.clean(parts[number], prefixes[number >= size], own.pseudonym, texts=number in by_text))
-    for row, user_agent in user_agents.items():
-        documents.hashed[row] = canonical({**changed.get(row, parts[row]), **user_agent})
+        replace(number, rules.clean(parts[number], own.prefixes[number >= size], own.pseudonym, texts=number in by_text))
     return documents
-
-
-def _user_agents_apart(parts: Sequence[dict[str, Any]], own: RecordRules) -> dict[int, dict[str, Any]]:
-    """Per row, the field of its properties in which every record of the source has its user agent, if that goes by its name.
-
-    A search would find every record of the source for it.
-    """
-    name = own.source.user_agent_field
-    if name is None or not own.documents.goes_by_name((*own.source.properties_at, name)):
-        return {}
-    return {row: {name: part[name]} for row, part in enumerate(parts) if name in part}
 
 
 def _matching(search: QuickSearch | None, texts: Sequence[bytes], numbers: Sequence[int]) -> Sequence[int]:
@@ -254,8 +231,3 @@ def _id_with(own: RecordRules, text: str, texts: Mapping[str, str], name: str, r
     if name == "link":
         return own.pseudonym(text) if "session_key" in replaced else text
     return texts.get(text, text)
-
-
-def _content_hash(source: Source, record: Record, text: bytes | None) -> str:
-    """The id of a record that has none of its own. `text`, if known, is its canonical JSON without the fields of shipped names."""
-    return content_hash(source.name, record.document) if text is None else text_hash(source.name, text)

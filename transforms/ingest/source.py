@@ -66,7 +66,7 @@ class Source:
     properties_at: tuple[str, ...]
     list_name: str | None
     ids: Mapping[str, Sequence[str]]
-    # The field of properties in which every record has its user agent.
-    user_agent_field: str | None = None
+    # JSON Pointers of the fields of nearly every record that go by their names, such as its IP address and user agent.
+    personal_fields: Sequence[str] = ()
     # Whether its events are parts of workflows.
     has_workflows: bool = False

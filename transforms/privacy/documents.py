@@ -23,7 +23,6 @@ class Cleaned(NamedTuple):
     value: Any  # the same object if nothing has changed
     changes_columns: bool = False  # whether a column may have another value without what was taken out
     changes_ids: bool = False  # whether an id became its pseudonym
-    is_hashed_alike: bool = True  # whether the hash of a record without an id leaves out all fields that were dropped
 
 
 class _Container(NamedTuple):
@@ -39,13 +38,11 @@ class _Changes:
 
     def __init__(self) -> None:
         self.anything = self.columns = self.ids = False
-        self.hash = False
 
-    def note(self, *, columns: bool = True, ids: bool = False, in_hash: bool = True) -> None:
+    def note(self, *, columns: bool = True, ids: bool = False) -> None:
         self.anything = True
         self.columns = self.columns or columns
         self.ids = self.ids or ids
-        self.hash = self.hash or in_hash
 
 
 class DocumentRules:
@@ -64,7 +61,8 @@ class DocumentRules:
         id_pointers = set(ids)
         self.hashes_ids = any(action == "hash" and pointer in id_pointers for pointer, action in own.pointers.items())
         changing = {steps_of(pointer)[-1]: action for pointer, action in own.pointers.items() if action != "keep"}
-        self.searches_all = self._drops_unnamed or self.hashes_ids or "*" in changing
+        # A step of digits may be the index of an array, which canonical JSON does not show.
+        self.searches_all = self._drops_unnamed or self.hashes_ids or any(step == "*" or step.isdigit() for step in changing)
         # Of documents that these expressions do not match, no field has a rule by its pointer, or by its name.
         expressions = [_expression(step, action) for step, action in sorted(changing.items()) if action != "truncate"]
         self.by_pointer = QuickSearch("|".join(expressions)) if expressions else None
@@ -72,8 +70,11 @@ class DocumentRules:
         self.by_text = rules.texts.search if rules.patterns else None
         searches = (self.by_pointer, self.by_name, self.by_text)
         self.by_any = QuickSearch("|".join(search.expression for search in searches if search is not None))
+        # A rule by pointer comes before that of the name. The search by pointer finds all fields that are dropped or hashed.
         self._keeps_secret_names = any(
-            action == "keep" and rules.names.is_secret(steps_of(pointer)[-1]) for pointer, action in own.pointers.items() if pointer
+            action not in ("drop", "hash") and rules.names.is_secret(steps_of(pointer)[-1])
+            for pointer, action in own.pointers.items()
+            if pointer
         )
 
     def without_names(self, value: Any, prefix: tuple[str, ...], pseudonym: Callable[[str], str]) -> Cleaned:
@@ -81,8 +82,7 @@ class DocumentRules:
         if self._keeps_secret_names:
             return self.clean(value, prefix, pseudonym, texts=False)
         cleaned = self._names.without_secrets(value)
-        beyond = cleaned.beyond_fields
-        return Cleaned(cleaned.value, beyond or not cleaned.names <= self._unread, False, not beyond and cleaned.names <= SHIPPED)
+        return Cleaned(cleaned.value, cleaned.beyond_fields or not cleaned.names <= self._unread)
 
     def clean(
         self, value: Any, prefix: tuple[str, ...], pseudonym: Callable[[str], str], *, texts: bool, for_columns: bool = False
@@ -101,7 +101,16 @@ class DocumentRules:
         cleaned = walk.run(value, nodes, action_of(nodes))
         if not changes.anything:
             return Cleaned(value)
-        return Cleaned(cleaned, changes.columns, changes.ids, not changes.hash)
+        return Cleaned(cleaned, changes.columns, changes.ids)
+
+    def are_harmless(self, raw: bytes, document: Any) -> bool:
+        """Whether no rule concerns bytes from which this document was parsed. False if that takes a closer look."""
+        if self.searches_all or not raw.isascii() or b"\\" in raw:
+            return False
+        written = canonical(document)
+        # Of fields with the same name, the document has only the last one.
+        has_all_fields = written.count(b'"') == raw.count(b'"')
+        return has_all_fields and not self.by_any.matching([written])
 
     def drops_by_default(self, nodes: Nodes, inherited: Action | None, part: Any) -> bool:
         """Whether a field that has no rule is dropped: it is within no field with a rule, and has none within it."""
@@ -111,9 +120,9 @@ class DocumentRules:
         return not (is_container and any(node.has_rules for node in nodes))
 
     def goes_by_name(self, steps: tuple[str, ...]) -> bool:
-        """Whether a field at these steps is dropped by its name, and no column depends on it."""
-        name = steps[-1]
-        return self._names.is_secret(name) and self.is_unread(name) and action_of(at((self.tree,), steps)) is None
+        """Whether a field at these steps is dropped by its name, and nothing else depends on it: no column, and no rule of a pointer."""
+        has_rule = any(action_of(at((self.tree,), steps[:count])) is not None for count in range(len(steps) + 1))
+        return self._names.is_secret(steps[-1]) and self.is_unread(steps[-1]) and not has_rule
 
     def dropped_fields(self, node: dict[str, Any]) -> list[str]:
         """The names of the fields of this object that go by their name."""
@@ -130,10 +139,6 @@ class DocumentRules:
     def is_user_agent(self, name: str) -> bool:
         """Whether a field of this name holds a user agent, of whose parts columns are made."""
         return self._names.compared(name) in USER_AGENT_NAMES
-
-    def is_outside_hash(self, name: str) -> bool:
-        """Whether the hash of a record without an id leaves a field of this name out."""
-        return self._names.compared(name) in SHIPPED
 
     def text(self, name: str, text: str, action: Action | None) -> str:
         """A text by the rule of its field."""
@@ -178,12 +183,24 @@ class _Walk:
             if type(node) is dict:
                 self._object(node, inside, rule)
             else:
-                if not inside and self._rules.is_pair(node):
-                    del node[1]
-                    self._changes.note()
-                for index, part in enumerate(node):
-                    self._part(node, index, "", part, below(inside, str(index)) if inside else _NO_NODES, None, rule)
+                self._array(node, inside, rule)
         return root[0]
+
+    def _array(self, node: list[Any], nodes: Nodes, inherited: Action | None) -> None:
+        if not nodes and self._rules.is_pair(node):
+            del node[1]
+            self._changes.note()
+        dropped = []
+        for index, part in enumerate(node):
+            inside = below(nodes, str(index)) if nodes else _NO_NODES
+            action = action_of(inside) if inside else None
+            if action == "drop":
+                dropped.append(index)
+            else:
+                self._part(node, index, "", part, inside, action, inherited)
+        for index in reversed(dropped):
+            del node[index]
+            self._changes.note()
 
     def _object(self, node: dict[str, Any], nodes: Nodes, inherited: Action | None) -> None:
         secret = self._rules.dropped_fields(node)
@@ -194,10 +211,10 @@ class _Walk:
                 continue
             if action == "drop":
                 del node[name]
-                self._changes.note(in_hash=not self._rules.is_outside_hash(name))
+                self._changes.note()
             elif action is None and name in secret and not (self._for_columns and self._rules.is_user_agent(name)):
                 del node[name]
-                self._changes.note(columns=not self._rules.is_unread(name), in_hash=not self._rules.is_outside_hash(name))
+                self._changes.note(columns=not self._rules.is_unread(name))
             elif action is None and not self._for_columns and self._rules.drops_by_default(inside, inherited, part):
                 del node[name]
                 # An address in it may be in a column.

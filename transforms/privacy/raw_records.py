@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from nacl.public import PublicKey, SealedBox
 
@@ -19,7 +20,7 @@ from transforms.privacy.pointer_rules import Action, Nodes, action_of, below
 from transforms.privacy.privacy_rules import PrivacyRules
 from transforms.privacy.secret_names import PAIR_NAMES, PAIR_VALUES, SecretNames
 
-_TOKEN = re.compile(r'"(?P<text>(?:[^"\\]|\\.)*)(?P<end>"?)(?P<name>\s*:)?|(?P<mark>[{}\[\]])|(?P<bare>[^\s"{}\[\]:,]+)', re.DOTALL)
+_TOKEN = re.compile(r'"(?P<text>[^"\\]*(?:\\.[^"\\]*)*)(?P<end>"?)(?P<name>\s*:)?|(?P<mark>[{}\[\]])|(?P<bare>[^\s"{}\[\]:,]+)', re.DOTALL)
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\(.)|([^\\]+|\\)", re.DOTALL)
 _ESCAPED: Mapping[str, str] = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _OPENING = ("{", "[", '"')
@@ -44,9 +45,12 @@ def stored(raw: bytes, rules: PrivacyRules, documents: DocumentRules, list_name:
 
 def masked(raw: bytes, rules: PrivacyRules, documents: DocumentRules, list_name: str | None) -> bytes:
     """The bytes with an asterisk for each byte that a rule matches, and all others as they are."""
+    is_json, document = _parsed(raw)
+    if is_json and documents.are_harmless(raw, document):
+        return raw
     text = raw.decode("utf-8", "surrogateescape")
     spans = list(_Scan(text, rules, documents).spans(_root(documents, list_name)))
-    if not _is_json(raw):
+    if not is_json:
         spans += [(match.start, match.end) for match in rules.texts.matches(text)]
     return _with_asterisks(text, spans)
 
@@ -56,12 +60,12 @@ def masked_text(text: str, rules: PrivacyRules) -> str:
     return _with_asterisks(text, [(match.start, match.end) for match in rules.texts.matches(text)]).decode("utf-8", "surrogateescape")
 
 
-def _is_json(raw: bytes) -> bool:
+def _parsed(raw: bytes) -> tuple[bool, Any]:
+    """Whether the bytes are JSON, and their value."""
     try:
-        parse(raw)
+        return True, parse(raw)
     except InvalidJsonError:
-        return False
-    return True
+        return False, None
 
 
 def _with_asterisks(text: str, spans: list[Span]) -> bytes:

@@ -87,7 +87,7 @@ class SecretNames:
 
     def dropped_fields(self, fields: Mapping[str, Any]) -> list[str]:
         """The names of those fields of an object that are dropped: secret ones, and the value of a pair whose name is secret."""
-        return [] if fields.keys() <= self._harmless else self._dropped(fields, fields_only=False)
+        return [] if fields.keys() <= self._harmless else self._dropped(fields)
 
     def is_pair(self, items: list[Any]) -> bool:
         """Whether an array is a pair of a secret name and its value."""
@@ -95,17 +95,30 @@ class SecretNames:
 
     def without_fields(self, value: Any) -> Any:
         """The value without the fields of shipped names, at any depth; the same object if it has none."""
-        return self._without(value, fields_only=True).value
+        if _is_harmless(value, self._harmless_fields):
+            return value
+        has_dropped = False
+        root: list[Any] = [value]
+        # Objects and arrays that are still to be searched. They are copies, so their parts can be replaced.
+        pending: list[Any] = [root]
+        while pending:
+            node = pending.pop()
+            if type(node) is dict:
+                if not node.keys() <= self._harmless_fields:
+                    for name in self._shipped_fields(node):
+                        del node[name]
+                        has_dropped = True
+                parts: Iterable[tuple[Any, Any]] = node.items()
+            else:
+                parts = enumerate(node)
+            for position, part in parts:
+                if type(part) is dict or type(part) is list:
+                    node[position] = copied = part.copy()
+                    pending.append(copied)
+        return root[0] if has_dropped else value
 
     def without_secrets(self, value: Any) -> Cleaned:
         """The value without its secrets; the same object if it has none. The given value is not changed."""
-        return self._without(value, fields_only=False)
-
-    def _without(self, value: Any, *, fields_only: bool) -> Cleaned:
-        harmless = self._harmless_fields if fields_only else self._harmless
-        # The search for secrets has found something in most values that come here; for their hashes, all values come.
-        if fields_only and _is_harmless(value, harmless):
-            return Cleaned(value)
         beyond = False
         dropped: set[str] = set()
         root: list[Any] = [value]
@@ -114,8 +127,8 @@ class SecretNames:
         while pending:
             node = pending.pop()
             if type(node) is dict:
-                if not node.keys() <= harmless:
-                    for name in self._dropped(node, fields_only=fields_only):
+                if not node.keys() <= self._harmless:
+                    for name in self._dropped(node):
                         del node[name]
                         compared = self._compared(name)
                         if compared in self._all:
@@ -124,7 +137,7 @@ class SecretNames:
                             beyond = True
                 parts: Iterable[tuple[Any, Any]] = node.items()
             else:
-                if not fields_only and self.is_pair(node):
+                if self.is_pair(node):
                     del node[1]
                     beyond = True
                 parts = enumerate(node)
@@ -133,26 +146,30 @@ class SecretNames:
                 if kind is dict or kind is list:
                     node[position] = copied = part.copy()
                     pending.append(copied)
-                elif kind is str and part[:1] in MAY_OPEN and not fields_only:
+                elif kind is str and part[:1] in MAY_OPEN:
                     text = self._text_without(part)
                     if text is not None:
                         node[position] = text
                         beyond = True
         return Cleaned(root[0] if dropped or beyond else value, dropped, beyond)
 
-    def _dropped(self, node: Mapping[str, Any], *, fields_only: bool) -> list[str]:
+    def _shipped_fields(self, node: Mapping[str, Any]) -> list[str]:
+        """The names of the fields of this object that are shipped names."""
+        names = node.keys() - self._harmless_fields
+        shipped = [name for name in names if self._compared(name) in SHIPPED]
+        _add(self._harmless_fields, names.difference(shipped))
+        return shipped
+
+    def _dropped(self, node: Mapping[str, Any]) -> list[str]:
         """The names of the fields of this object to be dropped."""
-        harmless, fields = (self._harmless_fields, SHIPPED) if fields_only else (self._harmless, self._all)
-        names = node.keys() - harmless
-        dropped = [name for name in names if self._compared(name) in fields]
+        names = node.keys() - self._harmless
+        dropped = [name for name in names if self._compared(name) in self._all]
         if len(dropped) == len(names):
             return dropped
-        marks = () if fields_only else [name for name in names if self._compared(name) in PAIR_NAMES]
+        marks = [name for name in names if self._compared(name) in PAIR_NAMES]
         if any(type(node[name]) is str and self._compared(node[name]) in self._all for name in marks):
             dropped += [name for name in node if name not in dropped and self._compared(name) in PAIR_VALUES]
-        if len(names) > len(marks) and len(harmless) < _MOST_HARMLESS:
-            others = (name for name in names if name not in dropped and name not in marks and len(name) <= _LONGEST_HARMLESS)
-            harmless.update(islice(others, _MOST_HARMLESS))
+        _add(self._harmless, names.difference(dropped, marks))
         return dropped
 
     def _compared(self, name: str) -> str:
@@ -170,7 +187,7 @@ class SecretNames:
         if parsed is None:
             return None
         document, write = parsed
-        cleaned = self._without(document, fields_only=False).value
+        cleaned = self.without_secrets(document).value
         return None if cleaned is document else write(cleaned).decode()
 
 
@@ -216,22 +233,28 @@ def _is_harmless(value: Any, harmless: set[str]) -> bool:
         if type(node) is dict:
             if not node.keys() <= harmless:
                 return False
-            pending.extend(node.values())
+            pending += [part for part in node.values() if type(part) is dict or type(part) is list]
         elif type(node) is list:
-            pending.extend(node)
+            pending += [part for part in node if type(part) is dict or type(part) is list]
     return True
+
+
+def _add(harmless: set[str], names: set[str]) -> None:
+    """Remember harmless names, as long as they are few and short."""
+    if names and len(harmless) < _MOST_HARMLESS:
+        harmless.update(islice((name for name in names if len(name) <= _LONGEST_HARMLESS), _MOST_HARMLESS))
 
 
 def _expression(names: Iterable[str]) -> str:
     """An expression for QuickSearch that matches canonical JSON wherever `without_secrets` would drop something.
 
-    It also matches some harmless JSON: names with a character that is not ASCII, a `name`, `key`, `k` or `header` with a text, and a
-    backslash, which every JSON text with a field has.
+    It also matches some harmless JSON: a secret name as a value, names with a character that is not ASCII, a `name`, `key`, `k` or `header`
+    with a text, and a backslash, which every JSON text with a field has. The names stand in it once: RE2 compiles them in tens of ms.
     """
     other = r'[^a-z0-9"]*'
     fields = "|".join(other.join(name) for name in sorted(names) if name.isascii())
     marks = "|".join(other.join(name) for name in sorted(PAIR_NAMES))
-    return rf'"{other}(?:{fields}){other}":|\["{other}(?:{fields}){other}",|"{other}(?:{marks}){other}":"|"[^"]*[\x80-\xff][^"]*":|\\'
+    return rf'"{other}(?:{fields}){other}"[:,]|"{other}(?:{marks}){other}":"|"[^"]*[\x80-\xff][^"]*":|\\'
 
 
 SHIPPED_NAMES = SecretNames()

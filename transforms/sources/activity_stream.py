@@ -183,7 +183,7 @@ SOURCE = Source(
     refusal=refusal,
     columns=columns,
     properties_at=(),
-    user_agent_field="ua",
     list_name=_BATCH_LIST,
+    personal_fields=("/ip", "/ua"),
     ids={"device_id": ("/client_id", "/batch/client_id"), "session_key": ("/session_id", "/batch/session_id")},
 )

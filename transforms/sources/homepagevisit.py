@@ -143,4 +143,11 @@ SOURCE = Source(
     properties_at=("event",),
     list_name=None,
     ids={"user_id": ("/event/user_id",)},
+    personal_fields=(
+        "/ip",
+        "/http/client_ip",
+        "/http/request_headers/cookie",
+        "/http/request_headers/user-agent",
+        "/http/request_headers/x-forwarded-for",
+    ),
 )
