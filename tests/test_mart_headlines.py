@@ -24,15 +24,8 @@ WEEK = dt.timedelta(days=7)
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("weeks") / "lake"
-    weeks_lake.make(root)
-    return root
-
-
-@pytest.fixture(scope="module")
-def facts(lake: Path) -> MartFacts:
-    return mart_facts.gather(connect(Lake.open(lake)), NIGHT)
+def facts(lake_of_weeks: Path) -> MartFacts:
+    return mart_facts.gather(connect(Lake.open(lake_of_weeks)), NIGHT)
 
 
 def rows(make: Any, last: dt.date) -> Iterator[dict[str, Any]]:
@@ -89,8 +82,8 @@ def test_a_funnel_is_counted_on_the_dates_whose_window_is_over(facts: MartFacts)
     assert funnel.conversion.before == pytest.approx(before[3] / before[1], rel=1e-12)
 
 
-def test_the_page_shows_these_numbers_and_their_changes(lake: Path, facts: MartFacts) -> None:
-    text = text_of(page_of(settings_of(lake)))
+def test_the_page_shows_these_numbers_and_their_changes(lake_of_weeks: Path, facts: MartFacts) -> None:
+    text = text_of(page_of(settings_of(lake_of_weeks)))
     (sunbird,) = (one for one in facts.visitors if one.source == "sunbird")
     shown = []
     for headline in sunbird.active.values():
@@ -119,9 +112,9 @@ def test_the_trends_have_every_date_up_to_the_night_and_no_other(facts: MartFact
     assert facts.trends["contentsquare", "accepted"] == dict.fromkeys(DATES, 1)
 
 
-def test_an_earlier_night_is_compared_with_the_weeks_before_it(lake: Path) -> None:
+def test_an_earlier_night_is_compared_with_the_weeks_before_it(lake_of_weeks: Path) -> None:
     """Given 20 dates up to the night: two weeks can be compared, and 28 days cannot."""
-    facts = mart_facts.gather(connect(Lake.open(lake)), DATES[19])
+    facts = mart_facts.gather(connect(Lake.open(lake_of_weeks)), DATES[19])
     (sunbird,) = (one for one in facts.visitors if one.source == "sunbird")
     before = weeks_lake.visitors_of("sunbird", DATES[12], 12)
     assert [sunbird.active[days].before for days in (1, 7, 28)] == [before["visitors_1d"], before["visitors_7d"], None]

@@ -5,6 +5,7 @@ Needs Chromium on the PATH; without it these tests are skipped.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,23 +15,18 @@ import pytest
 import weeks_lake
 from browser import DESKTOP, PHONE, Tab
 from tiny_lake import NIGHT
-from weeks_lake import DATES, settings_of
+from weeks_lake import DATES
 
-from jobs.commands import site
+from jobs.quality import pages
+from jobs.quality.gate import Finding, of_rows
+from schemas.catalog import TABLES
+from schemas.suite import suite
 
 pytestmark = pytest.mark.skipif(browser.find() is None, reason="needs Chromium on the PATH, as chromium or google-chrome")
 
 PAGES = ("index.html", "marts.html", "checks.html", "dictionary.html", f"reports/{NIGHT}.html")
 # The width of what is printed on A4, in pixels: 210 mm without two margins of 12 mm.
 PAPER = 703
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("weeks")
-    weeks_lake.make(root / "lake")
-    site.write(settings_of(root / "lake"), root / "site")
-    return root / "site"
 
 
 @pytest.fixture(scope="module")
@@ -91,15 +87,15 @@ OVERLAPPING = """
 })"""
 # Plots without any shape, and plots that lie about their size.
 EMPTY_PLOTS = """
-[...document.querySelectorAll('svg')].filter(plot => {
+[...document.querySelectorAll('svg[role=img]')].filter(plot => {
   const box = plot.getBoundingClientRect()
   return box.width < 40 || box.height < 8 || !plot.querySelector('rect:not(.target), polyline, circle, path')
 }).map(plot => plot.getAttribute('aria-label'))"""
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_opens_without_a_complaint_of_the_browser(tab: Tab, made: Path, name: str) -> None:
-    tab.show(made / name)
+def test_a_page_opens_without_a_complaint_of_the_browser(tab: Tab, site_of_weeks: Path, name: str) -> None:
+    tab.show(site_of_weeks / name)
     assert tab.complaints == []
     assert tab.evaluate("document.querySelector('h1').textContent")
 
@@ -114,8 +110,8 @@ def test_the_browser_complains_of_what_a_page_may_not_do(tab: Tab, tmp_path: Pat
 
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("width", [PHONE, 768, DESKTOP])
-def test_nothing_is_off_screen(tab: Tab, made: Path, name: str, width: int) -> None:
-    tab.show(made / name, width=width)
+def test_nothing_is_off_screen(tab: Tab, site_of_weeks: Path, name: str, width: int) -> None:
+    tab.show(site_of_weeks / name, width=width)
     tab.evaluate(OPEN_ALL)
     assert tab.evaluate("innerWidth") == width
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
@@ -124,8 +120,8 @@ def test_nothing_is_off_screen(tab: Tab, made: Path, name: str, width: int) -> N
 
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_every_text_is_legible(tab: Tab, made: Path, name: str, dark: bool) -> None:
-    tab.show(made / name, dark=dark)
+def test_every_text_is_legible(tab: Tab, site_of_weeks: Path, name: str, dark: bool) -> None:
+    tab.show(site_of_weeks / name, dark=dark)
     tab.evaluate(OPEN_ALL)
     background = tab.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == ("rgb(18, 24, 31)" if dark else "rgb(255, 255, 255)")
@@ -134,8 +130,8 @@ def test_every_text_is_legible(tab: Tab, made: Path, name: str, dark: bool) -> N
 
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
-def test_plots_have_shapes_and_no_label_on_another(tab: Tab, made: Path, name: str, width: int) -> None:
-    tab.show(made / name, width=width)
+def test_plots_have_shapes_and_no_label_on_another(tab: Tab, site_of_weeks: Path, name: str, width: int) -> None:
+    tab.show(site_of_weeks / name, width=width)
     assert tab.evaluate(OVERLAPPING) == []
     if width == DESKTOP:
         assert tab.evaluate(EMPTY_PLOTS) == []
@@ -149,8 +145,8 @@ def titles(tab: Tab, label: str) -> list[str]:
     return titles
 
 
-def test_the_plots_of_the_marts_have_the_numbers_of_the_tables(tab: Tab, made: Path) -> None:
-    tab.show(made / "marts.html")
+def test_the_plots_of_the_marts_have_the_numbers_of_the_tables(tab: Tab, site_of_weeks: Path) -> None:
+    tab.show(site_of_weeks / "marts.html")
     visitors = [weeks_lake.visitors_of("sunbird", date, number) for number, date in enumerate(DATES)]
     assert titles(tab, "sunbird: different visitors") == [
         f"{row['metric_date']}: {row['visitors_1d']:,} in 1 day, {row['visitors_7d']:,} in 7 days, {row['visitors_28d']:,} in 28 days"
@@ -174,26 +170,48 @@ def test_the_plots_of_the_marts_have_the_numbers_of_the_tables(tab: Tab, made: P
     assert titles(tab, "contentsquare, EUR: transactions")[-1] == f"{NIGHT}: 42"
 
 
-def test_the_trends_of_the_report_have_a_number_per_date(tab: Tab, made: Path) -> None:
-    tab.show(made / "reports" / f"{NIGHT}.html")
+def test_the_trends_of_the_report_have_a_number_per_date(tab: Tab, site_of_weeks: Path) -> None:
+    tab.show(site_of_weeks / "reports" / f"{NIGHT}.html")
     assert titles(tab, "sunbird: sessions begun, per day") == [
         f"{date}: {900 + 13 * number:,} sessions begun" for number, date in enumerate(DATES)
     ]
     assert titles(tab, "sunbird: median session duration, s")[-1] == f"{NIGHT}: 85.5 s"
 
 
-def test_a_link_leads_from_the_overview_to_a_report_and_on_to_the_night_before(tab: Tab, made: Path) -> None:
-    tab.show(made / "index.html")
+def test_a_link_leads_from_the_overview_to_a_report_and_on_to_the_night_before(tab: Tab, site_of_weeks: Path) -> None:
+    tab.show(site_of_weeks / "index.html")
     for selector in ("table.nights a", "a[rel=prev]"):
         tab.follow(selector)
     assert tab.evaluate("location.pathname").endswith(f"reports/{weeks_lake.NIGHTS[-2]}.html")
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_on_paper_nothing_is_cut_and_the_ground_is_white(tab: Tab, made: Path, name: str) -> None:
-    tab.show(made / name, width=PAPER)
+def test_on_paper_nothing_is_cut_and_the_ground_is_white(tab: Tab, site_of_weeks: Path, name: str) -> None:
+    tab.show(site_of_weeks / name, width=PAPER)
     tab.media(dark=True, printed=True)
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert tab.evaluate(OFF_SCREEN) == []
     assert tab.evaluate(LOW_CONTRAST) == []
     assert tab.printed().startswith(b"%PDF")
+
+
+@pytest.fixture(scope="module")
+def pages_of_checks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages of the checks of a night, of which one failed and one warned."""
+    folder = tmp_path_factory.mktemp("pages") / str(NIGHT)
+    findings = [of_rows("events", rule, 12 if number == 1 else 0, 1_360, {}) for number, rule in enumerate(suite(TABLES["events"]))]
+    findings.append(Finding("files", "every landed file can be read", "warning", 2, 0, 0, source="activity_stream"))
+    described = [dataclasses.asdict(finding) | {"threshold": finding.threshold} for finding in findings]
+    pages.write_pages(
+        folder, "20261121T021500-abc123", described, [not finding.observed for finding in findings], ["must hold"] * len(findings)
+    )
+    return folder
+
+
+@pytest.mark.parametrize("name", ["index.html", "events.html", "files.html"])
+def test_the_pages_of_the_checks_are_as_legible(tab: Tab, pages_of_checks: Path, name: str) -> None:
+    for width, dark in ((PHONE, True), (DESKTOP, False)):
+        tab.show(pages_of_checks / name, width=width, dark=dark)
+        assert tab.complaints == []
+        assert tab.evaluate(OFF_SCREEN) == []
+        assert tab.evaluate(LOW_CONTRAST) == []

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import weeks_lake
 from command_line import call_millrace
 from test_report import check, file_row, text_of
 from tiny_lake import NIGHT, STARTED, journal, publish
@@ -27,45 +26,32 @@ from schemas.catalog import TABLES
 pytestmark = pytest.mark.usefixtures("without_arguments")
 
 
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("weeks") / "lake"
-    weeks_lake.make(root)
-    return root
-
-
-@pytest.fixture(scope="module")
-def made(lake: Path) -> Path:
-    """The site of the lake of weeks."""
-    out = lake.parent / "site"
-    assert site.write(settings_of(lake), out) == 0
-    return out
-
-
 def pages_of(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_the_site_has_a_report_of_every_night_that_was_run_and_four_other_pages(made: Path) -> None:
+def test_the_site_has_a_report_of_every_night_that_was_run_and_four_other_pages(site_of_weeks: Path) -> None:
     expected = {"index.html", "marts.html", "checks.html", "dictionary.html", site_folder.MARK}
-    assert set(pages_of(made)) == expected | {f"reports/{night}.html" for night in NIGHTS}
+    assert set(pages_of(site_of_weeks)) == expected | {f"reports/{night}.html" for night in NIGHTS}
 
 
-def test_every_link_is_relative_and_leads_to_a_place_of_the_site(made: Path) -> None:
-    pages = {name: text for name, text in pages_of(made).items() if name.endswith(".html")}
+def test_every_link_is_relative_and_leads_to_a_place_of_the_site(site_of_weeks: Path) -> None:
+    pages = {name: text for name, text in pages_of(site_of_weeks).items() if name.endswith(".html")}
     ids = {name: set(re.findall(r'\bid="([^"]+)"', text)) for name, text in pages.items()}
     for name, text in pages.items():
         links = re.findall(r'\bhref="([^"]+)"', text)
         assert links, name
         for link in links:
             path, _, place = link.partition("#")
-            target = (made / name).parent.joinpath(path).resolve().relative_to(made.resolve()).as_posix() if path else name
+            target = (
+                (site_of_weeks / name).parent.joinpath(path).resolve().relative_to(site_of_weeks.resolve()).as_posix() if path else name
+            )
             assert target in pages, (name, link)
             assert not place or place in ids[target], (name, link)
 
 
-def test_every_page_has_the_same_navigation_and_loads_nothing(made: Path) -> None:
-    for name, text in pages_of(made).items():
+def test_every_page_has_the_same_navigation_and_loads_nothing(site_of_weeks: Path) -> None:
+    for name, text in pages_of(site_of_weeks).items():
         if name.endswith(".html"):
             navigation = re.findall(r'<nav class="site".*?</nav>', text, re.DOTALL)
             assert len(navigation) == 1
@@ -74,15 +60,15 @@ def test_every_page_has_the_same_navigation_and_loads_nothing(made: Path) -> Non
             assert "default-src 'none'" in text
 
 
-def test_a_report_leads_to_the_nights_before_and_after_it(made: Path) -> None:
-    middle = (made / "reports" / f"{NIGHTS[1]}.html").read_text()
+def test_a_report_leads_to_the_nights_before_and_after_it(site_of_weeks: Path) -> None:
+    middle = (site_of_weeks / "reports" / f"{NIGHTS[1]}.html").read_text()
     assert f'href="{NIGHTS[0]}.html" rel="prev"' in middle
     assert f'href="{NIGHTS[2]}.html" rel="next"' in middle
-    assert 'rel="next"' not in (made / "reports" / f"{NIGHTS[-1]}.html").read_text()
+    assert 'rel="next"' not in (site_of_weeks / "reports" / f"{NIGHTS[-1]}.html").read_text()
 
 
-def test_the_overview_has_the_newest_state_and_a_line_per_night(made: Path) -> None:
-    text = text_of((made / "index.html").read_text())
+def test_the_overview_has_the_newest_state_and_a_line_per_night(site_of_weeks: Path) -> None:
+    text = text_of((site_of_weeks / "index.html").read_text())
     assert "The lake at state 1" in text
     assert f"72 events of 2 sources have landed from {DATES[0]} to {NIGHT}." in text
     assert "1 check does not pass." in text
@@ -90,9 +76,9 @@ def test_the_overview_has_the_newest_state_and_a_line_per_night(made: Path) -> N
     assert f"{NIGHTS[0]} published 2 2 0 0 0 2 0" in text
 
 
-def test_the_same_state_gives_the_same_bytes(lake: Path, made: Path, tmp_path: Path) -> None:
-    site.write(settings_of(lake), tmp_path / "again")
-    assert pages_of(tmp_path / "again") == pages_of(made)
+def test_the_same_state_gives_the_same_bytes(lake_of_weeks: Path, site_of_weeks: Path, tmp_path: Path) -> None:
+    site.write(settings_of(lake_of_weeks), tmp_path / "again")
+    assert pages_of(tmp_path / "again") == pages_of(site_of_weeks)
 
 
 def test_at_most_thirty_nights_have_a_report(settings: Settings, tmp_path: Path) -> None:
@@ -151,7 +137,8 @@ def results(*statuses: str | None) -> list[CheckResult | None]:
 
 
 def rule(*statuses: str | None) -> RuleHistory:
-    return RuleHistory("events", "late_rate", None, None, "warning", results(*statuses))
+    newest = max((number for number, status in enumerate(statuses) if status), default=0)
+    return RuleHistory("events", "late_rate", None, None, "warning", results(*statuses), newest)
 
 
 @pytest.mark.parametrize(
@@ -171,14 +158,23 @@ def test_a_rule_fails_since_the_first_night_of_those_in_a_row(statuses: tuple[st
     assert rule(*statuses).is_failing == (since is not None)
 
 
-def test_a_rule_that_has_never_passed_may_have_failed_before() -> None:
-    assert rule(None, "warning", "warning").began_before
+def test_a_rule_that_has_failed_since_the_first_night_may_have_failed_before() -> None:
+    assert rule("warning", None, "warning").began_before
+    assert not rule(None, "warning").began_before
     assert not rule("passed", "warning").began_before
     assert not rule("passed").began_before
 
 
-def test_the_heat_map_has_a_sign_where_the_rule_did_not_pass(made: Path) -> None:
-    page = (made / "checks.html").read_text()
+def test_a_rule_that_is_recorded_only_where_it_fails_does_not_fail_in_later_nights(settings: Settings) -> None:
+    lake, tomorrow = settings.paths.lake, NIGHT + dt.timedelta(days=1)
+    publish(lake, {"quality_results": [check(), check(expectation="missing hours", passed=False)]}, run_id="first")
+    later = {"night": tomorrow, "started": STARTED + dt.timedelta(days=1)}
+    publish(lake, {"quality_results": [check(date=tomorrow)]}, run_id="second", **later)
+    assert check_history.gather(connect(Lake.open(lake))).failing == []
+
+
+def test_the_heat_map_has_a_sign_where_the_rule_did_not_pass(site_of_weeks: Path) -> None:
+    page = (site_of_weeks / "checks.html").read_text()
     (row,) = re.findall(rf'<tr><th scope="row">{FAILING}.*?</tr>', page, re.DOTALL)
     cells = re.findall(r'<td class="(\w+)" title="([^"]*)">(.?)</td>', row)
     assert [(status, sign) for status, _, sign in cells] == [("passed", ""), *[("warning", "!")] * 3]
@@ -219,8 +215,8 @@ def test_a_rule_about_the_worst_file_is_one_rule_whatever_the_file(settings: Set
     assert "a.json" in only.last.title
 
 
-def test_the_tables_are_in_the_order_of_the_dictionary(made: Path) -> None:
-    named = re.findall(r'<a href="dictionary.html#(\w+)">', (made / "checks.html").read_text())
+def test_the_tables_are_in_the_order_of_the_dictionary(site_of_weeks: Path) -> None:
+    named = re.findall(r'<a href="dictionary.html#(\w+)">', (site_of_weeks / "checks.html").read_text())
     assert named == [name for name in TABLES if name in ("events", "daily_metrics")]
 
 

@@ -6,6 +6,7 @@ import datetime as dt
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from jobs.commands.plot_shapes import Bar, Curve, Dot, Plot, StraightLine, Text
 
@@ -15,6 +16,8 @@ _TOP, _BOTTOM, _RIGHT = 8, 20, 8  # margins, px
 _CHARACTER = 7.0  # width of a digit of 11 px
 _LABEL_GAP = 12  # least distance of two labels of the x axis
 _DOTS_UP_TO = 14  # points of a curve that are marked one by one
+# Above it, the next round number is too large for a double.
+_HIGHEST = 1e300
 SERIES = ("s1", "s2", "s3", "s4")  # colours and dashes of the style sheet
 
 
@@ -33,10 +36,10 @@ _SHARES_WIDTH = 320
 
 @dataclass(frozen=True)
 class Axis:
-    """The x axis: the names of its positions, and which of them may be labelled, the most important first."""
+    """The x axis: the names of its positions, and which of them may be labelled."""
 
     names: Sequence[str]  # as titles have them
-    labels: Mapping[int, str]  # as the axis has them, per position
+    labels: Mapping[int, str]  # as the axis has them, per position, from left to right
 
 
 def date_axis(dates: Sequence[dt.date]) -> Axis:
@@ -49,15 +52,15 @@ def date_axis(dates: Sequence[dt.date]) -> Axis:
 def period_axis(unit: str, periods: int) -> Axis:
     """An axis of the periods from 1 on, labelled every seventh day or every fourth week; all of them if they are few."""
     every = 7 if unit == "day" else 4
-    labelled = range(1, periods + 1) if periods <= every else [1, *range(every, periods + 1, every)]
-    labels = {period - 1: f"{unit} {period}" if period == 1 else str(period) for period in labelled}
+    labelled = range(1, periods + 1) if periods <= every else range(every, periods + 1, every)
+    labels = {period - 1: f"{unit} {period}" if period == labelled[0] else str(period) for period in labelled}
     return Axis([f"{unit} {period}" for period in range(1, periods + 1)], labels)
 
 
 def line_plot(
     label: str, series: Mapping[str, Values], axis: Axis, format_value: Callable[[float], str], *, size: Size, highest: float | None = None
 ) -> Plot:
-    """A curve per series, at most four. A position without a value interrupts its curve. The y axis begins at 0.
+    """A curve per series, at most four. A position without a value interrupts its curve. The y axis begins at 0, and cuts what is below.
 
     `highest` is the value at the top of the y axis; by default it follows from the values.
     """
@@ -82,7 +85,7 @@ def line_plot(
 def stacked_bars(
     label: str, series: Mapping[str, Values], axis: Axis, format_value: Callable[[float], str], *, size: Size, kinds: Sequence[str] = SERIES
 ) -> Plot:
-    """A bar per position, of the series from the floor upwards."""
+    """A bar per position, of the series from the floor upwards. Values below 0 have a title alone."""
     plot = Plot(label, size.width, size.height)
     totals = [sum(values.get(position, 0) for values in series.values()) for position in range(len(axis.names))]
     place = _axes(plot, axis, _round_up(max(totals, default=0)), format_value)
@@ -91,7 +94,7 @@ def stacked_bars(
         below = 0.0
         for kind, values in zip(kinds, series.values(), strict=False):
             value = values.get(position, 0)
-            if value:
+            if value > 0:
                 y = place.y(below + value)
                 plot.bars.append(Bar(place.x(position) - width / 2, y, width, place.y(below) - y, kind))
                 below += value
@@ -112,7 +115,7 @@ class _Place:
         return self.left + (position + 0.5) * self.step
 
     def y(self, value: float) -> float:
-        return self.floor - value * self.scale
+        return self.floor - max(value, 0) * self.scale
 
 
 def _axes(plot: Plot, axis: Axis, top: float, format_value: Callable[[float], str]) -> _Place:
@@ -125,15 +128,24 @@ def _axes(plot: Plot, axis: Axis, top: float, format_value: Callable[[float], st
         y = place.y(top * part)
         plot.lines.append(StraightLine(left, y, plot.width - _RIGHT, y, "axis" if part == 0 else "grid"))
         plot.words.append(Text(left - 5, y + 4, text, "end"))
-    free_from = left - _LABEL_GAP
+    for x, middle, text in _labels_that_fit(axis, place, plot.width):
+        plot.words.append(Text(middle, plot.height - 5, text))
+        plot.lines.append(StraightLine(x, floor, x, floor + 3, "tick"))
+    return place
+
+
+def _labels_that_fit(axis: Axis, place: _Place, width: float) -> list[tuple[float, float, str]]:
+    """The place of its tick, the middle and the text of every label of the x axis, or of every second one, and so on."""
+    every = []
     for position, text in axis.labels.items():
         x, half = place.x(position), len(text) * _CHARACTER / 2
-        middle = min(max(x, left + half), plot.width - half)
-        if middle - half >= free_from + _LABEL_GAP:
-            plot.words.append(Text(middle, plot.height - 5, text))
-            plot.lines.append(StraightLine(x, floor, x, floor + 3, "tick"))
-            free_from = middle + half
-    return place
+        every.append((x, min(max(x, place.left + half), width - half), text))
+    for step in range(1, len(every)):
+        chosen = every[::step]
+        gaps = [after[1] - before[1] - (len(before[2]) + len(after[2])) * _CHARACTER / 2 for before, after in pairwise(chosen)]
+        if min(gaps) >= _LABEL_GAP:
+            return chosen
+    return every[:1]
 
 
 def _add_targets(plot: Plot, series: Mapping[str, Values], axis: Axis, place: _Place, format_value: Callable[[float], str]) -> None:
@@ -158,8 +170,8 @@ def _runs(values: Values) -> list[list[int]]:
 
 def _round_up(value: float) -> float:
     """The next number that is round, and half of which is round, too; 1 for 0."""
-    if value <= 0:
-        return 1.0
+    if value <= 0 or value > _HIGHEST:
+        return max(value, 1.0)
     power = 10.0 ** math.floor(math.log10(value))
     return next((factor * power for factor in (1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8) if value <= factor * power * (1 + 1e-9)), 10 * power)
 
@@ -183,7 +195,7 @@ def share_bars(label: str, shares: Sequence[Share]) -> Plot:
     plot = Plot(label, width, max(len(shares), 1) * _SHARE_HEIGHT)
     for number, share in enumerate(shares):
         y = number * _SHARE_HEIGHT
-        room = int((width - len(share.text) * _CHARACTER) / _CHARACTER) - 2
+        room = max(int(width / _CHARACTER) - len(share.text) - 2, 8)
         name = share.name if len(share.name) <= room else share.name[: room - 1] + "…"
         plot.words += [Text(0, y + 12, name, "start", "name"), Text(width, y + 12, share.text, "end")]
         filled = max(width * min(share.share, 1), 1.0 if share.share > 0 else 0.0)

@@ -51,6 +51,7 @@ class RuleHistory:
     column: str | None
     severity: str
     results: list[CheckResult | None] = field(default_factory=list)
+    newest: int = -1  # position of the newest night in which its table and source were checked: some rules are recorded only if they fail
 
     @property
     def failures(self) -> int:
@@ -59,19 +60,19 @@ class RuleHistory:
 
     @property
     def last(self) -> CheckResult | None:
-        """The newest result."""
-        return next((result for result in reversed(self.results) if result is not None), None)
+        """The result of the newest night."""
+        return self.results[self.newest]
 
     @property
     def is_failing(self) -> bool:
-        """Whether it did not pass when it was last checked."""
+        """Whether it did not pass in the newest night."""
         return self.last is not None and self.last.status != "passed"
 
     @property
     def failing_since(self) -> dt.date | None:
-        """The first of the nights, up to the newest one, in all of which it did not pass; None if it passes."""
+        """The first of the nights, up to the newest one, in none of which it passed; None if it is not failing."""
         since = None
-        for result in reversed(self.results):
+        for result in reversed(self.results) if self.is_failing else ():
             if result is not None and result.status == "passed":
                 break
             since = result.night if result is not None else since
@@ -79,8 +80,9 @@ class RuleHistory:
 
     @property
     def began_before(self) -> bool:
-        """Whether it has passed in none of the nights: when it began to fail is not known."""
-        return self.is_failing and all(result is None or result.status != "passed" for result in self.results)
+        """Whether it has been failing since the first night, and so may have begun before it."""
+        first = self.results[0]
+        return first is not None and self.failing_since == first.night
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class CheckHistory:
 
     @property
     def failing(self) -> list[RuleHistory]:
-        """The rules that did not pass when they were last checked: critical ones first, then the newest failures."""
+        """The rules that did not pass in the newest night: critical ones first, then the newest failures."""
         rules = [rule for of_table in self.rules.values() for rule in of_table if rule.is_failing]
         return sorted(
             rules, key=lambda rule: (rule.severity, -(rule.failing_since or dt.date.min).toordinal(), rule.table, rule.expectation)
@@ -132,6 +134,11 @@ def gather(tables: duckdb.DuckDBPyConnection) -> CheckHistory:
         rule = rules.setdefault(key, RuleHistory(*key, severity=row["severity"], results=[None] * len(nights)))
         rule.severity = row["severity"]  # the newest one
         rule.results[positions[row["night"]]] = CheckResult(row["night"], row["status"], row["observed"], row["threshold"], detail)
+    newest: dict[tuple[str, str | None], int] = {}
+    for row in rows:
+        newest[row["table"], row["source"]] = positions[row["night"]]
+    for rule in rules.values():
+        rule.newest = newest[rule.table, rule.source]
     order = {name: number for number, name in enumerate(TABLES)}
     per_table: dict[str, list[RuleHistory]] = {}
     for rule in sorted(rules.values(), key=lambda rule: (order.get(rule.table, len(order)), rule.table)):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 
 def number(value: float, digits: int = 0) -> str:
-    """A number with thousands separators."""
-    return f"{value:,.{digits}f}"
+    """A number with thousands separators; a number of more than 15 digits with three of them."""
+    return f"{value:,.{digits}f}" if abs(value) < 1e15 else f"{value:.3g}"
 
 
 def share(value: float) -> str:
@@ -44,7 +44,7 @@ def percent_change(now: float, before: float) -> str:
     change = now / before - 1
     if abs(change) < 0.0005:
         return "±0 %"
-    return f"{'+' if change > 0 else '−'}{abs(change) * 100:,.{0 if abs(change) >= 0.0995 else 1}f} %"
+    return f"{'+' if change > 0 else '−'}{number(abs(change) * 100, 0 if abs(change) >= 0.0995 else 1)} %"
 
 
 def points_change(now: float, before: float) -> str:
