@@ -90,9 +90,10 @@ def test_periods_are_labelled_in_weeks_or_months_or_one_by_one_where_they_are_fe
     ("highest", "top"), [(0, "1"), (1, "1"), (7, "8"), (8, "8"), (9, "10"), (101, "120"), (119, "120"), (4_100, "5,000"), (0.03, "0.03")]
 )
 def test_the_axis_ends_at_the_next_round_number(highest: float, top: str) -> None:
-    plot = axis_plots.line_plot(
-        "a plot", {"": {0: highest}}, Axis(["a"], {}), lambda value: f"{value:,.4g}".replace("5e+03", "5,000"), size=LOW
-    )
+    def plain(value: float) -> str:
+        return f"{value:,.2f}".rstrip("0").rstrip(".")
+
+    plot = axis_plots.line_plot("a plot", {"": {0: highest}}, Axis(["a"], {}), plain, size=LOW)
     assert [word.text for word in plot.words if word.anchor == "end"][-1] == top
 
 

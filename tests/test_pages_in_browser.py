@@ -43,7 +43,7 @@ OFF_SCREEN = """
   for (const one of document.querySelectorAll('body *')) {
     const style = getComputedStyle(one), box = one.getBoundingClientRect()
     if (one.closest('.hidden') || box.width === 0 || box.height === 0) continue
-    if (box.right > innerWidth + 0.5 || box.left < -0.5) found.push(one.tagName + ' ' + one.textContent.trim().slice(0, 40))
+    if (box.right > innerWidth + 1 || box.left < -1) found.push(one.tagName + ' ' + one.textContent.trim().slice(0, 40))
     if (style.overflowX !== 'visible' && one.scrollWidth > one.clientWidth) found.push('scrolls: ' + one.tagName)
   }
   return found
