@@ -85,6 +85,28 @@ def demo_lake(demo: Demo) -> Path:
 
 
 @pytest.fixture(scope="session")
+def lake_of_weeks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake of five weeks, with marts and checks."""
+    import weeks_lake
+
+    root = tmp_path_factory.mktemp("weeks") / "lake"
+    weeks_lake.make(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def site_of_weeks(lake_of_weeks: Path) -> Path:
+    """The site of this lake."""
+    from weeks_lake import settings_of
+
+    from jobs.commands import site
+
+    folder = lake_of_weeks.parent / "site"
+    assert site.write(settings_of(lake_of_weeks), folder) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
 def undamaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A landing zone and a lake of a few rows, of which tests damage copies."""
     from damaged_lakes import make

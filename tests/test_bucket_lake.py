@@ -20,6 +20,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 import tiny_lake
+import weeks_lake
 from bucket_server import BUCKET, MILLRACE, Server, fresh_stores, relaying, run_as_a_program
 from conftest import plain_environment
 from killed_publication import KillPoint, publish, publish_in_a_process
@@ -28,6 +29,8 @@ from pyspark.sql import SparkSession
 from staged_nights import StagedNight, stage_second_night
 from tiny_lake import NIGHT, frame
 
+from jobs import settings as configuration
+from jobs.commands import site
 from jobs.errors import LakeBusyError, LakeDamagedError, LakeError, fault_of_the_machine
 from jobs.generator.generate import generate
 from jobs.lake import failed_run, lease, run_output, table_changes
@@ -126,6 +129,18 @@ def test_queries_read_one_state_without_access_to_anything_else(root: BucketPath
     assert tables.sql("SELECT count(*) FROM sessions").fetchall() == [(0,)]
     with pytest.raises(duckdb.PermissionException, match="disabled"):
         tables.sql(f"SELECT * FROM read_text('{__file__}')")
+
+
+def test_its_site_is_that_of_a_lake_in_a_folder(root: BucketPath, tmp_path: Path) -> None:
+    rows = weeks_lake.tables_of(NIGHT, weeks_lake.DAYS - 1)
+    sites = [tmp_path / "of-bucket", tmp_path / "of-folder"]
+    for lake, folder in zip((root, tmp_path / "lake"), sites, strict=True):
+        tiny_lake.publish(lake, rows)
+        assert site.write(configuration.load().at(tmp_path / "landing", lake), folder) == 0
+    names = [sorted(path.relative_to(folder) for path in folder.rglob("*.html")) for folder in sites]
+    assert names[0] == names[1]
+    assert len(names[0]) == 5
+    assert [name for name in names[0] if (sites[0] / name).read_bytes() != (sites[1] / name).read_bytes()] == []
 
 
 def test_what_a_run_with_a_failed_check_wrote_can_be_queried(root: BucketPath) -> None:

@@ -90,6 +90,7 @@ def test_damage_is_named_with_its_remedy_by_whoever_reads_and_whoever_writes(
         ["run", "--date", str(NIGHT)],
         ["backfill", "--missing"],
         ["report", "--date", str(NIGHT)],
+        ["site", "--out", "site"],
         ["status"],
         ["quality", "--date", str(NIGHT)],
         ["session", SESSION],

@@ -108,7 +108,12 @@ def test_a_night_of_extremes_is_published_and_every_command_shows_it(settings: S
         row["session_id"] for row in with_summary if row["reported"]["timespent"] == 1.7e308
     ]
     calls = [["session", session_id] for session_id in chosen]
-    calls += [["status"], ["quality"], ["report", "--date", "2026-11-20", "--out", str(tmp_path / "report.html")]]
+    calls += [
+        ["status"],
+        ["quality"],
+        ["report", "--date", "2026-11-20", "--out", str(tmp_path / "report.html")],
+        ["site", "--out", str(tmp_path / "site")],
+    ]
     calls += [["sql", f"SELECT * FROM {name}", "--format", shape] for name in ("sessions", "workflow_summaries") for shape in _SHAPES]
     for call in calls:
         arguments = [*call, "--landing", str(landing), "--lake", str(lake_root)]

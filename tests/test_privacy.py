@@ -33,7 +33,10 @@ def night(tmp_path_factory: pytest.TempPathFactory, environment: str) -> Planted
     where = ["--landing", str(root / "landing"), "--lake", str(root / "lake")]
     date = ["--date", str(planted_markers.NIGHT)]
     calls = [["run", *date, *where, "--env", environment], ["status", *where], ["quality", *date, "--lake", str(root / "lake")]]
-    calls += [["report", *date, "--lake", str(root / "lake")]]
+    calls += [
+        ["report", *date, "--lake", str(root / "lake")],
+        ["site", "--lake", str(root / "lake"), "--out", str(root / "lake" / "_site")],
+    ]
     printed = []
     for call in calls:
         done = subprocess.run([*MILLRACE, *call], capture_output=True, text=True, env=plain_environment(), cwd=Path(__file__).parents[1])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tiny_lake import NIGHT, RUN, STARTED, Rows, publish
 
-from jobs.commands import report
+from jobs.commands import number_formats, report
 from jobs.errors import LakeError, UsageError
 from jobs.settings import Settings
 
@@ -346,12 +346,12 @@ def test_the_report_loads_nothing_that_takes_seconds(settings: Settings) -> None
     ],
 )
 def test_a_span_of_time_is_told_in_two_units_at_most(seconds: float, expected: str) -> None:
-    assert report.clock(seconds) == expected
+    assert number_formats.clock(seconds) == expected
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0, "0.0 %"), (0.0001, "< 0.1 %"), (0.5, "50.0 %"), (0.9999, "> 99.9 %"), (1, "100.0 %")])
 def test_a_share_is_never_rounded_to_nothing_or_to_all(value: float, expected: str) -> None:
-    assert report.share(value) == expected
+    assert number_formats.share(value) == expected
 
 
 # Sources that did not land

@@ -27,15 +27,22 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def publish(
-    root: StoragePath, tables: Mapping[str, Rows], *, run_id: str = RUN, night: dt.date | None = NIGHT, failed: bool = False, **run: Any
+    root: StoragePath,
+    tables: Mapping[str, Rows],
+    *,
+    run_id: str = RUN,
+    night: dt.date | None = NIGHT,
+    failed: bool = False,
+    earlier: Rows = (),
+    **run: Any,
 ) -> None:
-    """Add these rows to the lake as one run of the night, whose every step took ten seconds."""
+    """Add these rows to the lake as one run of the night, whose every step took ten seconds; `earlier` are rows of `runs` before it."""
     with Lake.writing(root, "a test") as lake:
         output = lake.begin(run_id)
         changes = {
             name: Change(added=write_partitioned(TABLES[name], frame(TABLES[name], rows, run_id), output)) for name, rows in tables.items()
         }
-        lake.publish(changes, _journal(run_id, night, failed=failed, **run), run_id, failed=failed)
+        lake.publish(changes, [*earlier, *journal(run_id, night, failed=failed, **run)], run_id, failed=failed)
 
 
 def frame(table: Table, rows: Rows, run_id: str = RUN) -> pa.Table:
@@ -44,11 +51,11 @@ def frame(table: Table, rows: Rows, run_id: str = RUN) -> pa.Table:
     return pa.Table.from_pylist(whole, schema=table.arrow.remove_metadata())
 
 
-def _journal(
+def journal(
     run_id: str,
     night: dt.date | None,
     *,
-    failed: bool,
+    failed: bool = False,
     command: str = "run",
     started: dt.datetime = STARTED,
     steps: Sequence[str] = STEPS,

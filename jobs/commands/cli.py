@@ -435,6 +435,19 @@ def report(
     return job.write(_settings(environment, file, landing, lake), date, out)
 
 
+@cli.command(epilog="Example: millrace site --lake lake --out site")
+@lake_options
+@click.option("--out", type=PATH, metavar="DIR", required=True, help="A new or empty folder, or the site of an earlier call.")
+def site(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, out: Path) -> int:
+    """Write a static site of the lake: reports of the last 30 nights, checks over time, marts as plots, the data dictionary.
+
+    It opens in a browser without a network or a server. A site that is there is replaced as a whole.
+    """
+    from jobs.commands import site as job
+
+    return job.write(_settings(environment, file, landing, lake), out)
+
+
 def _check_order(first: dt.date | None, last: dt.date | None) -> None:
     if first is not None and last is not None and last < first:
         raise UsageError(f"--to {last} lies before --from {first}: give the earlier date with --from")

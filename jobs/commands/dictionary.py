@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from jobs.commands import lineage
+from jobs.commands import lineage, page_templates
+from jobs.commands.page_templates import SitePlace
 from schemas.bookkeeping import DAILY_METRICS
 from schemas.metrics import METRICS, Metric
 from schemas.table import Column, Table, sql_type
@@ -21,23 +22,23 @@ def document(tables: Sequence[Table]) -> dict[str, Any]:
     return described
 
 
-def page(tables: Sequence[Table]) -> str:
-    """The dictionary as one HTML page, which needs no script, no other file and no network."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("jobs"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template(TEMPLATE).render(
-        tables=tables,
-        used_by=lineage.used_by(tables),
-        names={table.name for table in tables},
-        drawing=lineage.draw(tables),
-        box_height=lineage.BOX_HEIGHT,
-        sql_type=sql_type,
-        meaning=meaning,
-        metrics=METRICS.values(),
-        metrics_table=DAILY_METRICS.name,
+def page(tables: Sequence[Table], site: SitePlace | None = None) -> str:
+    """The dictionary as one HTML page, which needs no script, no other file and no network. `site` says where it stands in a site."""
+    return (
+        page_templates.environment()
+        .get_template(TEMPLATE)
+        .render(
+            site=site,
+            tables=tables,
+            used_by=lineage.used_by(tables),
+            names={table.name for table in tables},
+            drawing=lineage.draw(tables),
+            box_height=lineage.BOX_HEIGHT,
+            sql_type=sql_type,
+            meaning=meaning,
+            metrics=METRICS.values(),
+            metrics_table=DAILY_METRICS.name,
+        )
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import duckdb
 
+from jobs.commands.query_rows import rows_of
 from jobs.errors import UsageError
 from jobs.quality.baseline import LANDED
 from transforms.times import shifted
@@ -159,7 +159,7 @@ def gather(tables: duckdb.DuckDBPyConnection, night: dt.date) -> Facts:
         night=night,
         nights=[shifted(first, days) for days in range((night - first).days + 1)],
         landed=frozenset(accounts),
-        sources=[row["source"] for row in _rows(tables, "SELECT DISTINCT source FROM files ORDER BY source")],
+        sources=[row["source"] for row in rows_of(tables, "SELECT DISTINCT source FROM files ORDER BY source")],
         run=run,
         idle_runs=idle_runs,
         later=later,
@@ -167,18 +167,12 @@ def gather(tables: duckdb.DuckDBPyConnection, night: dt.date) -> Facts:
         hours=_hours(tables, night),
         sessions=_sessions(tables, night),
         metrics=_metrics(tables, first, night),
-        refused={(row["source"], row["reason"]): row["records"] for row in _rows(tables, _REFUSED, night)},
-        refusals=[RejectionGroup(**row) for row in _rows(tables, _REFUSALS, night, REFUSALS_SHOWN)],
-        unreadable=[(row["file"], row["size"], row["error"]) for row in _rows(tables, _UNREADABLE, night, run.run_id)],
-        checks={row["table"]: (row["checks"], row["failed"]) for row in _rows(tables, _CHECKS, run.run_id)},
-        failures=[FailedCheck(**row) for row in _rows(tables, _FAILURES, run.run_id)],
+        refused={(row["source"], row["reason"]): row["records"] for row in rows_of(tables, _REFUSED, night)},
+        refusals=[RejectionGroup(**row) for row in rows_of(tables, _REFUSALS, night, REFUSALS_SHOWN)],
+        unreadable=[(row["file"], row["size"], row["error"]) for row in rows_of(tables, _UNREADABLE, night, run.run_id)],
+        checks={row["table"]: (row["checks"], row["failed"]) for row in rows_of(tables, _CHECKS, run.run_id)},
+        failures=[FailedCheck(**row) for row in rows_of(tables, _FAILURES, run.run_id)],
     )
-
-
-def _rows(tables: duckdb.DuckDBPyConnection, query: str, *parameters: Any) -> list[dict[str, Any]]:
-    result = tables.execute(query, parameters)
-    names = [column[0] for column in result.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
 # Runs
@@ -195,7 +189,7 @@ _RUNS = """
 
 def _runs(tables: duckdb.DuckDBPyConnection, night: dt.date) -> tuple[NightRun, int, list[str]]:
     """The reported run, how many later runs of the night had nothing to do, and the runs that changed its records since."""
-    rows = _rows(tables, _RUNS, night)
+    rows = rows_of(tables, _RUNS, night)
     if not rows:
         raise UsageError(
             f"the night of {night} was never run: `millrace run --date {night}` runs it, `millrace status` lists those that were"
@@ -237,10 +231,10 @@ _ROWS_IN_TABLES = """
 
 
 def _accounts(tables: duckdb.DuckDBPyConnection, first: dt.date, night: dt.date) -> dict[dt.date, dict[str, SourceCounts]]:
-    late = {(row["metric_date"], row["source"]): row["late"] for row in _rows(tables, _LATE, first, night)}
-    rows = {(row["source"], row["kind"]): row["rows"] for row in _rows(tables, _ROWS_IN_TABLES, night)}
+    late = {(row["metric_date"], row["source"]): row["late"] for row in rows_of(tables, _LATE, first, night)}
+    rows = {(row["source"], row["kind"]): row["rows"] for row in rows_of(tables, _ROWS_IN_TABLES, night)}
     accounts: dict[dt.date, dict[str, SourceCounts]] = {}
-    for row in _rows(tables, _ACCOUNT, first, night):
+    for row in rows_of(tables, _ACCOUNT, first, night):
         date, source = row.pop("landing_date"), row.pop("source")
         in_tables = {kind: rows.get((source, kind), 0) for kind in ("accepted", "duplicates", "rejected")} if date == night else {}
         accounts.setdefault(date, {})[source] = SourceCounts(**row, late=late.get((date, source), 0), in_tables=in_tables)
@@ -261,7 +255,7 @@ _HOURS = """
 
 def _hours(tables: duckdb.DuckDBPyConnection, night: dt.date) -> dict[str, list[LandingHour]]:
     hours: dict[str, list[LandingHour]] = {}
-    for row in _rows(tables, _HOURS, night):
+    for row in rows_of(tables, _HOURS, night):
         hours.setdefault(row.pop("source"), []).append(LandingHour(**row))
     return hours
 
@@ -287,7 +281,7 @@ _METRICS = """
 
 def _sessions(tables: duckdb.DuckDBPyConnection, night: dt.date) -> dict[str, SessionDurations]:
     counted: dict[tuple[str, dt.date], dict[int | None, int]] = {}
-    for row in _rows(tables, _DURATIONS, night):
+    for row in rows_of(tables, _DURATIONS, night):
         counted.setdefault((row["source"], row["session_date"]), {})[row["bin"]] = row["sessions"]
     return {
         source: SessionDurations(began, [bins.get(number, 0) for number in range(BINS + 1)], bins.get(None, 0))
@@ -297,7 +291,7 @@ def _sessions(tables: duckdb.DuckDBPyConnection, night: dt.date) -> dict[str, Se
 
 def _metrics(tables: duckdb.DuckDBPyConnection, first: dt.date, night: dt.date) -> dict[tuple[str, str], dict[dt.date, float]]:
     metrics: dict[tuple[str, str], dict[dt.date, float]] = {}
-    for row in _rows(tables, _METRICS, first, night):
+    for row in rows_of(tables, _METRICS, first, night):
         metrics.setdefault((row["source"], row["metric"]), {})[row["metric_date"]] = row["value"]
     return metrics
 

@@ -1,16 +1,13 @@
-"""The plots of a night's report: numbers in, shapes with positions in pixels out. The template draws them.
-
-For readers who cannot see it, every plot has a `label` that says what it shows, and every shape has its number as `title`.
-"""
+"""The plots of one night: numbers in, shapes with positions in pixels out."""
 
 from __future__ import annotations
 
 import datetime as dt
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from jobs.commands.night_facts import BINS, BINS_PER_DECADE, NIGHTS, LandingHour, SessionDurations, StepTimes
+from jobs.commands.plot_shapes import Bar, Plot, StraightLine, Text
 
 PANEL_WIDTH = 232
 PANEL_HEIGHT = 116
@@ -25,53 +22,6 @@ _LEFT, _TOP, _BOTTOM = 2, 14, 20  # margins of a panel's bars, px
 _NAME_WIDTH = 46
 _TICK_HOURS = (0, 6, 12, 18)
 _TICK_SECONDS = ((1, "1 s"), (10, ""), (60, "1 min"), (600, ""), (3_600, "1 h"), (36_000, "10 h"))
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A filled rectangle; `kind` names its colour in the style sheet."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    kind: str
-    title: str = ""
-
-
-@dataclass(frozen=True)
-class Text:
-    """A piece of text; `anchor` is start, middle or end."""
-
-    x: float
-    y: float
-    text: str
-    anchor: str = "middle"
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class StraightLine:
-    """A straight line."""
-
-    x1: float
-    y1: float
-    x2: float
-    y2: float
-    kind: str = ""
-
-
-@dataclass
-class Plot:
-    """One plot."""
-
-    label: str
-    width: float
-    height: float
-    highest: str = ""  # the value of the highest bar
-    bars: list[Bar] = field(default_factory=list)
-    words: list[Text] = field(default_factory=list)
-    lines: list[StraightLine] = field(default_factory=list)
 
 
 def sparkline(label: str, values: Mapping[dt.date, float], nights: Sequence[dt.date], format_value: Callable[[float], str]) -> Plot:

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.commands import mart_facts, mart_headlines, page_files, page_templates
 from jobs.commands import night_plots as plots
-from jobs.commands import page_files
+from jobs.commands.mart_facts import MartFacts
 from jobs.commands.night_facts import NIGHTS, REFUSALS_SHOWN, Facts, SourceCounts, gather
-from jobs.commands.night_plots import Plot
+from jobs.commands.number_formats import clock, number, share
+from jobs.commands.page_templates import SitePlace
+from jobs.commands.plot_shapes import Plot
 from jobs.console.printing import print_line
-from jobs.console.table_layout import printable
 from jobs.errors import UsageError
 from jobs.lake.duckdb_views import connect
 from jobs.lake.half_published import open_to_read
@@ -37,7 +39,8 @@ def write(settings: Settings, date: dt.date, out: Path | None) -> int:
     Raises LakeError when there is no lake; UsageError when the night was never run or the file cannot be written.
     """
     lake = open_to_read(settings.paths.lake)
-    page = render(gather(connect(lake), date), lake, settings)
+    tables = connect(lake)
+    page = render(gather(tables, date), mart_facts.gather(tables, date), lake, settings)
     target = out or lake.root / REPORTS / f"{date}.html"
     if isinstance(target, Path):
         page_files.write(target, page, "the report")
@@ -58,87 +61,42 @@ def _late_hours(settings: Settings, sources: Iterable[str]) -> str:
     return f"{common} h ({others})" if others else f"{common} h"
 
 
-def render(facts: Facts, lake: Lake, settings: Settings) -> str:
-    """The page: the same facts give the same bytes."""
-    import jinja2
-
-    # Texts in the tables come from landed files: they are escaped.
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("jobs", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, share=share, clock=clock, size=size)
-    return environment.get_template(TEMPLATE).render(
-        facts=facts,
-        state=lake.state,
-        late_hours=_late_hours(settings, facts.sources),
-        pages=str(pages_of(Path(), facts.night) / "index.html") if settings.quality.pages else None,
-        landed_check=LANDED,
-        needs_a_look=run_needs_a_look(facts),
-        has_landed=facts.night in facts.landed,
-        tables=[name for name in TABLES if name in facts.checks],
-        metrics=METRICS,
-        tiles=_tiles(facts),
-        accounts=_accounts(facts),
-        total=_total(facts.account(source) for source in facts.sources),
-        arrivals=[(source, plots.arrivals(source, facts.hours[source])) for source in facts.sources if source in facts.hours],
-        sessions=_sessions(facts),
-        session_headings=[name for _, name, _ in _SESSION_METRICS],
-        durations=_durations(facts),
-        reasons=[reason for reason in REASONS if any(reason == refused for _, refused in facts.refused)],
-        refusals_left=sum(facts.refused.values()) - sum(refusal.records for refusal in facts.refusals),
-        refusals_shown=REFUSALS_SHOWN,
-        nights=NIGHTS,
-        steps=[(step, plots.step_bar(step, facts.run.seconds)) for step in facts.run.steps],
+def render(facts: Facts, of_marts: MartFacts, lake: Lake, settings: Settings, site: SitePlace | None = None) -> str:
+    """The page: the same facts give the same bytes. `site` says where it stands, if it is a page of a site."""
+    return (
+        page_templates.environment()
+        .get_template(TEMPLATE)
+        .render(
+            facts=facts,
+            site=site,
+            numbers=mart_headlines.of(of_marts),
+            state=lake.state,
+            late_hours=_late_hours(settings, facts.sources),
+            pages=str(pages_of(Path(), facts.night) / "index.html") if settings.quality.pages else None,
+            landed_check=LANDED,
+            needs_a_look=run_needs_a_look(facts),
+            has_landed=facts.night in facts.landed,
+            tables=[name for name in TABLES if name in facts.checks],
+            metrics=METRICS,
+            tiles=tiles_of(facts),
+            accounts=_accounts(facts),
+            total=total_of(facts.account(source) for source in facts.sources),
+            arrivals=[(source, plots.arrivals(source, facts.hours[source])) for source in facts.sources if source in facts.hours],
+            sessions=_sessions(facts),
+            session_headings=[name for _, name, _ in _SESSION_METRICS],
+            durations=_durations(facts),
+            reasons=[reason for reason in REASONS if any(reason == refused for _, refused in facts.refused)],
+            refusals_left=sum(facts.refused.values()) - sum(refusal.records for refusal in facts.refusals),
+            refusals_shown=REFUSALS_SHOWN,
+            nights=NIGHTS,
+            steps=[(step, plots.step_bar(step, facts.run.seconds)) for step in facts.run.steps],
+        )
     )
 
 
 def run_needs_a_look(facts: Facts) -> bool:
     """Whether the run failed, or left files unread, checks that do not hold or expected sources that have not landed since."""
     return bool(facts.run.failed or facts.unreadable or facts.missing or any(check.expectation != LANDED for check in facts.failures))
-
-
-# Formats of numbers
-
-
-def number(value: float, digits: int = 0) -> str:
-    """A number with thousands separators."""
-    return f"{value:,.{digits}f}"
-
-
-def share(value: float) -> str:
-    """A share in per cent. A share above 0 is never shown as 0 %, and one below 1 never as 100 %."""
-    if 0 < value < 0.0005:
-        return "< 0.1 %"
-    if 0.9995 < value < 1:
-        return "> 99.9 %"
-    return f"{value * 100:.1f} %"
-
-
-def clock(seconds: float) -> str:
-    """A duration in at most two units."""
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:,} h {minutes:02} min"
-
-
-def size(count: float) -> str:
-    """Bytes, in a unit that gives fewer than four digits."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:,.1f} TB"
 
 
 # The parts of the page
@@ -154,7 +112,8 @@ class Tile:
     plot: Plot
 
 
-def _tiles(facts: Facts) -> list[Tile]:
+def tiles_of(facts: Facts) -> list[Tile]:
+    """The numbers at the top of the page."""
     kinds: Sequence[tuple[str, Callable[[SourceCounts], int], Callable[[SourceCounts], int] | None]] = (
         ("records landed", lambda account: account.records, None),
         ("accepted", lambda account: account.accepted, lambda account: account.records),
@@ -199,7 +158,8 @@ def _accounts(facts: Facts) -> list[tuple[str, SourceCounts, Plot]]:
     return [(source, facts.account(source), plot_of(source, facts.account(source))) for source in facts.sources]
 
 
-def _total(accounts: Iterable[SourceCounts]) -> SourceCounts:
+def total_of(accounts: Iterable[SourceCounts]) -> SourceCounts:
+    """The counts of several sources together."""
     added = list(accounts)
     counts = ("files", "unreadable", "size", "records", "accepted", "duplicates", "rejected", "erased", "late")
     return SourceCounts(**{name: sum(getattr(account, name) for account in added) for name in counts})

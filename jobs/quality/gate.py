@@ -25,6 +25,8 @@ from schemas.suite import Rule
 from schemas.table import Expectation
 
 PAGES = "_quality"
+# How the name of the check begins that names the file with most replaced times.
+REPLACED_TIMES = "share of events with replaced times in the worst file"
 
 
 @dataclass(frozen=True)

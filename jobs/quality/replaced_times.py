@@ -15,7 +15,7 @@ from jobs.engine.file_tasks import StoredFile
 from jobs.engine.processes import Batches
 from jobs.lake.new_state import Dates, NewState
 from jobs.landing.zone import Partition
-from jobs.quality.gate import Finding
+from jobs.quality.gate import REPLACED_TIMES, Finding
 from jobs.settings import Quality
 from schemas.events import EVENTS
 from transforms.quality import time_shares
@@ -47,7 +47,7 @@ def findings(shares: Iterable[Mapping[str, Any]], quality: Quality) -> Iterator[
         named = f", {row['file']} (old history? land it under the dates on which it arrived)" if is_over else ""
         yield Finding(
             EVENTS.name,
-            f"share of events with replaced times in the worst file{named}",
+            f"{REPLACED_TIMES}{named}",
             bound.severity,
             row["share"],
             bound.minimum,
