@@ -7,7 +7,8 @@
 #   make test-slow   the tests that take minutes
 #   make bench       what a night of 0.2, 1 and 5 million events costs, beside DuckDB; EVENTS=200000 for one of them, RUNS=3
 #   make cluster-demo  runs two nights on a bucket, a Spark cluster and Airflow on this machine, and stops them
-#   make notebooks   opens the notebooks in JupyterLab, which is installed on first use
+#   make notebooks   opens the notebooks in JupyterLab, which is installed on first use; MILLRACE_LAKE=weeks/lake for another lake
+#   make pages       four generated weeks in weeks/, and from them what docs/ shows: answers to questions, pictures of the notebooks
 #   make executors   what Spark's executors need on other machines, in dist/: Millrace as a zip, its dependencies as an archive
 #   make lint        format, lint, types and layers alone
 #   make lock        the locked versions again, from pyproject.toml; UPGRADE=--upgrade for newer ones
@@ -18,7 +19,7 @@
 PYTHON ?= $(or $(wildcard .venv/bin/python),python3)
 INSTALL = bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help setup demo cluster-demo test test-slow bench notebooks executors lint airflow lock clean machine python java
+.PHONY: help setup demo cluster-demo test test-slow bench notebooks pages executors lint airflow lock clean machine python java
 
 help:
 	@sed -n 's/^#  //p' Makefile
@@ -52,6 +53,14 @@ bench: setup
 # Where Spark is set up, the notebooks have it, too.
 notebooks: .venv/.notebooks
 	.venv/bin/jupyter lab notebooks
+
+# The calls are those of docs/tour.md.
+pages: .venv/.ready
+	rm -rf weeks
+	.venv/bin/millrace generate --landing weeks/landing --from 2026-10-24 --to 2026-11-20 --events 1000
+	.venv/bin/millrace rebuild --landing weeks/landing --lake weeks/lake
+	PYTHONPATH=tests .venv/bin/python -m questions_page weeks/lake
+	PYTHONPATH=tests .venv/bin/python -m executed_notebooks weeks/lake
 
 # Nothing that set-up has installed is changed: the lock has only what is added to it.
 .venv/.notebooks: requirements-notebooks.lock .venv/.ready

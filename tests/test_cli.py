@@ -40,6 +40,10 @@ pytestmark = pytest.mark.usefixtures("without_arguments")
         (["report", "--lake", "{tmp}/none", "--date", "2026-11-18"], "no lake at", "millrace run"),
         (["describe", "evnets"], "evnets", "did you mean events?"),
         (["generate", "--landing", "{tmp}"], "--date", "2026-11-20"),
+        (["generate", "--landing", "{tmp}", "--from", "2026-11-18"], "--from", "--to"),
+        (["generate", "--landing", "{tmp}", "--date", "2026-11-18", "--to", "2026-11-19"], "--date", "--from"),
+        (["generate", "--landing", "{tmp}", "--from", "2026-11-19", "--to", "2026-11-18"], "2026-11-18", "--from"),
+        (["generate", "--landing", "{tmp}/landing", "--from", "2026-11-17", "--to", "2026-11-18"], "landed on 2026-11-18", "--landing"),
         (["generate", "--landing", "{tmp}", "--date", "2026-11-18", "--source", "facebook"], "facebook", "sunbird"),
         (["generate", "--landing", "{tmp}/key.yaml", "--date", "2026-11-18"], "key.yaml", "--landing"),
         (["generate", "--landing", "{tmp}", "--truth", "--from", "2026-11-18", "--to", "2026-11-19"], "no night", "millrace generate"),
@@ -99,6 +103,22 @@ def test_describe_shows_every_column_with_its_unit(capfd: pytest.CaptureFixture[
     assert "session_duration" in out
     assert "ms" in out
     assert call_millrace(capfd, "describe")[1].count("one row per") >= 11
+
+
+def test_several_dates_are_generated_as_each_of_them_is(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, _ = call_millrace(
+        capfd, "generate", "--landing", tmp_path / "both", "--from", "2026-11-18", "--to", "2026-11-19", "--events", 40
+    )
+    assert code == 0
+    assert "from 2026-11-18 to 2026-11-19" in out
+    for date in ("2026-11-18", "2026-11-19"):
+        assert call_millrace(capfd, "generate", "--landing", tmp_path / "each", "--date", date, "--events", 40)[0] == 0
+    both, each = (
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*.*") if path.is_file()}
+        for root in (tmp_path / "both", tmp_path / "each")
+    )
+    assert both == each
+    assert len(both) > 2
 
 
 def test_the_truth_of_two_nights_is_printed_as_json(capfd: pytest.CaptureFixture[str], demo: Demo) -> None:

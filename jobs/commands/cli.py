@@ -50,15 +50,15 @@ def demo(landing: StoragePath | None, lake: StoragePath | None, environment: str
 @cli.command(epilog="Example: millrace generate --landing landing --date 2026-11-20 --events 10000 --seed 7")
 @click.option("--landing", type=PATH, metavar="DIR", help="Folder to write the files to; by default as configured.")
 @click.option("--date", type=DATE, help="The date on which the files arrive.")
-@click.option("--events", type=click.IntRange(min=1), default=10_000, show_default=True, help="Approximate number of records.")
+@click.option("--events", type=click.IntRange(min=1), default=10_000, show_default=True, help="Approximate number of records of a date.")
 @source_option
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same bytes.")
 @click.option(
     "--faults", type=click.FloatRange(0, 1), default=0.03, show_default=True, help="Share of records that are repeated, late or bad."
 )
 @click.option("--truth", "only_truth", is_flag=True, help="Write nothing; print the expected result of the nights --from … --to together.")
-@click.option("--from", "first", type=DATE, help="With --truth: the first night.")
-@click.option("--to", "last", type=DATE, help="With --truth: the last night.")
+@click.option("--from", "first", type=DATE, help="In place of --date: the first of several dates; with --truth the first night.")
+@click.option("--to", "last", type=DATE, help="The last one.")
 def generate(
     landing: Path | None,
     date: dt.date | None,
@@ -70,7 +70,7 @@ def generate(
     first: dt.date | None,
     last: dt.date | None,
 ) -> int:
-    """Write generated files of a date in the real formats, and the expected result (_truth/DATE.json)."""
+    """Write generated files of a date, or of several, in the real formats, and the expected result (_truth/DATE.json)."""
     from jobs.commands import generate_data
 
     folder = generate_data.folder_to_write(_settings("local", None, landing, None).paths.landing)
@@ -78,9 +78,11 @@ def generate(
         if first is None or last is None or date is not None:
             raise UsageError("--truth takes --from and --to, such as --truth --from 2026-11-18 --to 2026-11-20")
         return generate_data.show_truth(folder, first, last)
-    if date is None or first is not None or last is not None:
-        raise UsageError("name the night: --date 2026-11-20 (--from and --to are options of --truth)")
-    return generate_data.write(folder, date, events, sources, seed, faults)
+    if date is not None and first is None and last is None:
+        first = last = date
+    elif date is not None or first is None or last is None:
+        raise UsageError("name the night, --date 2026-11-20, or the nights, --from 2026-11-18 --to 2026-11-20")
+    return generate_data.write(folder, first, events, sources, seed, faults, last=last)
 
 
 @cli.command(epilog="Example: millrace run --date 2026-11-20 --landing landing --lake lake")

@@ -1,6 +1,7 @@
 """Land generated data, or print the expected result of its nights.
 
 millrace generate --landing landing --date 2026-11-20
+millrace generate --landing landing --from 2026-10-24 --to 2026-11-20 --events 600
 """
 
 from __future__ import annotations
@@ -19,24 +20,33 @@ from jobs.landing.zone import check_usable, landed
 from jobs.storage.storage_paths import StoragePath
 
 
-def write(landing: Path, date: dt.date, events: int, sources: Sequence[str], seed: int, faults: float) -> int:
-    """Land the generated files of a date, and print how many records they have.
+def write(
+    landing: Path, first: dt.date, events: int, sources: Sequence[str], seed: int, faults: float, *, last: dt.date | None = None
+) -> int:
+    """Land the generated files of a date, or of all dates up to the last one, and print how many records they have.
 
-    Raises UsageError for an unknown source, LandingError when the folder cannot be written or holds landed data of that date.
+    Raises UsageError for an unknown source or a range without dates, LandingError when the folder cannot be written or holds landed data
+    of these dates.
     """
     unknown = [source for source in sources if source not in FORMATS]
     if unknown:
         raise UsageError(f"no source is called {unknown[0]!r}: --source takes {', '.join(sorted(FORMATS))}")
-    refuse_landed(landing, date, sources or tuple(FORMATS))
-    replaced = ", in place of what was generated for it before" if _truth_file(landing, date).exists() else ""
+    last = last or first
+    if last < first:
+        raise UsageError(f"{last} is before {first}: --from is the first night, --to the last")
+    dates = [first + dt.timedelta(days) for days in range((last - first).days + 1)]
+    for date in dates:
+        refuse_landed(landing, date, sources or tuple(FORMATS))
+    replaced = ", in place of what was generated before" if any(_truth_file(landing, date).exists() for date in dates) else ""
+    when = f"on {first}" if first == last else f"from {first} to {last}"
     progress = Progress()
-    progress.begin(date.isoformat())
+    progress.begin(when.removeprefix("on "))
     try:
         with progress.step("generate"):
-            made = generate(landing, date, events, sources or tuple(FORMATS), seed, faults)
+            made = [generate(landing, date, events, sources or tuple(FORMATS), seed, faults) for date in dates]
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise LandingError(f"cannot land files in {landing} ({error.strerror}): name a folder that can be written with --landing") from None
-    show(f"Landed in {landing} on {date}{replaced}", made)
+    show(f"Landed in {landing} {when}{replaced}", made[0] if len(made) == 1 else truth(landing, first, last))
     return 0
 
 
