@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ os.dup2(answers, 4)
 os.execv(sys.argv[3], sys.argv[3:])
 """
 DESKTOP = 1280
+ANSWER_SECONDS = 60
 
 
 def find() -> str | None:
@@ -38,7 +40,7 @@ class Browser:
 
     def __init__(self, requests: int, answers: int) -> None:
         self._requests = requests
-        self._answers = os.fdopen(answers, "rb")
+        self._answers = answers
         self._number = 0
         self._rest = b""
         self.events: list[dict[str, Any]] = []
@@ -65,7 +67,9 @@ class Browser:
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
-            part = os.read(self._answers.fileno(), 1 << 20)
+            if not select.select([self._answers], [], [], ANSWER_SECONDS)[0]:
+                raise RuntimeError(f"the browser has not answered for {ANSWER_SECONDS} seconds")
+            part = os.read(self._answers, 1 << 20)
             if not part:
                 raise RuntimeError("the browser has ended")
             self._rest += part
@@ -155,5 +159,6 @@ def running(profile: Path) -> Iterator[Tab]:
         yield Tab(browser)
     finally:
         os.close(requests)
+        os.close(answers)
         process.terminate()
         process.wait(20)

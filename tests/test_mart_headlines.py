@@ -20,7 +20,8 @@ from jobs.lake.duckdb_views import connect
 from jobs.lake.tables import Lake
 from jobs.settings import Settings
 
-WEEK = dt.timedelta(days=7)
+DAY = dt.timedelta(days=1)
+WEEK = 7 * DAY
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,20 @@ def test_a_funnel_is_counted_on_the_dates_whose_window_is_over(facts: MartFacts)
     assert (funnel.funnel, funnel.last_step, funnel.begun, funnel.ended) == ("shop_purchase", "buys", now[1], now[3])
     assert funnel.conversion.value == pytest.approx(now[3] / now[1], rel=1e-12)
     assert funnel.conversion.before == pytest.approx(before[3] / before[1], rel=1e-12)
+
+
+def test_the_last_step_is_the_one_that_a_funnel_has_now(settings: Settings) -> None:
+    """Given a date long ago on which the funnel had a third step."""
+    funnel = {"source": "contentsquare", "funnel": "shop", "conversion": 0.5, "sessions": 2}
+    steps = [(NIGHT - 20 * DAY, 1), (NIGHT - 20 * DAY, 2), (NIGHT - 20 * DAY, 3), (NIGHT, 1), (NIGHT, 2)]
+    tables = {
+        "files": [file_row(records=1, source="contentsquare")],
+        "active_visitors": [weeks_lake.visitors_of("contentsquare", NIGHT, 1)],
+        "funnels": [funnel | {"metric_date": date, "step": step, "step_name": f"step {step}"} for date, step in steps],
+    }
+    publish(settings.paths.lake, tables)
+    (shown,) = mart_facts.gather(connect(Lake.open(settings.paths.lake)), NIGHT).funnels
+    assert (shown.last_step, shown.begun, shown.ended) == ("step 2", 2, 2)
 
 
 def test_the_page_shows_these_numbers_and_their_changes(lake_of_weeks: Path, facts: MartFacts) -> None:

@@ -151,9 +151,9 @@ def _labels_that_fit(axis: Axis, place: _Place, width: float) -> list[tuple[floa
 def _add_targets(plot: Plot, series: Mapping[str, Values], axis: Axis, place: _Place, format_value: Callable[[float], str]) -> None:
     """Add where the pointer shows the values of a position."""
     for position, name in enumerate(axis.names):
-        told = [(of, values[position]) for of, values in series.items() if position in values]
-        if told:
-            text = ", ".join(f"{format_value(value)} {of}".rstrip() for of, value in told)
+        shown = [(of, values[position]) for of, values in series.items() if position in values]
+        if shown:
+            text = ", ".join(f"{format_value(value)} {of}".rstrip() for of, value in shown)
             plot.targets.append(Bar(place.x(position) - place.step / 2, 0, place.step, place.floor, "target", f"{name}: {text}"))
 
 

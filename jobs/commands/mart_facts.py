@@ -152,13 +152,16 @@ def _purchases(row: Mapping[str, Any]) -> PurchaseFacts:
     return PurchaseFacts(row["source"], row["currency"], counts, Headline(row["value"], row["value_before"]))
 
 
-# Dates whose window is not over have no conversion and are left out.
+# Dates whose window is not over have no conversion and are left out. Dates of long ago may have had other steps.
 _FUNNELS = """
-    , ends AS (SELECT funnel, source, max(step) AS step FROM funnels GROUP BY ALL),
+    , recent AS (
+        SELECT funnels.* FROM funnels JOIN sources USING (source) WHERE metric_date > latest_date - 14 AND metric_date <= latest_date
+    ),
+    ends AS (SELECT funnel, source, max(step) AS step FROM recent GROUP BY ALL),
     dates AS (
         SELECT funnel, source, metric_date, step_name, ended.sessions AS ended, begun.sessions AS begun
-        FROM ends JOIN funnels AS ended USING (funnel, source, step)
-        JOIN (SELECT funnel, source, metric_date, sessions FROM funnels WHERE step = 1) AS begun USING (funnel, source, metric_date)
+        FROM ends JOIN recent AS ended USING (funnel, source, step)
+        JOIN (SELECT funnel, source, metric_date, sessions FROM recent WHERE step = 1) AS begun USING (funnel, source, metric_date)
         WHERE ended.conversion IS NOT NULL
     )
     SELECT funnel, source, any_value(step_name) AS last_step,
@@ -169,7 +172,6 @@ _FUNNELS = """
             sum(ended) FILTER (metric_date <= latest_date - 7) / sum(begun) FILTER (metric_date <= latest_date - 7)
         END AS conversion_before
     FROM sources JOIN dates USING (source)
-    WHERE metric_date > latest_date - 14 AND metric_date <= latest_date
     GROUP BY funnel, source
     ORDER BY source, funnel"""
 

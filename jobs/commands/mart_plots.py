@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -42,9 +42,13 @@ class Section:
     name: str
     heading: str
     note: str
-    figures: Sequence[Figure]
     without: str
     is_wide: bool = False  # its plots need more width than others
+    figures: Sequence[Figure] = ()
+
+    def having(self, figures: Iterable[Figure], dates: str = "") -> Section:
+        """The section with these figures, of these dates."""
+        return replace(self, figures=list(figures), note=self.note.format(dates=dates))
 
 
 def sections(tables: duckdb.DuckDBPyConnection, last: dt.date) -> list[Section]:
@@ -54,53 +58,46 @@ def sections(tables: duckdb.DuckDBPyConnection, last: dt.date) -> list[Section]:
     recent = max(first, shifted(last, 1 - RECENT_DATES))
     span = f"{recent} to {last}"
     return [
-        Section(
-            "visitors",
-            "Active visitors",
-            "Different visitors of 1, 7 and 28 days that end with the date. Visitors of a date are new, or were seen on an earlier date.",
-            list(_visitors(tables, dates)),
-            "No visitor is known yet: no event has a user or a device.",
-        ),
-        Section(
-            "retention",
-            "Retention",
-            "Of the visitors who were first seen in a period, the share that was seen again so many periods later: all cohorts together for"
-            " which that period is over.",
-            list(_retention(tables, first)),
-            "No period after the first one is over yet: a second date has to land.",
-        ),
-        Section(
-            "funnels",
-            "Funnels",
-            f"Of those who take the first step, how many take the next ones. First steps of {span} whose window is over.",
-            list(_funnels(tables, recent, last)),
-            "No funnel was begun, or no window of one is over.",
-            is_wide=True,
-        ),
-        Section(
-            "pages",
-            "Pages",
-            f"The pages with most views of {span}.",
-            list(_pages(tables, recent, last)),
-            "No session has opened a page.",
-            is_wide=True,
-        ),
-        Section(
-            "performance",
-            "Performance per release",
-            "The 75th percentile per date and version of the application: of load times in ms, or of the values of performance"
-            f" events. Events with most values, versions that were seen last, {first} to {last}.",
-            list(_performance(tables, dates)),
-            "No event has a load time or a value of performance.",
-        ),
-        Section(
-            "transactions",
-            "Transactions",
-            "Purchases per date, and what they were worth. Currencies are never added.",
-            list(_transactions(tables, dates)),
-            "Nothing was bought.",
-        ),
+        _VISITORS_SECTION.having(_visitors(tables, dates)),
+        _RETENTION_SECTION.having(_retention(tables, first)),
+        _FUNNELS_SECTION.having(_funnels(tables, recent, last), span),
+        _PAGES_SECTION.having(_pages(tables, recent, last), span),
+        _PERFORMANCE_SECTION.having(_performance(tables, dates), f"{first} to {last}"),
+        _TRANSACTIONS_SECTION.having(_transactions(tables, dates)),
     ]
+
+
+_VISITORS_SECTION = Section(
+    "visitors",
+    "Active visitors",
+    "Different visitors of 1, 7 and 28 days that end with the date. Visitors of a date are new, or were seen on an earlier date.",
+    "No visitor is known yet: no event has a user or a device.",
+)
+_RETENTION_SECTION = Section(
+    "retention",
+    "Retention",
+    "Of the visitors who were first seen in a period, the share that was seen again so many periods later: all cohorts together for which"
+    " that period is over.",
+    "No period after the first one is over yet: a second date has to land.",
+)
+_FUNNELS_SECTION = Section(
+    "funnels",
+    "Funnels",
+    "Of those who take the first step, how many take the next ones. First steps of {dates} whose window is over.",
+    "No funnel was begun, or no window of one is over.",
+    is_wide=True,
+)
+_PAGES_SECTION = Section("pages", "Pages", "The pages with most views of {dates}.", "No session has opened a page.", is_wide=True)
+_PERFORMANCE_SECTION = Section(
+    "performance",
+    "Performance per release",
+    "The 75th percentile per date and version of the application: of load times in ms, or of the values of performance events. Events with"
+    " most values, versions that were seen last, {dates}.",
+    "No event has a load time or a value of performance.",
+)
+_TRANSACTIONS_SECTION = Section(
+    "transactions", "Transactions", "Purchases per date, and what they were worth. Currencies are never added.", "Nothing was bought."
+)
 
 
 _FIRST_DATE = "SELECT min(landing_date) AS first_date FROM files WHERE records > 0"
