@@ -117,7 +117,7 @@ class TextPatterns:
     @cached_property
     def search(self) -> QuickSearch:
         """Finds canonical JSON in which a text or name may have a match."""
-        other = "[_.-]?"
+        other = r"[\[\]_.-]*"
         names = "|".join(other.join(name) for name in self._names.names if name.isascii())
         return QuickSearch(
             r"[^\" ]@[a-z0-9_\x80-\xff-]|%(?:25)?40|(?:[^0-9.]|%[0-9a-f]{2})[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}[^0-9]"
