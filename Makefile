@@ -60,8 +60,8 @@ bench: setup
 notebooks: .venv/.notebooks
 	.venv/bin/jupyter lab notebooks
 
-# The calls are those of docs/tour.md.
-pages: .venv/.ready
+# The calls are those of docs/tour.md. One of the notebooks starts Spark.
+pages: setup
 	rm -rf weeks
 	.venv/bin/millrace generate --landing weeks/landing --from 2026-10-24 --to 2026-11-20 --events 1000
 	.venv/bin/millrace rebuild --landing weeks/landing --lake weeks/lake

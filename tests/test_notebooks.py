@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import executed_notebooks
 import nbformat
@@ -18,6 +18,9 @@ from executed_notebooks import NOTEBOOKS, PICTURES, ROOT
 from questions_page import Question
 
 from jobs import open_lake
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 # --- the tour
 
@@ -92,6 +95,15 @@ def answer(weeks: Path) -> Callable[[str], str]:
     return questions_page.answers_of(weeks)
 
 
+@pytest.fixture(scope="module")
+def views(weeks: Path, spark: SparkSession) -> SparkSession:
+    """A session that has the tables of four weeks as views."""
+    lake = open_lake(weeks)
+    for name in lake.tables:
+        lake.table(name).to_spark(spark).createOrReplaceTempView(name)
+    return spark
+
+
 def test_there_are_twenty_questions() -> None:
     assert [question.title.partition(".")[0] for question in QUESTIONS] == [str(number) for number in range(1, 21)]
 
@@ -108,14 +120,26 @@ def test_a_query_gives_the_rows_that_the_page_shows(question: Question, answer: 
     assert answer(question.query) == question.rows, "call `make pages` if the rules or the generator have changed"
 
 
+@each_question
+def test_a_query_gives_the_same_rows_in_spark_sql(question: Question, views: SparkSession) -> None:
+    given = views.sql(question.query)
+    assert questions_page.markdown(given.columns, given.collect()) == question.rows
+
+
 # --- the notebooks
+
+# Printed when Spark starts: nothing in a notebook can keep it away.
+SAID_BY_JAVA = "WARNING: Using incubator modules: jdk.incubator.vector"
 
 
 @pytest.mark.parametrize("name", executed_notebooks.names())
 def test_a_notebook_shows_its_tables_and_the_plots_that_the_docs_have(name: str, weeks: Path) -> None:
     outputs = executed_notebooks.execute(name, weeks)
     given = [output for of_cell in outputs.values() for output in of_cell]
-    assert [output for output in given if output["output_type"] in ("error", "stream")] == []
+    assert [output for output in given if output["output_type"] == "error"] == []
+    printed = [output["text"].strip() for output in given if output["output_type"] == "stream"]
+    assert [text for text in printed if text != SAID_BY_JAVA] == []
+    given = [output for output in given if output["output_type"] != "stream"]
     tables = [output["data"]["text/html"] for output in given if "text/html" in output["data"]]
     assert tables
     assert [table for table in tables if "<td>" not in table] == []
