@@ -40,6 +40,10 @@ ELSEWHERE = re.compile(
 LINE_BREAK = re.compile(r"\s*\n\s*(?:# ?|- )?")
 
 
+# The next item of a list within the line of another one.
+JOINED_ITEM = re.compile(r"(?<=[.:;]) (?:\d{1,2}\.|-) (?=[A-Z`])")
+
+
 def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -205,3 +209,8 @@ def test_the_interactions_that_count_in_workflows_are_those_of_the_reference() -
     page = LINE_BREAK.sub(" ", (RULES / "workflows.md").read_text(encoding="utf-8"))
     (listed,) = re.findall(r"lower-cased, is one of: ([^.]+)\.", page)
     assert listed.split(", ") == COUNTED.split()
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_an_item_of_a_list_begins_a_line(page: Path) -> None:
+    assert not [line for line in page.read_text(encoding="utf-8").splitlines() if JOINED_ITEM.search(line)]
