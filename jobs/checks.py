@@ -101,6 +101,7 @@ def results(findings: Iterable[Finding], output: RunOutput, night: dt.date) -> C
             "observed": None if finding.observed is None else f"{finding.observed:g}",
             "threshold": finding.threshold,
             "column": finding.column,
+            "detail": finding.detail,
         }
         for finding in findings
     ]

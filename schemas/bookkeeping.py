@@ -151,5 +151,10 @@ QUALITY_RESULTS = Table(
         column("observed", STRING, "what was found"),
         column("threshold", STRING, "what was allowed", is_personal=False),
         column("column", STRING, "column that was checked; null for the table", is_personal=False),
+        column(
+            "detail",
+            STRING,
+            "of what it was found, such as the file with the largest share, and what to do; null if there is no more to say",
+        ),
     ),
 )

@@ -10,7 +10,6 @@ from typing import Any
 import duckdb
 
 from jobs.commands.query_rows import rows_of
-from jobs.quality.gate import REPLACED_TIMES
 from schemas.catalog import TABLES
 
 NIGHTS = 30
@@ -33,12 +32,13 @@ class CheckResult:
     status: str  # passed, warning or failed
     observed: str | None
     threshold: str | None
-    detail: str = ""  # of what it was found, if the rule is about the worst one
+    detail: str | None = None  # of what it was found, if the rule is about the worst one
 
     @property
     def title(self) -> str:
         """The result in words."""
-        return f"{self.night}: {self.status}, {self.observed or 'nothing'} found{self.detail}, allowed is {self.threshold}"
+        found = f"{self.observed or 'nothing'} found" + (f", {self.detail}" if self.detail else "")
+        return f"{self.night}: {self.status}, {found}, allowed is {self.threshold}"
 
 
 @dataclass
@@ -116,7 +116,7 @@ _RESULTS = """
         SELECT night, arg_max(run_id, started) AS run_id, arg_max(is_failed, started) AS is_failed
         FROM checked GROUP BY night ORDER BY night DESC LIMIT $1
     )
-    SELECT night, run_id, is_failed, "table", expectation, source, "column", severity, observed, threshold,
+    SELECT night, run_id, is_failed, "table", expectation, source, "column", severity, observed, threshold, detail,
         CASE WHEN passed THEN 'passed' WHEN severity = 'critical' THEN 'failed' ELSE 'warning' END AS status
     FROM quality_results JOIN nights USING (run_id)
     ORDER BY night, "table", expectation, source, "column", passed DESC"""
@@ -129,11 +129,10 @@ def gather(tables: duckdb.DuckDBPyConnection) -> CheckHistory:
     positions = {night: position for position, night in enumerate(nights)}
     rules: dict[tuple[Any, ...], RuleHistory] = {}
     for row in rows:
-        expectation, detail = _without_file(row["expectation"])
-        key = (row["table"], expectation, row["source"], row["column"])
+        key = (row["table"], row["expectation"], row["source"], row["column"])
         rule = rules.setdefault(key, RuleHistory(*key, severity=row["severity"], results=[None] * len(nights)))
         rule.severity = row["severity"]  # the newest one
-        rule.results[positions[row["night"]]] = CheckResult(row["night"], row["status"], row["observed"], row["threshold"], detail)
+        rule.results[positions[row["night"]]] = CheckResult(row["night"], row["status"], row["observed"], row["threshold"], row["detail"])
     newest: dict[tuple[str, str | None], int] = {}
     for row in rows:
         newest[row["table"], row["source"]] = positions[row["night"]]
@@ -144,10 +143,3 @@ def gather(tables: duckdb.DuckDBPyConnection) -> CheckHistory:
     for rule in sorted(rules.values(), key=lambda rule: (order.get(rule.table, len(order)), rule.table)):
         per_table.setdefault(rule.table, []).append(rule)
     return CheckHistory(list(nights.values()), per_table)
-
-
-def _without_file(expectation: str) -> tuple[str, str]:
-    """The name of a rule, which is the same in all nights, and the file that the name may mention."""
-    if expectation.startswith(REPLACED_TIMES):
-        return REPLACED_TIMES, expectation.removeprefix(REPLACED_TIMES)
-    return expectation, ""

@@ -113,6 +113,7 @@ class FailedCheck:
     expectation: str
     observed: str | None
     threshold: str | None
+    detail: str | None
 
 
 @dataclass(frozen=True)
@@ -315,6 +316,6 @@ _CHECKS = """
     SELECT "table", count(*) AS checks, count(*) FILTER (NOT passed) AS failed
     FROM quality_results WHERE run_id = $1 GROUP BY ALL ORDER BY ALL"""
 _FAILURES = """
-    SELECT severity, "table", source, expectation, observed, threshold
+    SELECT severity, "table", source, expectation, observed, threshold, detail
     FROM quality_results WHERE run_id = $1 AND NOT passed
     ORDER BY severity, "table", expectation, source"""

@@ -66,7 +66,7 @@ def show(settings: Settings, date: dt.date | None) -> int:
 
 def _print_failed(rows: Sequence[Mapping[str, Any]]) -> None:
     failed = [
-        [row["severity"], row["table"], row["source"], with_definition(row["expectation"]), row["observed"], row["threshold"]]
+        [row["severity"], row["table"], row["source"], _described(row), row["observed"], row["threshold"]]
         for row in rows
         if not row["passed"]
     ]
@@ -74,6 +74,11 @@ def _print_failed(rows: Sequence[Mapping[str, Any]]) -> None:
         print_table(
             "Checks that did not pass", ["severity", "table", "source", "expectation", "found", "allowed"], failed, prose=("expectation",)
         )
+
+
+def _described(check: Mapping[str, Any]) -> str:
+    name = with_definition(check["expectation"])
+    return f"{name}, {check['detail']}" if check["detail"] else name
 
 
 def _why_unchecked(lake: Lake, settings: Settings, date: dt.date) -> str:
@@ -108,9 +113,7 @@ def _refusals(lake: Lake, date: dt.date) -> None:
     grouped = refused.group_by(["source", "reason", "path", "detail"], use_threads=False).aggregate(
         [("file", "count"), ("file", "first"), ("record", "first"), ("position", "first")]
     )
-    grouped = grouped.sort_by(
-        [("file_count", "descending"), ("source", "ascending"), ("detail", "ascending"), ("path", "ascending")]
-    ).slice(0, TOP)
+    grouped = grouped.sort_by([("file_count", "descending"), ("source", "ascending"), ("detail", "ascending"), ("path", "ascending")])
     rows = [
         [
             row["file_count"],
@@ -120,7 +123,14 @@ def _refusals(lake: Lake, date: dt.date) -> None:
             row["detail"],
             f"{row['file_first']}:{row['record_first']}:{row['position_first']}",
         ]
-        for row in grouped.to_pylist()
+        for row in grouped.slice(0, TOP).to_pylist()
     ]
     names = ["records", "source", "reason", "path", "detail", "for example (file:record:position)"]
     print_table("Refused", names, rows, prose=("detail",))
+    others = grouped.slice(TOP)
+    if others.num_rows:
+        query = f"SELECT source, reason, path, detail, count(*) FROM rejected_events WHERE landing_date = '{date}' GROUP BY ALL"
+        print_line(
+            f"and {pc.sum(others['file_count']).as_py():,} more in {others.num_rows} other ways:"
+            f' `millrace sql --lake {lake.root} "{query}"`'
+        )

@@ -49,11 +49,13 @@ class Finding:
     rule: Expectation | None = None
     rows: int = 0
     nulls: int = 0
+    detail: str | None = None  # of what it was observed, such as the file with the largest share
 
     @property
     def label(self) -> str:
-        """The name of the check, with its source, for pages and messages."""
-        return f"{self.expectation} ({self.source})" if self.source else self.expectation
+        """The name of the check, with its source and detail, for pages and messages."""
+        name = self.expectation if self.detail is None else f"{self.expectation}, {self.detail}"
+        return f"{name} ({self.source})" if self.source else name
 
     @property
     def threshold(self) -> str:

@@ -90,7 +90,7 @@ def _row(finding: Mapping[str, Any], passed: bool, expectation: str) -> Row:
     if query is not None:
         query = query.format(batch=finding["table"])
     return Row(
-        with_definition(finding["expectation"]),
+        with_definition(finding["expectation"]) + (f", {finding['detail']}" if finding["detail"] else ""),
         expectation,
         query,
         _observed(finding),

@@ -44,14 +44,15 @@ def findings(shares: Iterable[Mapping[str, Any]], quality: Quality) -> Iterator[
     for row in sorted(shares, key=lambda row: str(row["source"])):
         bound = quality.of(row["source"]).time_replaced
         is_over = bound.maximum is not None and row["share"] > bound.maximum
-        named = f", {row['file']} (old history? land it under the dates on which it arrived)" if is_over else ""
+        detail = f"{row['file']} (old history? land it under the dates on which it arrived)" if is_over else None
         yield Finding(
             EVENTS.name,
-            f"{REPLACED_TIMES}{named}",
+            REPLACED_TIMES,
             bound.severity,
             row["share"],
             bound.minimum,
             bound.maximum,
             column="flags",
             source=row["source"],
+            detail=detail,
         )
