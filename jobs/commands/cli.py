@@ -37,7 +37,10 @@ def cli() -> None:
     """Turn raw telemetry, landed as files, into Delta tables that people can trust."""
 
 
-@cli.command(epilog="Example: millrace demo --landing /tmp/landing --lake /tmp/lake")
+@cli.command(
+    short_help="Generate three nights, run them, and show the result.",
+    epilog="Example: millrace demo --landing /tmp/landing --lake /tmp/lake",
+)
 @lake_options
 @click.option("--events", type=click.IntRange(min=100), default=4_000, show_default=True, help="Approximate number of records per night.")
 def demo(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, events: int) -> int:
@@ -47,7 +50,10 @@ def demo(landing: StoragePath | None, lake: StoragePath | None, environment: str
     return demo.run(_settings(environment, file, landing, lake), events)
 
 
-@cli.command(epilog="Example: millrace generate --landing landing --date 2026-11-20 --events 10000 --seed 7")
+@cli.command(
+    short_help="Write generated files in the formats of the sources.",
+    epilog="Example: millrace generate --landing landing --date 2026-11-20 --events 10000 --seed 7",
+)
 @click.option("--landing", type=PATH, metavar="DIR", help="Folder to write the files to; by default as configured.")
 @click.option("--date", type=DATE, help="The date on which the files arrive.")
 @click.option("--events", type=click.IntRange(min=1), default=10_000, show_default=True, help="Approximate number of records of a date.")
@@ -85,7 +91,9 @@ def generate(
     return generate_data.write(folder, first, events, sources, seed, faults, last=last)
 
 
-@cli.command(epilog="Example: millrace run --date 2026-11-20 --landing landing --lake lake")
+@cli.command(
+    short_help="Run one night and publish its tables.", epilog="Example: millrace run --date 2026-11-20 --landing landing --lake lake"
+)
 @lake_options
 @log_option
 @source_option
@@ -154,7 +162,9 @@ def backfill(
     return run_nights.run(settings, dates, sources, "backfill", accept_empty=accept_empty, accept_shrunk=accept_shrunk)
 
 
-@cli.command(epilog="Example: millrace rebuild --landing landing --lake lake")
+@cli.command(
+    short_help="Build the tables again from all that has landed.", epilog="Example: millrace rebuild --landing landing --lake lake"
+)
 @lake_options
 @log_option
 @click.option(
@@ -182,7 +192,7 @@ def rebuild(
     return run_nights.rebuild(settings, gone, accept_shrunk=accept_shrunk, everything=everything)
 
 
-@cli.command(epilog="Example: millrace maintain --lake lake")
+@cli.command(short_help="Delete what has expired, merge and delete files.", epilog="Example: millrace maintain --lake lake")
 @lake_options
 @log_option
 @click.option("--vacuum", is_flag=True, help="Delete only, and merge no files.")
@@ -208,7 +218,10 @@ def maintain(
     return job.run(settings, as_of, job.Scope(compacts=not vacuum, keeps_history=not now))
 
 
-@cli.command(epilog="Example: millrace erase --source sunbird --user 5f2c81d0, or millrace erase --source sunbird --from ids.txt")
+@cli.command(
+    short_help="Remove people from every table.",
+    epilog="Example: millrace erase --source sunbird --user 5f2c81d0, or millrace erase --source sunbird --from ids.txt",
+)
 @lake_options
 @log_option
 @people_options
@@ -243,7 +256,10 @@ def erase(
     return job.run(settings, named_people.of_call(settings, source, users, devices, people_file), with_devices=with_devices)
 
 
-@cli.command(epilog="Example: millrace export --source sunbird --user 5f2c81d0 --output answer")
+@cli.command(
+    short_help="Write all that is stored of a person, as JSON lines.",
+    epilog="Example: millrace export --source sunbird --user 5f2c81d0 --output answer",
+)
 @lake_options
 @people_options
 @click.option("--output", type=PATH, metavar="FOLDER", help="Write a file of JSON lines per table there; by default all to stdout.")
@@ -265,17 +281,17 @@ def export(
     return job.run(settings, named_people.of_call(settings, source, users, devices), output)
 
 
-@cli.command(epilog="Example: millrace verify --deep --lake lake")
+@cli.command(short_help="Check that every file of the recorded state is whole.", epilog="Example: millrace verify --deep --lake lake")
 @lake_options
 @click.option("--deep", is_flag=True, help="Read every file: compare rows with the log and with `files`, and landed files with their hash.")
 def verify(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, deep: bool) -> int:
-    """Check that every file of the lake's recorded state is there and whole; exit code 2 if not."""
+    """Check that every file of the lake's recorded state is there and whole; exit code 2 if not, 3 if something else needs a look."""
     from jobs.commands import verify as job
 
     return job.show(_settings(environment, file, landing, lake), deep=deep)
 
 
-@cli.command(epilog="Example: millrace status --lake lake")
+@cli.command(short_help="Show per source and date what landed and was read.", epilog="Example: millrace status --lake lake")
 @lake_options
 @source_option
 @click.option("--from", "first", type=DATE, help="The first night to show.")
@@ -304,7 +320,10 @@ def status(
     return job.show(_settings(environment, file, landing, lake), job.NightFilter(first, last, tuple(sources), problems), shape)
 
 
-@cli.command(epilog="Example: millrace metrics --lake lake --out /var/lib/node_exporter/millrace.prom")
+@cli.command(
+    short_help="Print metrics of the last runs for Prometheus.",
+    epilog="Example: millrace metrics --lake lake --out /var/lib/node_exporter/millrace.prom",
+)
 @lake_options
 @click.option(
     "--format",
@@ -322,7 +341,7 @@ def metrics(landing: StoragePath | None, lake: StoragePath | None, environment: 
     return job.show(_settings(environment, file, landing, lake), out)
 
 
-@cli.command(epilog="Example: millrace state --format json")
+@cli.command(short_help="Show the recorded version of each table.", epilog="Example: millrace state --format json")
 @lake_options
 @format_option("table", "json", help="json: one document, whose versions are those of _state.json.")
 def state(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, shape: str) -> int:
@@ -332,7 +351,7 @@ def state(landing: StoragePath | None, lake: StoragePath | None, environment: st
     return job.show(_settings(environment, file, landing, lake), shape)
 
 
-@cli.command(epilog="Example: millrace landed --date 2026-11-20")
+@cli.command(short_help="Show which sources and hours have not landed.", epilog="Example: millrace landed --date 2026-11-20")
 @lake_options
 @click.option("--date", type=DATE, required=True, help="The night.")
 def landed(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, date: dt.date) -> int:
@@ -342,7 +361,7 @@ def landed(landing: StoragePath | None, lake: StoragePath | None, environment: s
     return job.show(_settings(environment, file, landing, lake), date)
 
 
-@cli.command(epilog="Example: millrace catalog --conf mine.yaml")
+@cli.command(short_help="Register views of all tables in the session's metastore.", epilog="Example: millrace catalog --conf mine.yaml")
 @lake_options
 def catalog(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None) -> int:
     """Register views of all tables, at their recorded state, in the catalog of Spark; every publication does so, too."""
@@ -351,7 +370,7 @@ def catalog(landing: StoragePath | None, lake: StoragePath | None, environment: 
     return job.run(_settings(environment, file, landing, lake))
 
 
-@cli.command(epilog="Example: millrace restore --lake lake")
+@cli.command(short_help="Restore the recorded tables after a run was killed.", epilog="Example: millrace restore --lake lake")
 @lake_options
 def restore(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None) -> int:
     """Restore the recorded state of the tables after a run was killed; the next run also does this."""
@@ -396,7 +415,7 @@ def sql(
     return job.show(_settings(environment, file, landing, lake), text, shape, run_id)
 
 
-@cli.command(epilog="Example: millrace session 5f2c81d0")
+@cli.command(short_help="Show one session, and how each number is computed.", epilog="Example: millrace session 5f2c81d0")
 @lake_options
 @click.argument("session_id")
 def session(session_id: str, landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None) -> int:
@@ -406,7 +425,10 @@ def session(session_id: str, landing: StoragePath | None, lake: StoragePath | No
     return job.show(_settings(environment, file, landing, lake), session_id)
 
 
-@cli.command(epilog="Example: millrace describe sessions, or millrace describe --format html --out dictionary.html")
+@cli.command(
+    short_help="Show the data dictionary: tables, or columns of one.",
+    epilog="Example: millrace describe sessions, or millrace describe --format html --out dictionary.html",
+)
 @format_option("table", "json", "html", help="json: one document; html: one page of all tables, with the lineage.")
 @click.option("--out", type=PATH, metavar="FILE", help="With json or html: write this file in place of stdout.")
 @click.argument("table", required=False)
@@ -437,7 +459,7 @@ def report(
     return job.write(_settings(environment, file, landing, lake), date, out)
 
 
-@cli.command(epilog="Example: millrace site --lake lake --out site")
+@cli.command(short_help="Write a static site of the lake.", epilog="Example: millrace site --lake lake --out site")
 @lake_options
 @click.option("--out", type=PATH, metavar="DIR", required=True, help="A new or empty folder, or the site of an earlier call.")
 def site(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, out: Path) -> int:
