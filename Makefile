@@ -9,7 +9,7 @@
 #   make cluster-demo  runs two nights on a bucket, a Spark cluster and Airflow on this machine, and stops them
 #   make notebooks   opens the notebooks in JupyterLab, which is installed on first use; MILLRACE_LAKE=weeks/lake for another lake
 #   make pages       four generated weeks in weeks/, and from them what docs/ shows: answers to questions, pictures of the notebooks
-#   make airflow    Airflow in an environment of its own, .venv-airflow
+#   make airflow     Airflow in an environment of its own, .venv-airflow
 #   make executors   what Spark's executors need on other machines, in dist/: Millrace as a zip, its dependencies as an archive
 #   make lint        format, lint, types and layers alone
 #   make lock        the locked versions again, from pyproject.toml; UPGRADE=--upgrade for newer ones
