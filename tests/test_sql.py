@@ -171,6 +171,16 @@ def test_a_decimal_keeps_its_digits(shape: str, filled: Settings, capsys: pytest
     assert shown.count(number) == 2
 
 
+@pytest.mark.parametrize("shape", ["table", "csv", "json"])
+def test_intervals_have_months_and_times_nanoseconds(shape: str, filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    query = """
+        SELECT age(TIMESTAMP '2026-11-20', TIMESTAMP '2025-11-20') AS a, [INTERVAL '1 month'] AS b, {'c': INTERVAL '2 days'} AS d,
+            TIMESTAMP_NS '2020-01-01 00:00:00.123456789' AS a FROM range(2) ORDER BY range; -- the end"""
+    shown = output(filled, query, shape, capsys)
+    for value in ("1 year", "1 month", "2 days", "2020-01-01T00:00:00.123456789"):
+        assert shown.count(value) == 2
+
+
 def test_columns_of_one_name_stay_apart_in_json(filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(output(filled, "SELECT 1 AS a, 2 AS a, 3 AS a_1", "json", capsys)) == [{"a": 1, "a_1": 2, "a_1_1": 3}]
 

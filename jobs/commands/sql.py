@@ -48,6 +48,8 @@ _READING_CALL = re.compile(
     re.IGNORECASE,
 )
 _EXPLAIN = re.compile(r"\s*EXPLAIN\s+(ANALYZE\s+)?(\(\s*(ANALYZE|FORMAT)\b[^)]*\)\s*)?", re.IGNORECASE)
+# Python's intervals have no months, and its times no nanoseconds. A quoted name in a nested type stays as it is.
+_BEYOND_PYTHON = re.compile(r'(?<!")\b(INTERVAL|TIMESTAMP_NS)\b(?!")')
 _ONLY_READ = "the lake is only read here: ask with SELECT, or with DESCRIBE, SUMMARIZE or SHOW TABLES"
 
 # In CSV a text in quotes is a text, also an empty one; a field without quotes may be NULL.
@@ -100,6 +102,8 @@ def show(settings: Settings, query: str, shape: str, run_id: str | None = None) 
         tables.execute("SET lock_configuration = true")
         tables.execute(statement)
         columns = [(name, str(kind)) for name, kind, *_ in tables.description or ()]
+        if statement.type == duckdb.StatementType.SELECT and any(_BEYOND_PYTHON.search(kind) for _, kind in columns):
+            tables.execute(_as_text(query, [kind for _, kind in columns]))
         names = [name for name, _ in columns]
         if shape == "csv":
             _print_csv(names, _rows(tables))
@@ -135,6 +139,18 @@ def _reading_statement(tables: duckdb.DuckDBPyConnection, query: str) -> duckdb.
     if kind not in _READING_STATEMENTS and not _READING_CALL.match(text):
         raise UsageError(_ONLY_READ)
     return statement
+
+
+def _as_text(query: str, kinds: Sequence[str]) -> str:
+    """The query, with text in place of values that Python's types cannot hold. In: the types of its columns."""
+    names = [f"c{position}" for position in range(len(kinds))]
+    values = (_BEYOND_PYTHON.sub("VARCHAR", kind) for kind in kinds)
+    casts = (
+        f"replace({name}::VARCHAR, ' ', 'T')" if kind == "TIMESTAMP_NS" else f"CAST({name} AS {value})" if value != kind else name
+        for name, kind, value in zip(names, kinds, values, strict=True)
+    )
+    text = _without_comments(query).strip().rstrip("; \n")
+    return f"SELECT {', '.join(casts)} FROM ({text}) AS result({', '.join(names)})"
 
 
 def _without_comments(query: str) -> str:
