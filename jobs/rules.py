@@ -59,11 +59,11 @@ def session_rules(settings: Settings) -> SessionRules:
     """The numbers in the rules of sessions, from the settings `sessions`."""
     sessions = settings.sessions
     return SessionRules(
-        keyed_silence_ms=int(sessions.keyed_silence_hours * 3_600_000),
-        derived_silence_ms=int(sessions.derived_silence_minutes * 60_000),
-        idle_ms=int(sessions.idle_seconds * 1000),
-        overlong_ms=int(sessions.overlong_hours * 3_600_000),
-        tab_tolerance_ms=int(sessions.tab_tolerance_seconds * 1000),
+        keyed_silence_ms=round(sessions.keyed_silence_hours * 3_600_000),
+        derived_silence_ms=round(sessions.derived_silence_minutes * 60_000),
+        idle_ms=round(sessions.idle_seconds * 1000),
+        overlong_ms=round(sessions.overlong_hours * 3_600_000),
+        tab_tolerance_ms=round(sessions.tab_tolerance_seconds * 1000),
     )
 
 
@@ -71,9 +71,9 @@ def workflow_rules(settings: Settings) -> WorkflowRules:
     """The numbers in the rules of workflow summaries, from the settings `workflows`."""
     workflows = settings.workflows
     return WorkflowRules(
-        idle_ms=int(workflows.idle_seconds * 1000),
-        break_ms=int(workflows.break_minutes * 60_000),
-        cut_ms=int(workflows.cut_hours * 3_600_000),
+        idle_ms=round(workflows.idle_seconds * 1000),
+        break_ms=round(workflows.break_minutes * 60_000),
+        cut_ms=round(workflows.cut_hours * 3_600_000),
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
@@ -22,11 +23,31 @@ from transforms.privacy.secret_names import SHIPPED, normalised
 
 _Value = TypeVar("_Value")
 
+# The longest time that a setting can be: a hundred years. Sums of times and dates stay representable.
+_DAYS = 36_500
+_HOURS = _DAYS * 24
+Days = Annotated[int, Field(ge=0, le=_DAYS)]
+OptionalDays = Annotated[int | None, Field(ge=0, le=_DAYS)]
+Hours = Annotated[int, Field(ge=0, le=_HOURS)]
+# Times in parts of hours, minutes and seconds: at least a millisecond, in which they are counted.
+PartsOfHours = Annotated[float, Field(ge=1 / 3_600_000, le=_HOURS)]
+PartsOfMinutes = Annotated[float, Field(ge=1 / 60_000, le=_HOURS * 60)]
+PartsOfSeconds = Annotated[float, Field(ge=1 / 1000, le=_HOURS * 3600)]
+_NUMBERS = (int, float, int | None, float | None)
+
 
 class Section(BaseModel):
     """A part of the configuration. It refuses unknown keys, and its values cannot be changed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_truth_value(cls, value: object, known: ValidationInfo) -> object:
+        field = cls.model_fields[known.field_name] if known.field_name else None
+        if isinstance(value, bool) and field is not None and field.annotation in _NUMBERS:
+            raise PydanticCustomError("number", "true and false are no numbers")
+        return value
 
 
 class Paths(Section):
@@ -40,6 +61,8 @@ class Paths(Section):
     @field_validator("landing", "lake", mode="before")
     @classmethod
     def _is_a_location(cls, path: object) -> object:
+        if not isinstance(path, str | StoragePath):
+            raise PydanticCustomError("path", "a path is a text, such as lake or s3://bucket/lake")
         return storage_path(path) if isinstance(path, str) else path
 
     @field_validator("landing", "lake")
@@ -53,8 +76,8 @@ class Paths(Section):
 class Ingest(Section):
     """How landed files are read."""
 
-    nights_back: int = Field(ge=0)
-    landing_days: int | None = Field(ge=0)
+    nights_back: Days
+    landing_days: OptionalDays
     max_document_bytes: int = Field(gt=0)
     chunk_lines: int = Field(gt=0)
     tasks: int = Field(gt=0)
@@ -93,9 +116,9 @@ def _known_sources(sources: dict[str, _Value]) -> dict[str, _Value]:
 class SourceTime(Section):
     """Bounds of the times of a source's events: which are plausible, and which are late."""
 
-    client_past_days: int = Field(ge=0)
-    client_future_hours: int = Field(ge=0)
-    late_after_hours: int = Field(ge=0)
+    client_past_days: Days
+    client_future_hours: Hours
+    late_after_hours: Hours
 
 
 class Time(SourceTime):
@@ -118,6 +141,10 @@ class Time(SourceTime):
         return _known_sources(sources)
 
 
+# RFC 6901: a step has ~0 for ~ and ~1 for /.
+_POINTER = re.compile(r"/(?:[^~]|~[01])*", re.DOTALL)
+
+
 class SourcePrivacy(Section):
     """The rules about personal data of one source."""
 
@@ -128,7 +155,7 @@ class SourcePrivacy(Section):
     @classmethod
     def _can_hold(cls, rules: dict[str, Action | None]) -> dict[str, Action | None]:
         for pointer, action in rules.items():
-            if not pointer.startswith("/") or (pointer[:-1] + "0").replace("~0", "").replace("~1", "").count("~"):
+            if not _POINTER.fullmatch(pointer):
                 raise PydanticCustomError("pointer", "{pointer} is no JSON Pointer, such as /edata/query", {"pointer": pointer})
             if action == "drop" and normalised(steps_of(pointer)[-1]) in _required_names():
                 raise PydanticCustomError("name", "the formats require the field {name}, which cannot be dropped", {"name": pointer})
@@ -192,17 +219,17 @@ def _required_names() -> frozenset[str]:
 class Deduplication(Section):
     """For how many landing days a record with the same id counts as a copy."""
 
-    window_days: int = Field(ge=0)
+    window_days: Days
 
 
 class Sessions(Section):
     """The numbers in the rules of sessions (docs/rules/sessions.md)."""
 
-    keyed_silence_hours: float = Field(gt=0)
-    derived_silence_minutes: float = Field(gt=0)
-    idle_seconds: float = Field(gt=0)
-    overlong_hours: float = Field(gt=0)
-    tab_tolerance_seconds: float = Field(ge=0)
+    keyed_silence_hours: PartsOfHours
+    derived_silence_minutes: PartsOfMinutes
+    idle_seconds: PartsOfSeconds
+    overlong_hours: PartsOfHours
+    tab_tolerance_seconds: float = Field(ge=0, le=_HOURS * 3600)
 
 
 class Metrics(Section):
@@ -217,9 +244,9 @@ class Workflows(Section):
     With other numbers than the defaults, the summaries differ from Sunbird's own.
     """
 
-    idle_seconds: float = Field(gt=0)
-    break_minutes: float = Field(gt=0)
-    cut_hours: float = Field(gt=0)
+    idle_seconds: PartsOfSeconds
+    break_minutes: PartsOfMinutes
+    cut_hours: PartsOfHours
 
 
 class FunnelStep(Section):
@@ -275,6 +302,12 @@ class Bound(Section):
     maximum: float | None = None
     severity: Literal["critical", "warning"] = "warning"
 
+    @model_validator(mode="after")
+    def _can_hold(self) -> Bound:
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise PydanticCustomError("bound", "the minimum is larger than the maximum")
+        return self
+
     @property
     def is_set(self) -> bool:
         """Whether there is a bound, so that the check is on."""
@@ -319,9 +352,9 @@ class Shrinkage(Section):
 class Past(Section):
     """The earlier nights with which a night is compared."""
 
-    weeks: int = Field(ge=0)
+    weeks: int = Field(ge=0, le=_DAYS // 7)
     weekdays_minimum: int = Field(ge=1)
-    nights: int = Field(ge=1)
+    nights: int = Field(ge=1, le=_DAYS)
     nights_minimum: int = Field(ge=1)
     records_minimum: int = Field(ge=0)
 
@@ -373,19 +406,19 @@ class Quality(SourceQuality):
 class Retention(Section):
     """After how many days maintenance deletes what; null: never."""
 
-    raw: int | None = Field(ge=0)
-    duplicate_events: int | None = Field(ge=0)
-    events: int | None = Field(ge=0)
-    landing: int | None = Field(ge=0)
-    failed_runs: int | None = Field(ge=0)
-    pages: int | None = Field(ge=0)
+    raw: OptionalDays
+    duplicate_events: OptionalDays
+    events: OptionalDays
+    landing: OptionalDays
+    failed_runs: OptionalDays
+    pages: OptionalDays
 
 
 class Maintain(Section):
     """How long history is kept, and how large files should be."""
 
     # States of the lake that are younger than a week can always be read.
-    history_days: int = Field(ge=7)
+    history_days: int = Field(ge=7, le=_DAYS)
     target_bytes: int = Field(gt=0)
 
 
@@ -400,14 +433,14 @@ class Notify(Section):
     @classmethod
     def _is_a_web_address(cls, url: str | None) -> str | None:
         if url is not None and not url.startswith(("http://", "https://")):
-            raise ValueError("a webhook begins with https:// or http://")
+            raise PydanticCustomError("url", "a webhook begins with https:// or http://")
         return url
 
 
 class Storage(Section):
     """The lake and the landing zone in a bucket."""
 
-    lease_seconds: float = Field(ge=5)
+    lease_seconds: float = Field(ge=5, le=86_400)
     variables: dict[str, SecretStr]
 
     @field_validator("variables")
@@ -510,10 +543,25 @@ def load(environment: str = "local", file: Path | None = None) -> Settings:
         raise SettingsError(_one_line(error, file)) from None
 
 
+# What a value should be, by pydantic's type of error, where pydantic says it in Python's words.
+_EXPECTED = {
+    "dict_type": "it should be a mapping of keys",
+    "model_type": "it should be a mapping of keys",
+    "model_attributes_type": "it should be a mapping of keys",
+    "tuple_type": "it should be a list",
+    "string_type": "it should be a text",
+}
+# Of a value that may be of several types, pydantic adds the type to the key.
+_TYPES = ("str", "int", "float", "bool")
+
+
 def _one_line(error: ValidationError, file: Path | None) -> str:
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or first["type"]
+    keys, message = [str(part) for part in first["loc"]], _EXPECTED.get(first["type"], first["msg"])
+    if len(keys) > 1 and keys[-1] in _TYPES:
+        keys, message = keys[:-1], "it should be a text, a number, true or false"
+    key = ".".join(keys) or first["type"]
     where = f"the configuration {file}" if file else "the configuration"
     if first["type"] == "extra_forbidden":
         return f"{where} has the unknown key {key}: conf/base.yaml lists the keys"
-    return f"{where}: {key} is wrong ({first['msg'].lower()}): see conf/base.yaml"
+    return f"{where}: {key} is wrong ({message[:1].lower()}{message[1:]}): see conf/base.yaml"

@@ -46,16 +46,43 @@ def overridden(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[st
 
 def _parsed(name: str, text: str) -> dict[str, Any]:
     try:
-        parsed = yaml.safe_load(text)
+        parsed = yaml.load(text, _Loader)
+    except RecursionError:
+        raise SettingsError(f"the configuration {name} is nested too deeply: see conf/base.yaml") from None
+    except _RepeatedKeyError as error:
+        raise SettingsError(f"the configuration {name} has a key twice{_at(error)}: keep one of the two") from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise SettingsError(f"the configuration {name} is no YAML{where}: mend it") from None
+        raise SettingsError(f"the configuration {name} is no YAML{_at(error)}: mend it") from None
     if parsed is None:
         return {}
     if not isinstance(parsed, dict):
         raise SettingsError(f"the configuration {name} is no mapping of keys: see conf/base.yaml")
     return parsed
+
+
+def _at(error: yaml.YAMLError) -> str:
+    """The line of an error, if it is known, and the repeated key."""
+    mark = getattr(error, "problem_mark", None)
+    where = f" at line {mark.line + 1}" if mark else ""
+    return f", {error.problem}{where}" if isinstance(error, _RepeatedKeyError) else where
+
+
+class _RepeatedKeyError(yaml.MarkedYAMLError):
+    """A mapping has a key twice: of the two values, only the last would count."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML, and refuses a mapping that has a key twice."""
+
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        """The mapping that comes next. Keys that `<<` merges into it may be in it too."""
+        node = super().compose_mapping_node(anchor)
+        keys: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in keys:
+                raise _RepeatedKeyError(problem=key.value, problem_mark=key.start_mark)
+            keys.add((key.tag, str(key.value)))
+        return node
 
 
 def _why(error: Exception) -> str:

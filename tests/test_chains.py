@@ -15,6 +15,7 @@ from transforms.affected_rows import AFFECTED_ROWS, partition_name, rows_by_id
 from transforms.sessions.chains import EVENT_COLUMNS, affected_chains, affected_rows, changed_spans, events_in_spans
 from transforms.sessions.sessions import SessionRules
 from transforms.workflows import chains as workflows
+from transforms.workflows.summaries import WorkflowRules
 
 RULES = SessionRules()
 NOON = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
@@ -169,6 +170,20 @@ def test_of_workflows_the_chains_within_a_cut_are_affected_and_their_events_lie_
         ("workflow_summaries", "", "one", None, None, None),
         ("workflow_chains", "", "near", None, None, None),
     }
+
+
+@pytest.mark.parametrize("ets", [5 * 10**18, 2**63 - 1, -5 * 10**18, -(2**63), 0])
+def test_of_workflows_a_change_affects_the_chain_in_which_it_lies_and_the_one_next_to_it_at_any_time(ets: int) -> None:
+    chain = {"key": "g", "landing_dates": [], "summaries": [], "chain_date": None}
+    near = ets - 1_000 if ets > 0 else ets + 1_000
+    known = [chain | {"chain_id": name, "first_ets": at, "last_ets": at} for name, at in (("own", ets), ("near", near))]
+    step = dict.fromkeys(workflows.EVENT_COLUMNS) | {"workflow_input": {"key": "g", "ets": ets}}
+    added = pa.Table.from_pylist([step], schema=pa.schema([EVENTS.arrow.remove_metadata().field(name) for name in step]))
+
+    spans = workflows.changed_spans([added], WorkflowRules())
+
+    chains_of_group = pa.Table.from_pylist(known, schema=WORKFLOW_CHAINS.arrow.remove_metadata())
+    assert workflows.affected_chains(chains_of_group, spans).num_rows == 2
 
 
 @pytest.mark.parametrize("name", ["events", "sessions", "session_events", "session_chains", "workflow_summaries", "workflow_chains"])

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import call_millrace
 from terminal import put_in_place
 from tiny_lake import NIGHT, publish
 
@@ -163,6 +164,23 @@ def test_json_is_a_list_of_objects_with_iso_times_and_nested_values_as_they_are(
     ]
 
 
+@pytest.mark.parametrize("shape", ["csv", "json"])
+def test_a_decimal_keeps_its_digits(shape: str, filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    number = "12345678901234567890.123456789"
+    shown = output(filled, f"SELECT {number}::DECIMAL(38, 9) AS a, [{number}::DECIMAL(38, 9)] AS list", shape, capsys)
+    assert shown.count(number) == 2
+
+
+@pytest.mark.parametrize("shape", ["table", "csv", "json"])
+def test_intervals_have_months_and_times_nanoseconds(shape: str, filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    query = """
+        SELECT age(TIMESTAMP '2026-11-20', TIMESTAMP '2025-11-20') AS a, [INTERVAL '1 month'] AS b, {'c': INTERVAL '2 days'} AS d,
+            TIMESTAMP_NS '2020-01-01 00:00:00.123456789' AS a FROM range(2) ORDER BY range; -- the end"""
+    shown = output(filled, query, shape, capsys)
+    for value in ("1 year", "1 month", "2 days", "2020-01-01T00:00:00.123456789"):
+        assert shown.count(value) == 2
+
+
 def test_columns_of_one_name_stay_apart_in_json(filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(output(filled, "SELECT 1 AS a, 2 AS a, 3 AS a_1", "json", capsys)) == [{"a": 1, "a_1": 2, "a_1_1": 3}]
 
@@ -193,7 +211,22 @@ def test_a_table_of_very_many_rows_says_that_it_is_cut(filled: Settings, capsys:
 
 
 @pytest.mark.parametrize(
-    "query", ["SHOW TABLES", "DESCRIBE files", "SUMMARIZE files", "FROM files", "EXPLAIN ANALYZE FROM files", "PIVOT files ON status"]
+    "query",
+    [
+        "SHOW TABLES",
+        "DESCRIBE files",
+        "SUMMARIZE files",
+        "FROM files",
+        "EXPLAIN ANALYZE FROM files",
+        "EXPLAIN /* é */ ANALYZE FROM files",
+        "-- é\nEXPLAIN (ANALYZE, FORMAT json) FROM files",
+        "EXPLAIN (FROM files)",
+        "PIVOT files ON status",
+        "PRAGMA table_info('files')",
+        "PRAGMA /* */ version",
+        "CALL pragma_version()",
+        "CALL duckdb_views()",
+    ],
 )
 def test_every_way_of_reading_is_taken(query: str, filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert output(filled, query, "csv", capsys).count("\n") > 1
@@ -209,6 +242,11 @@ def test_every_way_of_reading_is_taken(query: str, filled: Settings, capsys: pyt
         "/* */ EXPLAIN ANALYZE COPY files TO '{}' (USE_TMP_FILE false)",
         "EXPLAIN /* */ ANALYZE COPY files TO '{}' (USE_TMP_FILE false)",
         "SET TimeZone = 'Asia/Kolkata'",
+        "CALL enable_logging(storage = 'memory')",
+        "CALL checkpoint()",
+        "FROM enable_profiling()",
+        "PRAGMA enable_verification",
+        "EXPLAIN ANALYZE CALL enable_profiling()",
         "WITH gone AS (DELETE FROM files RETURNING 1) FROM gone",
     ],
 )
@@ -272,6 +310,13 @@ def test_a_query_comes_from_stdin_or_from_a_file(filled: Settings, tmp_path: Pat
     (tmp_path / "my query.sql").write_bytes(b"\xef\xbb\xbf" + query)
     assert call_with_stdin(filled, query, "-") == (0, "files,text\n2,é\n", "")
     assert sql.read_query(None, tmp_path / "my query.sql") == query.decode()
+
+
+@pytest.mark.usefixtures("without_arguments")
+@pytest.mark.parametrize("query", ["-- how many\nSELECT 1 AS one", "--a=b\nSELECT 1 AS one", "/* */ SELECT 1 AS one"])
+def test_a_query_may_begin_with_a_comment(query: str, filled: Settings, capfd: pytest.CaptureFixture[str]) -> None:
+    code, shown, _ = call_millrace(capfd, "sql", query, "--lake", filled.paths.lake, "--format", "csv")
+    assert (code, shown) == (0, "one\n1\n")
 
 
 @pytest.mark.parametrize(

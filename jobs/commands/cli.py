@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.commands.command_group import CommandGroup, note_lake
+from jobs.commands.command_group import CommandGroup, QueryCommand, note_lake
 from jobs.commands.options import (
     DATE,
     PATH,
@@ -389,7 +389,7 @@ def quality(landing: StoragePath | None, lake: StoragePath | None, environment: 
     return job.show(_settings(environment, file, landing, lake), date)
 
 
-@cli.command(epilog='Example: millrace sql "SELECT source, count(*) FROM events GROUP BY source"')
+@cli.command(cls=QueryCommand, epilog='Example: millrace sql "SELECT source, count(*) FROM events GROUP BY source"')
 @lake_options
 @format_option("table", "csv", "json", help="How rows are printed.")
 @click.option("--run", "run_id", metavar="RUN_ID", help="Query the tables that this run would have published, had no check failed.")

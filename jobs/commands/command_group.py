@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,20 @@ class CommandGroup(click.Group):
         """Parse the arguments. `--help` is printed here."""
         with _reader_may_leave():
             return super().make_context(*arguments, **extra)
+
+
+# An option whose value has a line break is given as two arguments.
+_COMMENT_FIRST = re.compile(r"--(\s|[^\n]*\n)")
+
+
+class QueryCommand(click.Command):
+    """A command with an argument in SQL, which may begin with a comment: `-- …`, which is no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, those that begin with a comment as arguments."""
+        queries = [argument for argument in args if _COMMENT_FIRST.match(argument)]
+        others = [argument for argument in args if not _COMMENT_FIRST.match(argument)]
+        return super().parse_args(ctx, [*others, *(["--"] if queries and "--" not in others else []), *queries])
 
 
 def note_lake(context: click.Context, root: StoragePath) -> None:

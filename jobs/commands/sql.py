@@ -39,11 +39,18 @@ NULL = "NULL"
 _FETCHED_AT_A_TIME = 10_000
 _READING_STATEMENTS = {
     duckdb.StatementType.SELECT,
-    duckdb.StatementType.PRAGMA,
-    duckdb.StatementType.CALL,
     duckdb.StatementType.MULTI,  # PIVOT
 }
-_EXPLAIN = re.compile(r"\s*EXPLAIN\s+(ANALYZE\s+)?(\([^)]*\)\s*)?", re.IGNORECASE)
+# PRAGMA and CALL also change settings, write logs and profiles. These read.
+_READING_CALL = re.compile(
+    r'\s*(PRAGMA|CALL)\s+"?((pragma_)?(collations|database_list|database_size|functions|platform|show|show_databases|show_tables'
+    r"|show_tables_expanded|storage_info|table_info|user_agent|version)|duckdb_\w+)\b",
+    re.IGNORECASE,
+)
+_EXPLAIN = re.compile(r"\s*EXPLAIN\s+(ANALYZE\s+)?(\(\s*(ANALYZE|FORMAT)\b[^)]*\)\s*)?", re.IGNORECASE)
+# Python's intervals have no months, and its times no nanoseconds. A quoted name in a nested type stays as it is.
+_BEYOND_PYTHON = re.compile(r'(?<!")\b(INTERVAL|TIMESTAMP_NS)\b(?!")')
+_ONLY_READ = "the lake is only read here: ask with SELECT, or with DESCRIBE, SUMMARIZE or SHOW TABLES"
 
 # In CSV a text in quotes is a text, also an empty one; a field without quotes may be NULL.
 _QUOTED_IN_CSV = re.compile(r'[",\r\n]|^$')
@@ -91,8 +98,12 @@ def show(settings: Settings, query: str, shape: str, run_id: str | None = None) 
     tables = connect(lake) if run_id is None else connect_to_failed_run(lake, run_id)
     try:
         statement = _reading_statement(tables, query)
+        # Table functions such as enable_logging() change settings, and write files, within a SELECT too.
+        tables.execute("SET lock_configuration = true")
         tables.execute(statement)
         columns = [(name, str(kind)) for name, kind, *_ in tables.description or ()]
+        if statement.type == duckdb.StatementType.SELECT and any(_BEYOND_PYTHON.search(kind) for _, kind in columns):
+            tables.execute(_as_text(query, [kind for _, kind in columns]))
         names = [name for name, _ in columns]
         if shape == "csv":
             _print_csv(names, _rows(tables))
@@ -106,6 +117,8 @@ def show(settings: Settings, query: str, shape: str, run_id: str | None = None) 
         # Raises BrokenPipeError here if the reader of stdout is gone.
         sys.stdout.flush()
     except duckdb.Error as error:
+        if "configuration has been locked" in str(error):
+            raise UsageError(_ONLY_READ) from None
         raise_store_failure(error, lake.root)
         if not isinstance(error, query_errors.QUERY_ERRORS) and (found := damage.find(lake.root, lake.versions, contents=True)):
             raise damage.error_of(lake.root, found, contents=True) from error
@@ -118,13 +131,34 @@ def _reading_statement(tables: duckdb.DuckDBPyConnection, query: str) -> duckdb.
     if len(statements) != 1:
         raise UsageError(f'{len(statements) or "no"} statements were given: give one, such as millrace sql "SELECT count(*) FROM events"')
     statement = statements[0]
-    kind = statement.type
+    kind, text = statement.type, _without_comments(query)
     if kind == duckdb.StatementType.EXPLAIN:
         # EXPLAIN ANALYZE runs what it explains.
-        kind = next(inner.type for inner in tables.extract_statements(_EXPLAIN.sub("", query, count=1)))
-    if kind not in _READING_STATEMENTS:
-        raise UsageError("the lake is only read here: ask with SELECT, or with DESCRIBE, SUMMARIZE or SHOW TABLES")
+        text = _EXPLAIN.sub("", text, count=1)
+        kind = next(inner.type for inner in tables.extract_statements(text))
+    if kind not in _READING_STATEMENTS and not _READING_CALL.match(text):
+        raise UsageError(_ONLY_READ)
     return statement
+
+
+def _as_text(query: str, kinds: Sequence[str]) -> str:
+    """The query, with text in place of values that Python's types cannot hold. In: the types of its columns."""
+    names = [f"c{position}" for position in range(len(kinds))]
+    values = (_BEYOND_PYTHON.sub("VARCHAR", kind) for kind in kinds)
+    casts = (
+        f"replace({name}::VARCHAR, ' ', 'T')" if kind == "TIMESTAMP_NS" else f"CAST({name} AS {value})" if value != kind else name
+        for name, kind, value in zip(names, kinds, values, strict=True)
+    )
+    text = _without_comments(query).strip().rstrip("; \n")
+    return f"SELECT {', '.join(casts)} FROM ({text}) AS result({', '.join(names)})"
+
+
+def _without_comments(query: str) -> str:
+    """The query with a space in place of each comment."""
+    text = query.encode()
+    tokens = [*duckdb.tokenize(query), (len(text), None)]
+    parts = (b" " if kind == duckdb.token_type.comment else text[at:end] for (at, kind), (end, _) in itertools.pairwise(tokens))
+    return b"".join(parts).decode()
 
 
 def _rows(tables: duckdb.DuckDBPyConnection) -> Iterator[Row]:
@@ -171,12 +205,10 @@ def _print_json(names: Sequence[str], rows: Iterable[Row]) -> None:
 def _json_value(value: Any) -> Any:
     """A value as JSON: times in ISO 8601, NaN and infinities as null, bytes as text."""
     match value:
-        case None | bool() | int() | str():
+        case None | bool() | int() | str() | Decimal():
             return value
         case float():
             return value if math.isfinite(value) else None
-        case Decimal():
-            return float(value)
         case dt.date() | dt.time():
             return value.isoformat()
         case bytes():
@@ -200,6 +232,14 @@ def _table_cell(value: Any) -> Any:
 
 
 def _json(value: Any) -> str:
+    """The JSON text of a value of `_json_value`. A decimal keeps its digits."""
+    match value:
+        case Decimal():
+            return f"{value:f}"
+        case list():
+            return f"[{', '.join(map(_json, value))}]"
+        case dict():
+            return f"{{{', '.join(f'{_json(key)}: {_json(inner)}' for key, inner in value.items())}}}"
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -50,12 +50,12 @@ def changed_spans(events: Iterable[pa.Table], rules: WorkflowRules) -> pa.Table:
     schema = pa.schema([STEPS.field("key"), STEPS.field("ets")])
     reader = pa.RecordBatchReader.from_batches(schema, (batch for part in changed for batch in part.to_batches()))
     # Events of a day are never further apart than a cut: their spans are one.
-    return query(_SPANS.format(cut=rules.cut_ms, part=min(rules.cut_ms, DAY_MS), limit=2**62), events=reader).cast(SPANS)
+    return query(_SPANS.format(cut=rules.cut_ms, part=min(rules.cut_ms, DAY_MS), limit=2**63 - 1), events=reader).cast(SPANS)
 
 
-# Half of the largest number is further than any time, and leaves room for a cut.
+# An `ets` may be any number of 64 bits. A span ends at the largest and the smallest of them.
 _SPANS = """
-SELECT key, greatest(min(ets), -{limit}) - {cut} AS lo, least(max(ets), {limit}) + {cut} AS hi
+SELECT key, greatest(min(ets)::HUGEINT - {cut}, -{limit} - 1) AS lo, least(max(ets)::HUGEINT + {cut}, {limit}) AS hi
 FROM events
 GROUP BY key, floor(ets / {part})
 """
