@@ -40,7 +40,10 @@ class Paths(Section):
     @field_validator("landing", "lake", mode="before")
     @classmethod
     def _is_a_location(cls, path: object) -> object:
-        return storage_path(path) if isinstance(path, str) else path
+        try:
+            return storage_path(path) if isinstance(path, str) else path
+        except ValueError as error:
+            raise PydanticCustomError("path", "{why}", {"why": str(error)}) from None
 
     @field_validator("landing", "lake")
     @classmethod

@@ -6,6 +6,7 @@ A bucket has no folders: what is called one here is the common beginning of keys
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from jobs.storage.object_store import os_errors, store_of
 
 # Bytes of an object that are read at once, at most.
 _RANGE_BYTES = 8 << 20
+# The names that stores allow; in one of Azure, the account follows an @.
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,17 @@ class BucketPath:
 
     @classmethod
     def of_url(cls, url: str) -> BucketPath:
-        """The path of a URL. Raises ValueError if it names no bucket."""
+        """The path of a URL. Raises ValueError if it names no bucket, or no folder that can be in one; the message has the remedy."""
         scheme, _, rest = url.partition("://")
         name, _, key = rest.partition("/")
         if not name:
-            raise ValueError(f"{url} names no bucket")
-        return cls(f"{scheme}://{name}", key.strip("/"))
+            raise ValueError(f"{url} names no bucket: write it as {scheme}://BUCKET/FOLDER")
+        if not _BUCKET.fullmatch(name):
+            raise ValueError(f"{url} names no bucket that there can be: a name has letters, digits, dots, hyphens and underscores")
+        folder = key.strip("/")
+        if why := fault_of_key(folder):
+            raise ValueError(f"{url} names no folder that can be read, because {why}: name another")
+        return cls(f"{scheme}://{name}", folder)
 
     def __str__(self) -> str:
         return f"{self.bucket}/{self.key}" if self.key else self.bucket
@@ -210,6 +219,17 @@ class BucketPath:
     def open_object(self) -> ObjectReader:
         """The bytes of the object from its start. Raises OSError if there is none, or it may not be read."""
         return ObjectReader(self, self.stat())
+
+
+def fault_of_key(key: str) -> str | None:
+    """Why the client of a store does not read an object with this key; None if it does."""
+    if _CONTROL.search(key):
+        return "a part of its key has a control character"
+    parts = key.split("/") if key else []
+    wrong = next((part for part in parts if part in ("", ".", "..")), None)
+    if wrong is None:
+        return None
+    return f"a part of its key is {wrong or 'empty'}"
 
 
 class ObjectReader(io.RawIOBase):
