@@ -99,7 +99,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def relative(path: StoragePath, folder: StoragePath) -> str:
     """The path from a folder above, with slashes. Both are on a file system, or both in one bucket."""
     if isinstance(path, BucketPath) and isinstance(folder, BucketPath):
-        return path.relative_to(folder).as_posix()
+        return path.key.removeprefix(f"{folder.key}/")  # pathlib would change a key with an empty part
     assert isinstance(path, Path)
     assert isinstance(folder, Path)
     return path.relative_to(folder).as_posix()
