@@ -43,13 +43,13 @@ def open_lake(lake: str | os.PathLike[str]) -> LakeReader:
 
 
 def _root_of(text: str) -> StoragePath:
-    """The path of a lake. Raises UsageError when the text is empty, or a URL without a bucket."""
+    """The path of a lake. Raises UsageError when the text is empty, or a URL of anything but a folder in a bucket."""
     if not text:
         raise UsageError("the path of the lake is empty: give open_lake a folder or an s3:// URL")
     try:
         root = storage_path(text)
-    except ValueError:
-        raise UsageError(f"{text} names no bucket: write it as s3://BUCKET/FOLDER") from None
+    except ValueError as error:
+        raise UsageError(paths.shown(str(error))) from None
     return at_home(root) if isinstance(root, Path) else root
 
 

@@ -63,7 +63,10 @@ class Paths(Section):
     def _is_a_location(cls, path: object) -> object:
         if not isinstance(path, str | StoragePath):
             raise PydanticCustomError("path", "a path is a text, such as lake or s3://bucket/lake")
-        return storage_path(path) if isinstance(path, str) else path
+        try:
+            return storage_path(path) if isinstance(path, str) else path
+        except ValueError as error:
+            raise PydanticCustomError("path", "{why}", {"why": str(error)}) from None
 
     @field_validator("landing", "lake")
     @classmethod

@@ -168,6 +168,38 @@ def test_dates_are_those_of_the_folders(server: Server) -> None:
     assert strays.below(stray) == (1, len(VISIT))
 
 
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("hour=03//x.json", "a part of its key is empty"),
+        ("hour=03/./x.json", "a part of its key is ."),
+        ("hour=03/../x.json", "a part of its key is .."),
+        ("/x.json", "a part of its key is empty"),
+        ("hour=03/\x01.json", "a part of its key has a control character"),
+    ],
+)
+def test_an_object_whose_key_cannot_be_read_is_named_and_the_others_are_read(server: Server, key: str, why: str) -> None:
+    folder = f"odd-keys/{hashlib.sha256(key.encode()).hexdigest()}"
+    others = {f"{PARTITION}/hour=02/a.json", f"{PARTITION}/hour=03/x.json", f"{PARTITION}/b.json"}
+    for good in others:
+        server.put(f"{folder}/{good}", VISIT)
+    before = landed(f"s3://{BUCKET}/{folder}")
+    server.put(f"{folder}/{PARTITION}/{key}", VISIT)
+    files = landed(f"s3://{BUCKET}/{folder}")
+    odd = files.pop(f"{PARTITION}/{key}")
+    assert odd.fault == f"{why}: rename it"
+    assert files == before
+    assert set(files) == others
+    assert all(read(f"s3://{BUCKET}/{folder}", file) == VISIT for file in files.values())
+
+
+def test_an_object_whose_key_ends_with_a_slash_says_so(server: Server) -> None:
+    server.put(f"slash/{PARTITION}/hour=03/x.json/", VISIT)
+    (file,) = landed(f"s3://{BUCKET}/slash").values()
+    with pytest.raises(UnreadableError, match="its key ends with a slash: rename it"):
+        read(f"s3://{BUCKET}/slash", file)
+
+
 def test_an_object_that_changes_or_vanishes_after_it_was_listed_is_unreadable(server: Server) -> None:
     url = f"s3://{BUCKET}/vanishing"
     for name in ("changed", "gone"):

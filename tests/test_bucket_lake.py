@@ -31,7 +31,7 @@ from tiny_lake import NIGHT, frame
 
 from jobs import settings as configuration
 from jobs.commands import site
-from jobs.errors import LakeBusyError, LakeDamagedError, LakeError, fault_of_the_machine
+from jobs.errors import LakeBusyError, LakeDamagedError, LakeError, MillraceError, fault_of_the_machine
 from jobs.generator.generate import generate
 from jobs.lake import failed_run, lease, run_output, table_changes
 from jobs.lake.delta_tables import open_delta
@@ -41,6 +41,7 @@ from jobs.lake.table_changes import Change
 from jobs.lake.table_files import write_partitioned
 from jobs.lake.tables import Lake
 from jobs.storage.bucket import BucketPath
+from jobs.storage.object_store import StoreError
 from jobs.storage.parquet_files import open_parquet
 from schemas.bookkeeping import QUALITY_RESULTS
 from schemas.catalog import TABLES
@@ -411,6 +412,39 @@ def test_a_store_that_fails_in_a_commit_leaves_the_lake_to_the_next_run(
     done = run_as_a_program(tmp_path / "landing", root, tmp_path / "conf.yaml", "run", "--date", FIRST)
     assert done.exit_code in (0, 3), done.stderr
     assert names_of_events(root)
+
+
+@pytest.mark.parametrize(("conflicts", "code"), [(1, 0), (99, 75)])
+def test_a_commit_that_the_store_refuses_though_its_version_is_free_is_tried_again(
+    server: Server, root: BucketPath, monkeypatch: pytest.MonkeyPatch, conflicts: int, code: int
+) -> None:
+    """Given a store that answers some conditional writes with 409, as S3 does when another request to the key is under way."""
+    tiny_lake.publish(root, {"events": [event("old")]})
+    left = [conflicts]
+
+    def conflict(method: str, path: str, _headers: Mapping[str, str]) -> int | None:
+        if method != "PUT" or "events/_delta_log" not in path or not left[0]:
+            return None
+        left[0] -= 1
+        return 409
+
+    monkeypatch.setattr(table_changes, "_PAUSES_SECONDS", (0.01, 0.01))
+    with relaying(server.endpoint, conflict) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        with fresh_stores():
+            failed = fault_of_publication(root)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    with fresh_stores():
+        assert (failed.exit_code if failed else 0) == code
+        assert names_of_events(root) == (["old"] if failed else ["new", "old"])
+
+
+def fault_of_publication(root: BucketPath) -> MillraceError | None:
+    try:
+        tiny_lake.publish(root, {"events": [event("new")]}, run_id="20261122T030000-abc002")
+    except (StoreError, MillraceError) as error:
+        return error if isinstance(error, MillraceError) else fault_of_the_machine(error)
+    return None
 
 
 @pytest.mark.parametrize("entry", ["sessions/_delta_log/00000000000000000001.json", "runs/_delta_log/00000000000000000002.json"])

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import tiny_lake
+from command_line import call_millrace
 from landing_files import land_file
 from pyspark.sql import SparkSession
 from quiet_runs import run_quietly
 
+from jobs import open_lake
 from jobs import settings as configuration
 from jobs.console.progress import Progress
 from jobs.engine import parquet
 from jobs.engine.spark_session import Engine
-from jobs.errors import LakeError, LandingError
+from jobs.errors import LakeError, LandingError, UsageError
 from jobs.lake.duckdb_views import connect
 from jobs.lake.tables import Lake
 from jobs.landing.zone import check_root
 from jobs.settings import Settings
+from jobs.storage.storage_paths import storage_path
 from schemas.table import spark_schema
 from transforms.times import shifted
 
@@ -106,6 +110,44 @@ def test_a_symbolic_link_does_not_hide_such_a_path(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "a%20b")
     with pytest.raises(LakeError, match="percent sign"), Lake.writing(tmp_path / "link", "a test"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("s3a://bucket/lake", "begins with s3a://: write s3://bucket/lake"),
+        ("S3://bucket/lake", "begins with S3://: write s3://bucket/lake"),
+        ("gcs://bucket/lake", "begins with gcs://: write gs://bucket/lake"),
+        ("file:///data/lake", "is a URL: write the path alone, /data/lake"),
+        ("file://localhost/data/lake", "is a URL: write the path alone, /data/lake"),
+        ("http://host/lake", "is a URL of another kind: name a folder, or a bucket by s3://, gs:// or abfss://"),
+        ("s3:///lake", "names no bucket: write it as s3://BUCKET/FOLDER"),
+        ("s3://bad bucket/x y", "names no bucket that there can be"),
+        ("s3://bucket/../x", "a part of its key is ..: name another"),
+        ("s3://bucket/./x", "a part of its key is .: name another"),
+        ("s3://bucket/a//x", "a part of its key is empty: name another"),
+        ("s3://bucket/\x01", "a part of its key has a control character: name another"),
+    ],
+)
+@pytest.mark.usefixtures("without_arguments")
+def test_a_url_that_names_no_folder_in_a_bucket_is_one_line_with_the_remedy(
+    url: str, says: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an option, as a setting, and from Python."""
+    monkeypatch.chdir(tmp_path)
+    conf = tmp_path / "conf.yaml"
+    conf.write_text(json.dumps({"paths": {"lake": url}}))
+    for options in (["--lake", url], ["--landing", url], ["--conf", conf]):
+        done = call_millrace(capfd, "state", *options)
+        assert done.exit_code == 2
+        assert says.lower() in done.fault.lower()  # a setting is shown in small letters
+    with pytest.raises(UsageError, match=re.escape(says)):
+        open_lake(url)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/lake", "s3://my_bucket.x/a b/", "abfss://container@account.dfs.core.windows.net/lake"])
+def test_a_url_of_a_folder_in_a_bucket_is_taken(url: str) -> None:
+    assert str(storage_path(url)) == url.rstrip("/")
 
 
 def test_a_landing_path_that_the_system_cannot_open_is_refused(tmp_path: Path) -> None:

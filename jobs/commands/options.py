@@ -11,8 +11,9 @@ import click
 
 from jobs.console import printing
 from jobs.console.home import at_home
-from jobs.storage.object_store import SCHEMES
-from jobs.storage.storage_paths import StoragePath, storage_path
+from jobs.console.paths import shown
+from jobs.storage.bucket import BucketPath
+from jobs.storage.storage_paths import StoragePath, is_url, storage_path
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -44,7 +45,7 @@ class AnyPath(click.ParamType[Path]):
         """The path in the text. Fails if the text is empty."""
         if not str(value):
             return self.fail("the path is empty: is a variable of the shell not set?", param, ctx)
-        if str(value).startswith(SCHEMES):
+        if is_url(str(value)):
             return self.fail(
                 f"{value} is a URL: name a folder or a file; only the landing zone and the lake can be in a bucket", param, ctx
             )
@@ -57,13 +58,12 @@ class AnyStoragePath(click.ParamType[StoragePath]):
     name = "location"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> StoragePath:
-        """The location in the text. Fails if the text is empty, or a URL without a bucket."""
-        if not str(value).startswith(SCHEMES):
-            return PATH.convert(value, param, ctx)
+        """The location in the text. Fails if the text is empty, or a URL of anything but a folder in a bucket."""
         try:
-            return storage_path(str(value))
-        except ValueError:
-            return self.fail(f"{value} names no bucket: write it as s3://BUCKET/FOLDER", param, ctx)
+            path = storage_path(str(value))
+        except ValueError as error:
+            return self.fail(shown(str(error)), param, ctx)
+        return path if isinstance(path, BucketPath) else PATH.convert(value, param, ctx)
 
 
 DATE = Date()

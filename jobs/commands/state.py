@@ -6,9 +6,12 @@ millrace restore
 
 from __future__ import annotations
 
+from typing import Any
+
 from jobs.console.printing import print_json, print_line, print_table
 from jobs.lake import lock, state_file
 from jobs.lake.half_published import latest_version, open_to_read
+from jobs.lake.state_file import RecordedState
 from jobs.lake.tables import Lake, recorded
 from jobs.settings import Settings
 
@@ -23,7 +26,8 @@ def show(settings: Settings, shape: str) -> int:
     state = recorded(root)
     assert state is not None  # otherwise opening the lake would have failed
     in_file = state_file.read(root)
-    file = "missing or damaged" if in_file is None else "current" if in_file == state.document() else "of another state"
+    refused = state_file.refusal(root)
+    file = _standing(in_file, state, refused)
     current = {name: latest_version(root, name) for name in state.all_versions}
     if shape == "json":
         tables = {
@@ -39,7 +43,8 @@ def show(settings: Settings, shape: str) -> int:
     print_table("", ["table", "recorded version", "stands at", "status"], rows)
     if is_written:
         print_line("a run is writing this lake: its tables move to their new versions when it publishes")
-    print_line(f"{root / state_file.NAME}: {file}" + ("" if file == "current" else "; the next run or `millrace restore` writes it again"))
+    remedy = "give this user the right to read it" if refused else "the next run or `millrace restore` writes it again"
+    print_line(f"{root / state_file.NAME}: {file}" + ("" if file == "current" else f"; {remedy}"))
     return 0
 
 
@@ -61,6 +66,15 @@ def restore(settings: Settings) -> int:
         else:
             print_line(f"nothing to restore: every table stands as recorded, in state {lake.state} of the lake")
     return 0
+
+
+def _standing(in_file: Any, state: RecordedState, refused: str | None) -> str:
+    """How the file stands to the recorded state."""
+    if refused is not None:
+        return f"unreadable ({refused})"
+    if in_file is None:
+        return "missing or damaged"
+    return "current" if in_file == state.document() else "of another state"
 
 
 def _status(version: int, current: int | None) -> str:

@@ -121,6 +121,8 @@ def _outdated_state_file(root: StoragePath) -> list[str]:
     last = recorded(root)
     if last is None or state_file.read(root) == last.document() or lock.is_locked(root) or recorded(root) != last:
         return []
+    if why := state_file.refusal(root):
+        return [f"{state_file.NAME} cannot be read ({why}), and readers without Millrace use it: give this user the right to read it"]
     remedy = command_line("restore", root)
     return [f"{state_file.NAME} is missing, damaged or of another state, and readers without Millrace use it: {remedy}"]
 

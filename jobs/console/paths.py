@@ -65,7 +65,8 @@ def fault_of_bucket(folder: BucketPath, option: str) -> tuple[str, str] | None:
         return error.strerror or "permission denied", f"set credentials of a user who may list it{variables}"
     except OSError as error:
         if error.errno == errno.EINVAL:
-            return "a part of its path is empty, `.` or `..`", f"name another folder with {option}"
+            why, _, remedy = (error.strerror or "").rpartition(": ")
+            return why, f"{remedy}, or name another folder with {option}"
         variables = ", in AWS_ENDPOINT_URL and AWS_REGION" if on_s3 else ""
         return error.strerror or str(error), f"check its address{variables}"
     return None

@@ -1,4 +1,4 @@
-"""Write a JSON file such that readers, and a machine that loses power, find the old content or the new one, never a part."""
+"""Write a JSON file such that readers, and a machine that loses power, find the old content or the new one, never a part; and parse one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ from jobs.storage.storage_paths import StoragePath
 def partial_path(path: Path) -> Path:
     """The file that is written first and then renamed to `path`, on a file system."""
     return path.with_name(f"{path.name}.partial")
+
+
+def parse(content: bytes) -> Any:
+    """The JSON value of a file. Raises ValueError if it is no JSON, or nested more deeply than Python reads."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def write(path: StoragePath, content: Any) -> None:

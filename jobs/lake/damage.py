@@ -6,6 +6,7 @@ data files are read only by `millrace verify --deep`, before a damaged lake is m
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,8 @@ from schemas.catalog import TABLES
 NO_STATE = "it names no state of the lake"
 NO_LAST_STATE = "it does not name the last state of the lake"
 _BATCH_ROWS = 16_384
+# The errors of a path that leads to no file, and will not later. Others, such as EIO and ESTALE, come from the disk or its mount.
+_NO_FILE = (errno.ELOOP, errno.ENAMETOOLONG)
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,7 @@ def damaged_files(root: StoragePath, name: str, files: Sequence[LoggedFile]) -> 
         try:
             sizes = storage_paths.sizes_of(folder, [file.path for file in files])
         except PermissionError as error:
-            raise _permission_error(folder, error) from None
+            raise table_log.permission_error(folder, error) from None
         return [one for file in files if (one := _damage(name, file, sizes.get(file.path)))]
     damages = []
     for file in files:
@@ -170,9 +173,17 @@ def damaged_files(root: StoragePath, name: str, files: Sequence[LoggedFile]) -> 
         try:
             size = os.stat(folder / file.path).st_size  # noqa: PTH116 - quicker than Path.stat; there is one call per file of the lake
         except PermissionError as error:
-            raise _permission_error(folder / file.path, error) from None
+            raise table_log.permission_error(folder / file.path, error) from None
         except (FileNotFoundError, NotADirectoryError):
             pass
+        except OSError as error:
+            why = os.strerror(error.errno or 0)
+            if error.errno not in _NO_FILE:
+                raise LakeError(
+                    f"{shown(folder / file.path)} cannot be read ({why}): mend the disk or its mount, then call again"
+                ) from None
+            damages.append(Damage(name, f"the file {file.path} is unreadable ({why}){_row_count(file)}", file))
+            continue
         if one := _damage(name, file, size):
             damages.append(one)
     return damages
@@ -196,6 +207,8 @@ def _column_values(path: StoragePath, column: str) -> list[Any]:
     """The values of a column of a data file without nulls; empty if the file cannot be read."""
     try:
         return open_parquet(path).read(columns=[column])[column].drop_null().to_pylist()  # type: ignore[no-any-return]
+    except PermissionError as error:
+        raise table_log.permission_error(path, error) from None
     except (pa.ArrowException, OSError) as error:
         raise_store_failure(error, path)
         return []
@@ -213,17 +226,13 @@ def _fault_of_file(path: StoragePath, file: LoggedFile) -> str | None:
             # Every page is read. The footer, which has the number of rows, may be whole while a page is damaged.
             rows = sum(batch.num_rows for batch in parquet.iter_batches(_BATCH_ROWS, use_threads=False))
     except PermissionError as error:
-        raise _permission_error(path, error) from None
+        raise table_log.permission_error(path, error) from None
     except (pa.ArrowException, OSError) as error:
         raise_store_failure(error, path)
         return f"the file {file.path} is unreadable{_row_count(file)}"
     if file.rows is not None and rows != file.rows:
         return f"the file {file.path} holds {rows:,} rows in place of {file.rows:,}"
     return None
-
-
-def _permission_error(path: StoragePath, error: PermissionError) -> LakeError:
-    return LakeError(f"{shown(path)} cannot be read ({error.strerror}): give this user the right to read it")
 
 
 def _row_count(file: LoggedFile) -> str:

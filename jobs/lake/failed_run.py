@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from jobs.console.paths import shown
 from jobs.errors import LakeError
 from jobs.lake import atomic_json
 from jobs.lake.run_output import STAGING, RunOutput, unfinished
@@ -51,13 +51,11 @@ def remove(root: StoragePath, run_id: str) -> None:
 def read(root: StoragePath, run_id: str) -> FailedRun:
     """The changes of a run with a failed check. Raises LakeError when the lake has none of this run."""
     try:
-        document: Any = json.loads((root / STAGING / run_id / _NAME).read_bytes())
-    except StoreError:
-        raise
-    except (OSError, ValueError):
-        failed = [run.run_id for run in unfinished(root) if (run.working_folder / _NAME).exists()]
-        remedy = f"name one of {', '.join(failed)}" if failed else "the lake has none"
-        raise LakeError(f"no run with a failed check is called {run_id!r}: {remedy}") from None
+        document = _document(root, run_id)
+    except PermissionError as error:
+        raise LakeError(
+            f"{shown(root / STAGING)} cannot be read ({error.strerror or 'permission denied'}): give this user the right to read it"
+        ) from None
     tables = document["tables"]
     return FailedRun(
         run_id,
@@ -65,3 +63,15 @@ def read(root: StoragePath, run_id: str) -> FailedRun:
         {name: [WrittenFile(**file) for file in table["added"]] for name, table in tables.items()},
         {name: table["removed"] for name, table in tables.items()},
     )
+
+
+def _document(root: StoragePath, run_id: str) -> Any:
+    """What a run with a failed check recorded. Raises LakeError when the lake has none of this run, PermissionError."""
+    try:
+        return atomic_json.parse((root / STAGING / run_id / _NAME).read_bytes())
+    except (StoreError, PermissionError):
+        raise
+    except (OSError, ValueError):
+        failed = [run.run_id for run in unfinished(root) if (run.working_folder / _NAME).exists()]
+        remedy = f"name one of {', '.join(failed)}" if failed else "the lake has none"
+        raise LakeError(f"no run with a failed check is called {run_id!r}: {remedy}") from None

@@ -20,6 +20,7 @@ from typing import Any
 
 from jobs.console.printing import print_message
 from jobs.errors import LakeBusyError, LakeError
+from jobs.lake import atomic_json
 from jobs.storage.bucket import BucketPath
 
 LEASE_SECONDS = 60.0
@@ -179,7 +180,7 @@ def is_recent(path: BucketPath, document: dict[str, Any]) -> bool:
 
 def _document(content: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(content)
+        document = atomic_json.parse(content)
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}

@@ -8,14 +8,17 @@ from __future__ import annotations
 import datetime as dt
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from jobs.console import termination
-from jobs.errors import LakeBusyError
+from jobs.console.paths import shown
+from jobs.errors import LakeBusyError, LakeError, fault_of_the_machine
 from jobs.lake import lease
 from jobs.lake.lease import Lease
 from jobs.storage.bucket import BucketPath
@@ -39,7 +42,7 @@ class HeldLock:
 def acquire(root: StoragePath, command: str, lease_seconds: float) -> Iterator[HeldLock]:
     """Hold the lock of a lake within the block. In a bucket, a killed holder's lease ends after `lease_seconds`.
 
-    Raises LakeBusyError when another run is writing.
+    Raises LakeBusyError when another run is writing, LakeError when this user may not write the lake.
     """
     if isinstance(root, BucketPath):
         held = Lease(root / LOCK, command, lease_seconds)
@@ -50,7 +53,7 @@ def acquire(root: StoragePath, command: str, lease_seconds: float) -> Iterator[H
             finally:
                 held.release()
         return
-    with (root / LOCK).open("a+") as lock:
+    with _opened(root) as lock:
         if not _try_lock(lock):
             lock.seek(0)
             holder = lock.read().strip() or "another run"
@@ -66,6 +69,8 @@ def is_locked(root: StoragePath) -> bool:
     try:
         if isinstance(root, BucketPath):
             return lease.is_held(root / LOCK)
+        if not stat.S_ISREG((root / LOCK).stat().st_mode):
+            return False  # no run can hold it, and to open a pipe would wait for its writer
         with (root / LOCK).open() as lock:
             # A shared lock: several readers can hold it, and it needs no right to write.
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -74,6 +79,22 @@ def is_locked(root: StoragePath) -> bool:
     except OSError:
         return True
     return False
+
+
+def _opened(root: Path) -> IO[str]:
+    """The lock of a lake in a folder. Raises LakeError when this user may not write it, or when it is no file."""
+    path = root / LOCK
+    try:
+        if path.exists() and not path.is_file():
+            raise LakeError(f"{shown(path)}, the lock of the lake, is no file: remove it, then call again")
+        return path.open("a+")
+    except OSError as error:
+        if fault_of_the_machine(error):
+            raise
+        raise LakeError(
+            f"the lake {shown(root)} cannot be written ({LOCK}: {os.strerror(error.errno or 0)}):"
+            " call as a user who may write it, or name another with --lake"
+        ) from None
 
 
 def _try_lock(lock: IO[str]) -> bool:

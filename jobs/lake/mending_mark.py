@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 
 from jobs.console.paths import shown
@@ -24,7 +23,7 @@ class Mark:
 def read(root: StoragePath) -> Mark | None:
     """The mark of a lake; None if it has none. An unreadable mark counts as `is_emptied`."""
     try:
-        return Mark(json.loads((root / NAME).read_bytes())["is_emptied"])
+        return Mark(atomic_json.parse((root / NAME).read_bytes())["is_emptied"])
     except FileNotFoundError:
         return None
     except StoreError:

@@ -7,7 +7,6 @@ file is missing, damaged or of an older state, the next writer writes it again.
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -68,13 +67,26 @@ def state_in(root: StoragePath) -> StateInFile | None:
 
 
 def read(root: StoragePath) -> Any:
-    """The JSON value of `_state.json` of a lake; None if the file is missing or is not JSON."""
+    """The JSON value of `_state.json` of a lake; None if the file is missing, is not JSON or may not be read."""
     try:
-        return json.loads((root / NAME).read_bytes())
+        return atomic_json.parse((root / NAME).read_bytes())
     except StoreError:
         raise
     except (OSError, ValueError):
         return None
+
+
+def refusal(root: StoragePath) -> str | None:
+    """Why this user may not read `_state.json` of a lake; None if it may, or if there is no such file."""
+    try:
+        (root / NAME).read_bytes()
+    except StoreError:
+        raise
+    except PermissionError as error:
+        return error.strerror or "permission denied"
+    except OSError:
+        pass
+    return None
 
 
 def renew(root: StoragePath, recorded: RecordedState) -> None:

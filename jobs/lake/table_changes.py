@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,17 +15,19 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
-from jobs.errors import LakeError
+from jobs.errors import STORE_FAILED, LakeError
 from jobs.lake import log_retention, table_files
 from jobs.lake.delta_tables import create_delta
 from jobs.lake.table_files import WrittenFile
 from jobs.lake.table_log import ACTIONS
-from jobs.storage.object_store import raise_store_failure
+from jobs.storage.object_store import StoreError, raise_store_failure
 from jobs.storage.storage_paths import StoragePath
 from schemas.table import Table
 
 # Of two attempts at the same version, also of one run, this field of the entry tells which was made.
 _COMMIT_ID = "commit_id"
+# Before each further attempt of a commit that the store refuses without a reason.
+_PAUSES_SECONDS = (0.1, 0.3, 1.0, 3.0)
 # A recorded state may name a version that is older than what delta-rs keeps in the log by default.
 KEEP_LOG = PostCommitHookProperties(cleanup_expired_logs=False)
 
@@ -96,11 +100,46 @@ def create(root: StoragePath, table: Table) -> None:
 def commit(delta: DeltaTable, table: Table, change: Change, expected: int, run_id: str) -> int:
     """Add and remove the files of a change in one commit; gives the new version.
 
-    Raises LakeError when the table is not at the `expected` version: another program has changed it.
+    Raises LakeError when the table is not at the `expected` version: another program has changed it. Raises StoreError when the store
+    refuses the commit again and again.
     """
-    changed = LakeError(f"the table {table.name} was changed by someone else while this run worked: call the run again")
     if delta.version() != expected:
-        raise changed
+        raise _changed(table)
+    actions = _actions(change)
+    commit_id = uuid.uuid4().hex
+    metadata = {"run_id": run_id, _COMMIT_ID: commit_id, ACTIONS: str(len(actions))}
+    # Until the new versions are recorded, a restore needs the old ones, however old they are.
+    how: dict[str, Any] = {
+        "commit_properties": CommitProperties(custom_metadata=metadata, max_commit_retries=0),
+        "post_commithook_properties": KEEP_LOG,
+    }
+    for pause in (*_PAUSES_SECONDS, None):
+        try:
+            delta.create_write_transaction(actions, "append", delta.schema(), list(table.partitioned_by), **how)
+        except Exception as error:
+            # The answer to a commit may be lost, and delta-rs then finds its own commit in the way.
+            if _has_committed(delta, commit_id, expected + 1):
+                return expected + 1
+            raise_store_failure(error, table.name)
+            if not isinstance(error, CommitFailedError):
+                raise
+            # A store may answer that a request conflicts with another one although nobody has made this version.
+            if delta.version() != expected:
+                raise _changed(table) from error
+            if pause is None:
+                raise StoreError(errno.EIO, f"{STORE_FAILED}: it refuses a commit that conflicts with none", table.name) from error
+            time.sleep(pause)
+        else:
+            break
+    return expected + 1
+
+
+def _changed(table: Table) -> LakeError:
+    return LakeError(f"the table {table.name} was changed by someone else while this run worked: call the run again")
+
+
+def _actions(change: Change) -> list[AddAction | RemoveAction]:
+    """What the entry of the log says of the files of a change."""
     now = int(dt.datetime.now(dt.UTC).timestamp() * 1000)
     actions: list[AddAction | RemoveAction] = [
         RemoveAction(
@@ -124,23 +163,7 @@ def commit(delta: DeltaTable, table: Table, change: Change, expected: int, run_i
         for files, data_change in ((change.added, not change.is_rearrangement), (change.redescribed, False))
         for file in files
     ]
-    commit_id = uuid.uuid4().hex
-    metadata = {"run_id": run_id, _COMMIT_ID: commit_id, ACTIONS: str(len(actions))}
-    properties = CommitProperties(custom_metadata=metadata, max_commit_retries=0)
-    # Until the new versions are recorded, a restore needs the old ones, however old they are.
-    try:
-        delta.create_write_transaction(
-            actions, "append", delta.schema(), list(table.partitioned_by), commit_properties=properties, post_commithook_properties=KEEP_LOG
-        )
-    except Exception as error:
-        # The answer to a commit may be lost, and delta-rs then finds its own commit in the way.
-        if _has_committed(delta, commit_id, expected + 1):
-            return expected + 1
-        raise_store_failure(error, table.name)
-        if isinstance(error, CommitFailedError):
-            raise changed from error
-        raise
-    return expected + 1
+    return actions
 
 
 def _has_committed(delta: DeltaTable, commit_id: str, version: int) -> bool:

@@ -5,7 +5,6 @@ delta-rs reports that a log cannot be read, but not which part of it. It reads a
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 
@@ -13,10 +12,11 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from jobs.console.paths import shown
 from jobs.errors import LakeError
+from jobs.lake import atomic_json
 from jobs.lake.delta_tables import open_delta
 from jobs.storage import storage_paths
-from jobs.storage.bucket import BucketPath
 from jobs.storage.object_store import StoreError, raise_store_failure
 from jobs.storage.parquet_files import open_parquet
 from jobs.storage.storage_paths import Entry, StoragePath
@@ -112,6 +112,11 @@ def drop_checkpoints(folder: StoragePath) -> bool:
     return True
 
 
+def permission_error(path: StoragePath, error: PermissionError) -> LakeError:
+    """The error that names a file of a table which this user may not read, and the remedy."""
+    return LakeError(f"{shown(path)} cannot be read ({error.strerror or 'permission denied'}): give this user the right to read it")
+
+
 def _contents(folder: StoragePath) -> tuple[dict[int, Entry], dict[int, list[StoragePath]]]:
     """The commits and the checkpoints of a log, by version."""
     commits: dict[int, Entry] = {}
@@ -120,7 +125,7 @@ def _contents(folder: StoragePath) -> tuple[dict[int, Entry], dict[int, list[Sto
     try:
         entries = storage_paths.entries(log)
     except PermissionError as error:
-        raise LakeError(f"the table {folder} cannot be read ({error.strerror}): give this user the right to read it") from None
+        raise LakeError(f"the table {shown(folder)} cannot be read ({error.strerror}): give this user the right to read it") from None
     for entry in entries:
         if matched := _COMMIT.fullmatch(entry.name):
             commits[int(matched[1])] = entry
@@ -132,12 +137,24 @@ def _contents(folder: StoragePath) -> tuple[dict[int, Entry], dict[int, list[Sto
 def _empty_entries(folder: StoragePath, version: int) -> list[int]:
     commits, checkpoints = _contents(folder)
     start = max((number for number in checkpoints if number <= version), default=-1)
-    return sorted(number for number, entry in commits.items() if start < number <= version and not entry.status().st_size)
+    return sorted(number for number, entry in commits.items() if start < number <= version and _is_empty(entry))
+
+
+def _is_empty(entry: Entry) -> bool:
+    """Whether a commit has no bytes. One that cannot be looked up is not: delta-rs has read it, or a checkpoint in its place."""
+    try:
+        return not entry.status().st_size
+    except StoreError:
+        raise
+    except OSError:
+        return False
 
 
 def _is_parquet(path: StoragePath) -> bool:
     try:
         open_parquet(path).close()
+    except PermissionError as error:
+        raise permission_error(path, error) from None
     except (pa.ArrowException, OSError) as error:
         raise_store_failure(error, path)
         return False
@@ -147,13 +164,13 @@ def _is_parquet(path: StoragePath) -> bool:
 def _is_whole(path: StoragePath) -> bool:
     """Whether a commit is a list of JSON objects, as many as its first action says."""
     try:
-        actions = [json.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
+        actions = [atomic_json.parse(line) for line in path.read_bytes().splitlines() if line.strip()]
         expected = next((action["commitInfo"].get(ACTIONS) for action in actions if "commitInfo" in action), None)
     except StoreError:
         raise
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        if isinstance(error, PermissionError) and isinstance(path, BucketPath):
-            raise LakeError(f"{path} cannot be read ({error.strerror}): give this user the right to read it") from None
+    except PermissionError as error:
+        raise permission_error(path, error) from None
+    except (OSError, ValueError, TypeError, AttributeError):
         return False
     return bool(actions) and (expected is None or len(actions) > int(expected))
 

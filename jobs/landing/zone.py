@@ -25,7 +25,7 @@ from typing import IO, cast
 from jobs.console import paths
 from jobs.errors import LandingError
 from jobs.storage import storage_paths
-from jobs.storage.bucket import BucketPath, ObjectReader
+from jobs.storage.bucket import BucketPath, ObjectReader, fault_of_key
 from jobs.storage.object_store import StoreError
 from jobs.storage.storage_paths import Entry, StoragePath
 from transforms.privacy.privacy_rules import SHIPPED_PRIVACY
@@ -183,7 +183,7 @@ def chunks(landing: StoragePath, file: LandedFile, digest: hashlib._Hash) -> Ite
     """
     if file.fault is not None:
         raise UnreadableError(file.fault)
-    with _faults_of(file):
+    with _faults_of(landing, file):
         yield from _read(landing / (file.path or file.file), file, digest)
 
 
@@ -206,14 +206,14 @@ def _read(path: StoragePath, file: LandedFile, digest: hashlib._Hash) -> Iterato
 
 
 @contextmanager
-def _faults_of(file: LandedFile) -> Iterator[None]:
+def _faults_of(landing: StoragePath, file: LandedFile) -> Iterator[None]:
     """Raise UnreadableError for what goes wrong while the file is read."""
     try:
         yield
     except StoreError:
         raise  # another file may be read no better: the run ends
-    except FileNotFoundError:
-        raise UnreadableError("gone since it was listed") from None
+    except FileNotFoundError as error:
+        raise UnreadableError(_why_gone(landing, file)) from error
     except PermissionError:
         raise UnreadableError("permission denied") from None
     except EOFError:
@@ -228,6 +228,14 @@ def _faults_of(file: LandedFile) -> Iterator[None]:
             raise UnreadableError("not valid bzip2") from None
         why = _why(error) if isinstance(error, OSError) and number else type(error).__name__
         raise UnreadableError(f"cannot be read: {why}") from None
+
+
+def _why_gone(landing: StoragePath, file: LandedFile) -> str:
+    """Why a file that was listed is not there. The listing of a bucket leaves out a slash at the end of a key."""
+    path = landing / (file.path or file.file)
+    if isinstance(path, BucketPath) and path.has_slash():
+        return "its key ends with a slash: rename it"
+    return "gone since it was listed"
 
 
 def _opened(file: StoragePath) -> io.FileIO | ObjectReader:
@@ -314,7 +322,13 @@ def _entries(folder: StoragePath) -> list[Entry]:
 
 
 def _visible(entries: Iterable[Entry]) -> list[Entry]:
-    return [entry for entry in entries if not entry.name.startswith(("_", "."))]
+    return [entry for entry in entries if not _is_ignored(entry.name)]
+
+
+def _is_ignored(name: str) -> bool:
+    """Whether a name says that no night reads it. The key of an object can have `.` and `..` for a folder's name: these are named."""
+    first = name.partition("/")[0]
+    return first.startswith(("_", ".")) and first not in (".", "..")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -347,6 +361,8 @@ def _described(landing: StoragePath, entry: Entry, partition: Partition, hour: i
     if fault is None:
         if written != relative:
             fault = "name is not UTF-8"
+        elif isinstance(landing, BucketPath) and (wrong := fault_of_key(entry.name)):
+            fault = f"{wrong}: rename it"
         elif entry.is_folder:
             fault = f"a folder, not a file{_remedy_for_hour(entry.name)}"
         elif isinstance(status, os.stat_result) and not stat.S_ISREG(status.st_mode):

@@ -5,18 +5,24 @@ A bucket has no folders: what is called one here is the common beginning of keys
 
 from __future__ import annotations
 
+import errno
 import io
+import re
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from jobs.storage.object_store import os_errors, store_of
+from jobs.storage.object_store import arrow_file_system, os_errors, store_of
 
 # Bytes of an object that are read at once, at most.
 _RANGE_BYTES = 8 << 20
+# The names that stores allow; in one of Azure, the account follows an @.
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -44,12 +50,17 @@ class BucketPath:
 
     @classmethod
     def of_url(cls, url: str) -> BucketPath:
-        """The path of a URL. Raises ValueError if it names no bucket."""
+        """The path of a URL. Raises ValueError if it names no bucket, or no folder that can be in one; the message has the remedy."""
         scheme, _, rest = url.partition("://")
         name, _, key = rest.partition("/")
         if not name:
-            raise ValueError(f"{url} names no bucket")
-        return cls(f"{scheme}://{name}", key.strip("/"))
+            raise ValueError(f"{url} names no bucket: write it as {scheme}://BUCKET/FOLDER")
+        if not _BUCKET.fullmatch(name):
+            raise ValueError(f"{url} names no bucket that there can be: a name has letters, digits, dots, hyphens and underscores")
+        folder = key.strip("/")
+        if why := fault_of_key(folder):
+            raise ValueError(f"{url} names no folder that can be read, because {why}: name another")
+        return cls(f"{scheme}://{name}", folder)
 
     def __str__(self) -> str:
         return f"{self.bucket}/{self.key}" if self.key else self.bucket
@@ -110,13 +121,23 @@ class BucketPath:
         return folders + [(found["path"].rpartition("/")[2], _status(found)) for found in objects]
 
     def tree(self) -> dict[BucketPath, list[Listed]]:
-        """What is directly in this folder and in each folder below it, from one listing. Raises OSError if it cannot be listed."""
+        """What is directly in this folder and in each folder below it, from one listing. Raises OSError if it cannot be listed.
+
+        An object whose key the client does not read is in the folder above the part that is wrong. Its name is the rest of its key.
+        """
         import obstore
 
         folders_in: dict[BucketPath, set[str]] = {self: set()}
         objects_in: dict[BucketPath, list[Listed]] = {}
-        with os_errors(self):
-            objects = [found for page in obstore.list(store_of(self.bucket), f"{self.key}/" if self.key else None) for found in page]
+        try:
+            with os_errors(self):
+                objects = [found for page in obstore.list(store_of(self.bucket), f"{self.key}/" if self.key else None) for found in page]
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            objects, unreadable = self._objects_by_arrow(error)
+            for folder, name, status in unreadable:
+                objects_in.setdefault(folder, []).append((name, status))
         for found in objects:
             if _is_folder_marker(found, self.key):
                 continue
@@ -129,6 +150,32 @@ class BucketPath:
             objects_in.setdefault(folder, []).append((name, _status(found)))
         return {folder: [*((name, None) for name in names), *objects_in.get(folder, [])] for folder, names in folders_in.items()}
 
+    def _objects_by_arrow(self, error: OSError) -> tuple[list[Any], list[tuple[BucketPath, str, ObjectStatus]]]:
+        """All objects below, as obstore describes them, and those whose keys it does not read: folder, name, status.
+
+        obstore refuses a whole listing for one such key. Arrow lists any key, but gives no version: each object is asked for it.
+        Raises the error if Arrow cannot list them either.
+        """
+        import obstore
+        import pyarrow as pa
+        from pyarrow import fs
+
+        bucket = self.bucket.partition("://")[2]
+        try:
+            found = arrow_file_system(self.bucket).get_file_info(fs.FileSelector(f"{bucket}/{self.key}", recursive=True))
+        except (pa.ArrowException, OSError):
+            raise error from None
+        keys = {one.path.removeprefix(f"{bucket}/"): one for one in found if one.type == fs.FileType.File}
+        readable, unreadable = [], []
+        for key, one in keys.items():
+            if fault_of_key(key):
+                folder, name = _parts(self, key)
+                unreadable.append((folder, name, ObjectStatus(one.size, one.mtime_ns or 0, None)))
+                continue
+            with suppress(FileNotFoundError), os_errors(self):
+                readable.append(obstore.head(store_of(self.bucket), key))
+        return readable, unreadable
+
     def iterdir(self) -> Iterator[BucketPath]:
         """The paths of what is directly in the folder; nothing if there is no such folder. Raises OSError if it cannot be listed."""
         return (self / name for name, _ in self.entries())
@@ -137,6 +184,13 @@ class BucketPath:
         """All objects below this path. Raises OSError if they cannot be listed."""
         listed = self.tree()
         return {folder / name: status for folder, inside in listed.items() for name, status in inside if status is not None}
+
+    def has_slash(self) -> bool:
+        """Whether there is an object with this key and a slash. A listing leaves the slash out, and no other call finds the object."""
+        import obstore
+
+        with os_errors(self):
+            return any(found["path"] == self.key for page in obstore.list(store_of(self.bucket), f"{self.key}/") for found in page)
 
     def read_bytes(self) -> bytes:
         """The bytes of the object. Raises OSError if there is none, or it may not be read."""
@@ -210,6 +264,25 @@ class BucketPath:
     def open_object(self) -> ObjectReader:
         """The bytes of the object from its start. Raises OSError if there is none, or it may not be read."""
         return ObjectReader(self, self.stat())
+
+
+def fault_of_key(key: str) -> str | None:
+    """Why the client of a store does not read an object with this key; None if it does."""
+    if _CONTROL.search(key):
+        return "a part of its key has a control character"
+    parts = key.split("/") if key else []
+    wrong = next((part for part in parts if part in ("", ".", "..")), None)
+    if wrong is None:
+        return None
+    return f"a part of its key is {wrong or 'empty'}"
+
+
+def _parts(folder: BucketPath, key: str) -> tuple[BucketPath, str]:
+    """The folder above the first part of a key that is wrong, at most the one of its last part, and the rest of the key."""
+    parts = key.removeprefix(f"{folder.key}/").split("/")
+    while len(parts) > 1 and not fault_of_key(parts[0]) and parts[0]:
+        folder /= parts.pop(0)
+    return folder, "/".join(parts)
 
 
 class ObjectReader(io.RawIOBase):

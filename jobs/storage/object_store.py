@@ -26,6 +26,8 @@ SCHEMES = ("s3://", "gs://", "abfss://")
 VARIABLE_PREFIXES = ("AWS_", "GOOGLE_", "AZURE_")
 # The code in an error of S3, and those of wrong credentials or missing permissions.
 _CODE = re.compile(r"<Code>(\w+)</Code>")
+# The key in obstore's error about a key, with a control character in Rust's notation.
+_INVALID = re.compile(r'path: "([^"\n]*)",\n')
 _REFUSED = {"AccessDenied", "AllAccessDisabled", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
 _ARROW_REFUSED = re.compile(r"AWS Error (ACCESS_DENIED|INVALID_ACCESS_KEY|INVALID_SIGNATURE|SIGNATURE_DOES_NOT_MATCH|MISSING_AUTH)")
 _TIMEOUT_SECONDS = 30
@@ -93,8 +95,11 @@ def os_errors(path: object) -> Iterator[None]:
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, PermissionError) as error:
         code = _CODE.search(str(error))
         raise PermissionError(errno.EACCES, f"permission denied ({code[1]})" if code else "permission denied", str(path)) from None
-    except exceptions.InvalidPathError:
-        raise OSError(errno.EINVAL, "the key of an object has an empty part, `.` or `..`: rename it", str(path)) from None
+    except exceptions.InvalidPathError as error:
+        key = _INVALID.search(str(error))
+        what = f"the key {key[1]}" if key else "the key of an object"
+        why = f"{what} has a part that is empty, `.` or `..`, or a control character: rename it"
+        raise OSError(errno.EINVAL, why, str(path)) from None
     except exceptions.AlreadyExistsError:
         raise FileExistsError(errno.EEXIST, "there is such an object", str(path)) from None
     except exceptions.PreconditionError:

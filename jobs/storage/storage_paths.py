@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +17,39 @@ from jobs.storage.object_store import SCHEMES
 
 StoragePath = Path | BucketPath
 _REQUESTS_AT_ONCE = 16
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+# Schemes of other programs for the stores that are read here.
+_OTHER_NAMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "abfss"}
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 def storage_path(text: str) -> StoragePath:
-    """The path that a text names. Raises ValueError if a URL names no bucket."""
-    return BucketPath.of_url(text) if text.startswith(SCHEMES) else Path(text)
+    """The path that a text names. Raises ValueError if it is a URL of something else, or of no bucket; the message has the remedy."""
+    if text.startswith(SCHEMES):
+        return BucketPath.of_url(text)
+    if why := fault_of_url(text):
+        raise ValueError(why)
+    return Path(text)
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is a URL, of a bucket or of anything else."""
+    return _URL.match(text) is not None
+
+
+def fault_of_url(text: str) -> str | None:
+    """Why a URL names no place that can be read, and the remedy; None for the URL of a bucket and for a path."""
+    matched = _URL.match(text)
+    if matched is None or text.startswith(SCHEMES):
+        return None
+    scheme = matched[1].lower()
+    scheme = _OTHER_NAMES.get(scheme, scheme)
+    if f"{scheme}://" in SCHEMES:
+        return f"{text} begins with {matched[0]}: write {scheme}://{text[matched.end() :]}"
+    if scheme == "file":
+        return f"{text} is a URL: write the path alone, {re.sub('^(localhost)?/*', '/', text[matched.end() :])}"
+    return f"{text} is a URL of another kind: name a folder, or a bucket by {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}"
 
 
 @dataclass(frozen=True)
@@ -72,7 +99,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def relative(path: StoragePath, folder: StoragePath) -> str:
     """The path from a folder above, with slashes. Both are on a file system, or both in one bucket."""
     if isinstance(path, BucketPath) and isinstance(folder, BucketPath):
-        return path.relative_to(folder).as_posix()
+        return path.key.removeprefix(f"{folder.key}/")  # pathlib would change a key with an empty part
     assert isinstance(path, Path)
     assert isinstance(folder, Path)
     return path.relative_to(folder).as_posix()
