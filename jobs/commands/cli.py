@@ -269,7 +269,7 @@ def export(
 @lake_options
 @click.option("--deep", is_flag=True, help="Read every file: compare rows with the log and with `files`, and landed files with their hash.")
 def verify(landing: StoragePath | None, lake: StoragePath | None, environment: str, file: Path | None, deep: bool) -> int:
-    """Check that every file of the lake's recorded state is there and whole; exit code 2 if not."""
+    """Check that every file of the lake's recorded state is there and whole; exit code 2 or 3 if not."""
     from jobs.commands import verify as job
 
     return job.show(_settings(environment, file, landing, lake), deep=deep)
