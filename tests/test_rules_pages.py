@@ -37,8 +37,8 @@ ELSEWHERE = re.compile(
     r"|(?<![\w.${}<>/-])/(?:[\w.-]+/)+(?:jobs|transforms|schemas|tests|shared|conf)/",
     re.IGNORECASE,
 )
-# An item of a numbered list that stands within a line is no item when the page is shown.
-JOINED_ITEM = re.compile(r"[.:] +[1-9][0-9]?\. [A-Z`].*")
+# An item of a list that stands within a line is no item when the page is shown.
+JOINED_ITEM = re.compile(r"[.:] +(?:[1-9][0-9]?\.|-) [A-Z`].*")
 LINE_BREAK = re.compile(r"\s*\n\s*(?:# ?|- )?")
 
 
@@ -210,5 +210,5 @@ def test_the_interactions_that_count_in_workflows_are_those_of_the_reference() -
 
 
 @pytest.mark.parametrize("page", sorted([*RULES.glob("*.md"), *(ROOT / "docs" / "decisions").glob("*.md")]), ids=lambda page: page.name)
-def test_each_item_of_a_numbered_list_begins_a_line(page: Path) -> None:
+def test_each_item_of_a_list_begins_a_line(page: Path) -> None:
     assert JOINED_ITEM.findall(page.read_text(encoding="utf-8")) == []
