@@ -108,9 +108,8 @@ def _refusals(lake: Lake, date: dt.date) -> None:
     grouped = refused.group_by(["source", "reason", "path", "detail"], use_threads=False).aggregate(
         [("file", "count"), ("file", "first"), ("record", "first"), ("position", "first")]
     )
-    grouped = grouped.sort_by(
-        [("file_count", "descending"), ("source", "ascending"), ("detail", "ascending"), ("path", "ascending")]
-    ).slice(0, TOP)
+    grouped = grouped.sort_by([("file_count", "descending"), ("source", "ascending"), ("detail", "ascending"), ("path", "ascending")])
+    hidden = grouped.slice(TOP)
     rows = [
         [
             row["file_count"],
@@ -120,7 +119,10 @@ def _refusals(lake: Lake, date: dt.date) -> None:
             row["detail"],
             f"{row['file_first']}:{row['record_first']}:{row['position_first']}",
         ]
-        for row in grouped.to_pylist()
+        for row in grouped.slice(0, TOP).to_pylist()
     ]
     names = ["records", "source", "reason", "path", "detail", "for example (file:record:position)"]
     print_table("Refused", names, rows, prose=("detail",))
+    if hidden.num_rows:
+        query = f"SELECT reason, path, detail, count(*) FROM rejected_events WHERE landing_date = DATE '{date}' GROUP BY ALL"
+        print_line(f'{pc.sum(hidden["file_count"])} more records in {hidden.num_rows} other ways: millrace sql "{query}"')

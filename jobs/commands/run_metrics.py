@@ -75,7 +75,7 @@ def metrics(lake: Lake) -> Iterator[Metric]:
     )
     yield Metric(
         "millrace_last_run_duration_seconds",
-        "How long that run took until then",
+        "Seconds from the start of that run to when it published or failed",
         [({"command": row["command"]}, (row["ended"] - first[row["run_id"]]).total_seconds()) for row in published],
     )
     yield Metric(
