@@ -133,3 +133,13 @@ def test_json_that_is_nested_too_deeply_is_damage_and_no_fault_of_millrace(root:
     assert lease._document(DEEP) == {}
     last_entry(root / "events").write_bytes(DEEP)
     assert table_log.fault(root / "events") == "the entry 1 of its log is unreadable"
+
+
+def test_a_folder_of_the_lake_that_may_not_be_written_is_one_line(root: Path) -> None:
+    (root / lock.LOCK).chmod(0o666)
+    with (
+        as_another_user(),
+        pytest.raises(LakeError, match=r"_staging.* cannot be read or written \(Permission denied\): call as a user who may do both"),
+        Lake.writing(root, "a test") as lake,
+    ):
+        lake.begin("20261122T030000-abc002")

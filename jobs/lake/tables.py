@@ -8,9 +8,11 @@ commit, and records the new set. A writer first restores the recorded set, and r
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -130,9 +132,12 @@ class Lake:
             with damage.diagnose_failures(root, lambda: {_JOURNAL: None, **lake.versions}):
                 try:
                     yield lake
-                except OSError:
+                except OSError as error:
                     # Who has taken the lock over has removed the files of this run.
                     held.check()
+                    if error.errno in (errno.EACCES, errno.EROFS) and str(error.filename).startswith(f"{root}/") and isinstance(root, Path):
+                        why, path = os.strerror(error.errno), paths.shown(error.filename)
+                        raise LakeError(f"{path} cannot be read or written ({why}): call as a user who may do both") from error
                     raise
             if mend:
                 held.check()
