@@ -309,6 +309,16 @@ def test_a_night_without_checks_says_why(tmp_path: Path, night: str, landed: boo
         quality.show(given, dt.date.fromisoformat(night))
 
 
+def test_refusals_beyond_the_most_frequent_ones_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = configuration.load().at(tmp_path / "landing", tmp_path / "lake")
+    where = {"source": "sunbird", "landing_date": NIGHT, "file": "a.json", "reason": "schema_violation", "path": "/edata"}
+    refused = [where | {"record": number, "detail": f"way {number % (quality.TOP + 3):02}"} for number in range(4 * (quality.TOP + 3))]
+    checked = {"table": "events", "date": NIGHT, "expectation": "e", "severity": "critical", "passed": True}
+    publish(given.paths.lake, {"rejected_events": refused, "quality_results": [checked]})
+    quality.show(given, NIGHT)
+    assert "and 12 more in 3 other ways: `millrace sql" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", ["status", "quality", "describe", "sql", "describe runs", "--help", "status --help", "maintain"])
 def test_a_reader_that_leaves_ends_no_command_with_a_fault(lake: Settings, command: str) -> None:
     paths = [] if command.startswith(("describe", "--")) or "--help" in command else ["--lake", str(lake.paths.lake)]
