@@ -34,10 +34,15 @@ def run(settings: Settings, events: int) -> int:
     generate_data.show(f"Landed in {landing}", truth(landing, NIGHTS[0], NIGHTS[-1]))
     code = run_nights.run(settings, NIGHTS, [], "demo")
     quality.show(settings, NIGHTS[-1])
-    report.write(settings, NIGHTS[-1], None)
-    lake_path = settings.paths.lake
-    print_line(f'lake: {lake_path}; ask it: millrace sql --lake {lake_path} "SELECT source, count(*) FROM sessions GROUP BY source"')
-    print_line(f"any session with its events: millrace session SESSION_ID --lake {lake_path}; such as one of each source:")
+    lake = settings.paths.lake
+    print_line(f"any session with its events: millrace session SESSION_ID --lake {lake}; such as one of each source:")
     print_line("")
     explain_session.show_examples(settings, NIGHTS[0], NIGHTS[-1])
+    print_line("")
+    print_line("The report of the last night, to open in a browser:")
+    report.write(settings, NIGHTS[-1], None)
+    print_line("Next:")
+    print_line(f'  millrace sql --lake {lake} "SELECT source, count(*) FROM sessions GROUP BY source"')
+    print_line(f"  millrace site --lake {lake} --out site    all reports, checks and marts, as pages")
+    print_line("  millrace describe                        what the tables and columns mean")
     return code
