@@ -173,7 +173,7 @@ TRANSACTIONS = Table(
         _count("transactions", "transaction events"),
         column("value", DECIMAL, "sum of their values; values of 10^18 or more are left out; null if none has a value"),
         _count("sessions", "different session keys of these events"),
-        column("value_per_session", DECIMAL, "value / sessions, to nine decimals"),
+        column("value_per_session", DECIMAL, "value / sessions, with about 15 significant digits"),
         RUN_ID,
     ),
     checks=(Check("a session has at least one transaction", "transactions > 0 AND sessions <= transactions"),),
@@ -254,7 +254,12 @@ HOMEPAGE = Table(
     ),
     checks=(
         Check("visits are first or repeated", "visitors + repeat_visits = visits"),
-        Check("edits and module states are of visits", "greatest(edits_0 + edits_1_4 + edits_5_99, impact_activated) <= visits"),
+        Check(
+            "edits and module states are of visits",
+            "edits_0 + edits_1_4 + edits_5_99 + edits_100_999 + edits_1000 <= visits"
+            " AND impact_activated + impact_unactivated + impact_notrendered <= visits"
+            " AND email_noemail + email_unconfirmed + email_confirmed <= visits",
+        ),
     ),
 )
 

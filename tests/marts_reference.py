@@ -210,7 +210,8 @@ def assessments(events: Iterable[Row]) -> list[Row]:
     rows = []
     for (date, source, content, question), group in grouped(answers, "event_date", "source", "content_id", "question_id").items():
         passes = sum(str(event["answer"]["pass"]).lower() in ("yes", "true", "1") for event in group)
-        times = [event["answer"]["timeSpent"] for event in group if event["answer"]["timeSpent"] is not None]
+        given = [event["answer"]["timeSpent"] for event in group if event["answer"]["timeSpent"] is not None]
+        times = [time for time in given if math.isfinite(float(time))]
         rows.append(
             {
                 "metric_date": date,

@@ -75,7 +75,7 @@ def random_event(random: Random, date: dt.date, visitor: str | None) -> Row:
         "pass": random.choice(["Yes", "No", True]),
         "score": random.choice([0, 0.1, 1, None]),
     }
-    answer |= {"maxScore": random.choice([1, None]), "timeSpent": random.choice([-1, 0.5, 3, None])}
+    answer |= {"maxScore": random.choice([1, None]), "timeSpent": random.choice([-1, 0.5, 3, None, "nan", "inf"])}
     homepage = {"is_mobile": random.random() < 0.5, "user_editcount": random.choice([0, 1, 4, 5, 99, 100, 999, 1000])}
     homepage |= {"impact_module_state": random.choice(["activated", "notrendered"]), "start_email_state": "confirmed"}
     return event(
@@ -160,8 +160,8 @@ def frame(rows: Iterable[Row], of: Input) -> pa.Table:
     return pa.Table.from_pylist([{name: row[name.rpartition(".")[2]] for name in of.columns} for row in rows], schema=pa.schema(fields))
 
 
-def metric_dates(last: dt.date = LAST) -> pa.Table:
-    dates = [day(number) for number in range((last - FIRST).days + 40)]
+def metric_dates() -> pa.Table:
+    dates = [day(number) for number in range((LAST - FIRST).days + 40)]
     sources = ("s", "t", "other", "sunbird", "homepagevisit")
     return pa.table([[source for source in sources for _ in dates], dates * len(sources)], schema=METRIC_DATES)
 
@@ -173,12 +173,12 @@ def last_dates() -> pa.Table:
 LAST_OF = dict.fromkeys(("s", "t", "other", "sunbird", "homepagevisit"), LAST)
 
 
-def parts_of(of: Mart, tables: Mapping[str, Sequence[Row]]) -> pa.Table:
+def parts_of(of: Mart, tables: Mapping[str, Sequence[Row]], shards: int = 1) -> pa.Table:
     """What is counted for a mart, when the rows of each table are in three files."""
     parts = [PARTS.empty_table()]
     for one in of.inputs:
         given = [row for row in tables[one.table.name] if one.source is None or row.get("source", one.source) == one.source]
-        parts += [mart.count_rows(of, frame(given[start::3], one), one, metric_dates(), 1) for start in range(3)]
+        parts += [mart.count_rows(of, frame(given[start::3], one), one, metric_dates(), shards) for start in range(3)]
     return pa.concat_tables(parts)
 
 
@@ -283,13 +283,13 @@ def test_sums_of_money_are_exact_per_currency() -> None:
 def test_all_parts_of_a_row_are_in_one_task(spark: SparkSession) -> None:
     """Given the parts of all marts, in any order; the rows of each mart follow from what one task has."""
     tables, of_name, lasts = with_days(random_tables(7)), MARTS, last_dates()
-    parts = pa.concat_tables(parts_of(one, tables) for one in of_name.values())
+    parts = pa.concat_tables(parts_of(one, tables, shards=4) for one in of_name.values())
 
     def rows_of_all(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-        groups: dict[tuple[str, dt.date], list[bytes]] = {}
+        groups: dict[tuple[str, dt.date, int], list[bytes]] = {}
         for row in (row for batch in batches for row in batch.to_pylist()):
-            groups.setdefault((row["mart"], row["metric_date"]), []).append(row["rows"])
-        for (name, _), packed in groups.items():
+            groups.setdefault((row["mart"], row["metric_date"], row["shard"]), []).append(row["rows"])
+        for (name, _, _), packed in groups.items():
             rows = mart.rows_of_mart(of_name[name], mart.unpacked(of_name[name], packed), lasts).to_pylist()
             if rows:
                 yield pa.RecordBatch.from_pylist([{"mart": name, "row": repr(sorted(row.items()))} for row in rows])

@@ -140,7 +140,7 @@ def test_a_url_that_names_no_folder_in_a_bucket_is_one_line_with_the_remedy(
     for options in (["--lake", url], ["--landing", url], ["--conf", conf]):
         done = call_millrace(capfd, "state", *options)
         assert done.exit_code == 2
-        assert says.lower() in done.fault.lower()  # a setting is shown in small letters
+        assert says.lower() in done.fault.lower()  # of a setting, the first letter is small
     with pytest.raises(UsageError, match=re.escape(says)):
         open_lake(url)
 

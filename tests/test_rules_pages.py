@@ -37,12 +37,10 @@ ELSEWHERE = re.compile(
     r"|(?<![\w.${}<>/-])/(?:[\w.-]+/)+(?:jobs|transforms|schemas|tests|shared|conf)/",
     re.IGNORECASE,
 )
-# An item of a list that stands within a line is no item when the page is shown.
-JOINED_ITEM = re.compile(r"[.:] +(?:[1-9][0-9]?\.|-) [A-Z`].*")
 LINE_BREAK = re.compile(r"\s*\n\s*(?:# ?|- )?")
 
 
-# The next item of a list within the line of another one.
+# An item of a list that stands within a line is no item when the page is shown.
 JOINED_ITEM = re.compile(r"(?<=[.:;]) (?:\d{1,2}\.|-) (?=[A-Z`])")
 
 

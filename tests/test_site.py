@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
 import subprocess
 import sys
@@ -254,6 +255,30 @@ def test_an_empty_folder_becomes_the_site(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     site_folder.write(tmp_path / "site", {"index.html": "new"}, 1)
     assert (tmp_path / "site" / "index.html").read_text() == "new"
+
+
+def test_what_a_killed_call_has_left_comes_into_no_site(tmp_path: Path) -> None:
+    for name in (".millrace-site.left", f".millrace-site.{os.getpid()}.new"):
+        (tmp_path / name / "new").mkdir(parents=True)
+        (tmp_path / name / "old.html").write_text("old")
+    site_folder.write(tmp_path / "site", {"index.html": "new"}, 1)
+    assert sorted(file.name for file in (tmp_path / "site").iterdir()) == ["index.html", site_folder.MARK]
+
+
+def test_a_site_that_cannot_be_put_in_its_path_leaves_the_former_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site_folder.write(tmp_path / "site", {"index.html": "former"}, 1)
+    rename = Path.rename
+
+    def rename_but_the_new_one(path: Path, target: Path) -> Path:
+        if path.name == site_folder.NEW:
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename_but_the_new_one)
+    with pytest.raises(UsageError, match="No space left"):
+        site_folder.write(tmp_path / "site", {"index.html": "new"}, 2)
+    assert (tmp_path / "site" / "index.html").read_text() == "former"
+    assert [file.name for file in tmp_path.iterdir()] == ["site"]
 
 
 def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:

@@ -166,7 +166,11 @@ def test_json_is_a_list_of_objects_with_iso_times_and_nested_values_as_they_are(
 
 @pytest.mark.parametrize("shape", ["csv", "json"])
 def test_a_decimal_keeps_its_digits(shape: str, filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    number = "12345678901234567890.123456789"
+    for number in ("12345678901234567890.123456789", "0.000000000", "0.000000100"):
+        _is_shown_twice(number, shape, filled, capsys)
+
+
+def _is_shown_twice(number: str, shape: str, filled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     shown = output(filled, f"SELECT {number}::DECIMAL(38, 9) AS a, [{number}::DECIMAL(38, 9)] AS list", shape, capsys)
     assert shown.count(number) == 2
 

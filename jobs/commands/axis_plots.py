@@ -119,7 +119,7 @@ class _Place:
 
 
 def _axes(plot: Plot, axis: Axis, top: float, format_value: Callable[[float], str]) -> _Place:
-    """Draw the axes, and give the places of values."""
+    """Draw the axes. Gives the scales of both."""
     floor = plot.height - _BOTTOM
     ticks = [format_value(top * part) for part in (0, 0.5, 1)]
     left = max(map(len, ticks)) * _CHARACTER + 6
@@ -135,7 +135,7 @@ def _axes(plot: Plot, axis: Axis, top: float, format_value: Callable[[float], st
 
 
 def _labels_that_fit(axis: Axis, place: _Place, width: float) -> list[tuple[float, float, str]]:
-    """The place of its tick, the middle and the text of every label of the x axis, or of every second one, and so on."""
+    """Tick position, text position and text of each label of the x axis; of every second one if they would overlap, and so on."""
     every = []
     for position, text in axis.labels.items():
         x, half = place.x(position), len(text) * _CHARACTER / 2

@@ -101,7 +101,7 @@ def _share(headline: Headline) -> Cell:
 def _cell(headline: Headline, format_value: Callable[[float], str], change: Callable[[float, float], str]) -> Cell:
     if headline.value is None:
         return Cell("–")
-    if headline.before is None or (change is percent_change and not headline.before):
+    if headline.before is None or (change is percent_change and headline.before <= 0):
         return Cell(format_value(headline.value))
     return Cell(format_value(headline.value), change(headline.value, headline.before), format_value(headline.before))
 

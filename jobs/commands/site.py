@@ -169,6 +169,7 @@ def _index(
         compared=night_facts.NIGHTS,
         numbers=mart_headlines.of(of_marts[last]) if last else None,
         failing=history.failing,
+        checked=bool(history.nights),
         tables=len(TABLES),
     )
 

@@ -1,10 +1,11 @@
-"""The folder of a site: written beside its place, then put there as a whole."""
+"""The folder of a site: it is written under another name next to its path, and then renamed."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from jobs.errors import UsageError
 
 # By this file a folder is known as a site. It says of which state of the lake.
 MARK = "millrace-site.json"
+# The new and the former site, while one replaces the other.
+NEW, OLD = "new", "old"
 
 
 def check(folder: Path) -> None:
@@ -31,27 +34,30 @@ def write(folder: Path, pages: Mapping[str, str], state: int) -> None:
     Raises UsageError when the folder is not a site, or when it cannot be written.
     """
     check(folder)
-    # A link stays, and the folder that it leads to is replaced.
-    place = Path(os.path.realpath(folder))
-    fresh, former = (place.parent / f".millrace-site.{os.getpid()}.{kind}" for kind in ("new", "old"))
+    # A link is kept, and the folder that it leads to is replaced.
+    target = Path(os.path.realpath(folder))
     try:
-        for path, page in ({**pages, MARK: json.dumps({"state": state}) + "\n"}).items():
-            (fresh / path).parent.mkdir(parents=True, exist_ok=True)
-            (fresh / path).write_text(page, encoding="utf-8")
-        _replace(place, fresh, former)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".millrace-site.", dir=target.parent))
+        try:
+            for path, page in {**pages, MARK: json.dumps({"state": state}) + "\n"}.items():
+                (work / NEW / path).parent.mkdir(parents=True, exist_ok=True)
+                (work / NEW / path).write_text(page, encoding="utf-8")
+            _replace(target, work)
+        finally:
+            # Without a site in its path, what this folder has is the only copy of the former one.
+            if target.exists() or not (work / OLD).exists():
+                shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise UsageError(f"the site cannot be written to {shown(folder)} ({error.strerror}): name another folder with --out") from None
-    finally:
-        for leftover in (fresh, former):
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _replace(place: Path, fresh: Path, former: Path) -> None:
-    if place.exists():
-        place.rename(former)
+def _replace(target: Path, work: Path) -> None:
+    if target.exists():
+        target.rename(work / OLD)
     try:
-        fresh.rename(place)
+        (work / NEW).rename(target)
     except OSError:
-        if former.exists():
-            former.rename(place)
+        if (work / OLD).exists():
+            (work / OLD).rename(target)
         raise

@@ -47,7 +47,7 @@ _READING_CALL = re.compile(
     r"|show_tables_expanded|storage_info|table_info|user_agent|version)|duckdb_\w+)\b",
     re.IGNORECASE,
 )
-_EXPLAIN = re.compile(r"\s*EXPLAIN\s+(ANALYZE\s+)?(\(\s*(ANALYZE|FORMAT)\b[^)]*\)\s*)?", re.IGNORECASE)
+_EXPLAIN = re.compile(r"\s*EXPLAIN\b\s*(ANALYZE\b\s*)?(\(\s*(ANALYZE|FORMAT)\b[^)]*\)\s*)?", re.IGNORECASE)
 # Python's intervals have no months, and its times no nanoseconds. A quoted name in a nested type stays as it is.
 _BEYOND_PYTHON = re.compile(r'(?<!")\b(INTERVAL|TIMESTAMP_NS)\b(?!")')
 _ONLY_READ = "the lake is only read here: ask with SELECT, or with DESCRIBE, SUMMARIZE or SHOW TABLES"
@@ -149,7 +149,7 @@ def _as_text(query: str, kinds: Sequence[str]) -> str:
         f"replace({name}::VARCHAR, ' ', 'T')" if kind == "TIMESTAMP_NS" else f"CAST({name} AS {value})" if value != kind else name
         for name, kind, value in zip(names, kinds, values, strict=True)
     )
-    text = _without_comments(query).strip().rstrip("; \n")
+    text = _without_comments(query).strip().rstrip("; \t\r\n")
     return f"SELECT {', '.join(casts)} FROM ({text}) AS result({', '.join(names)})"
 
 
@@ -189,7 +189,7 @@ def _print_csv(names: Sequence[str], rows: Iterable[Row]) -> None:
 def _csv_field(value: Any) -> str:
     if value is None:
         return ""
-    text = str(_csv_value(value))
+    text = f"{value:f}" if isinstance(value, Decimal) else str(_csv_value(value))
     return '"' + text.replace('"', '""') + '"' if _QUOTED_IN_CSV.search(text) else text
 
 

@@ -31,7 +31,7 @@ SELECT
     count_if(lower(item ->> 'pass') IN ('yes', 'true', '1')) AS passes,
     sum(TRY_CAST(item ->> 'score' AS {_DECIMAL})) AS score,
     sum(TRY_CAST(item ->> 'maxScore' AS {_DECIMAL})) AS max_score,
-    list(seconds) FILTER (seconds >= 0) AS times
+    list(seconds) FILTER (isfinite(seconds) AND seconds >= 0) AS times
 FROM answers
 GROUP BY ALL
 """

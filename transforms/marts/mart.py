@@ -8,7 +8,7 @@ docs/decisions/0020-marts.md says why.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,8 +30,6 @@ LAST_DATES = pa.schema([("source", STRING), ("last_date", DATE)])
 # Conditions on rows: no robots, and no test events.
 OF_PEOPLE = "is_robot IS NOT TRUE AND NOT list_contains(flags, 'canary')"
 IDS = array_of(BIGINT)  # the type of `different`
-
-Dates = Mapping[str, Iterable[dt.date]]  # per source
 
 
 def same_dates(_source: str, dates: Iterable[dt.date]) -> set[dt.date]:

@@ -10,9 +10,7 @@ import pyarrow as pa
 from schemas.marts import VISITOR_DAYS
 from schemas.table import BOOLEAN
 from transforms import duckdb_query
-from transforms.marts.mart import METRIC_DATES, OF_PEOPLE
-
-__all__ = ["DAYS", "METRIC_DATES", "VISITS", "changed_days", "visits_of_events"]
+from transforms.marts.mart import OF_PEOPLE
 
 # The columns of `visitor_days` that are computed.
 DAYS = pa.schema([pa.field(column.name, column.type) for column in VISITOR_DAYS.columns if column.name != "run_id"])
