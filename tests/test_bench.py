@@ -97,9 +97,9 @@ def test_memory_time_and_bytes_are_those_of_all_processes_of_a_command(tmp_path:
 
 
 def test_workers_whose_end_their_daemon_ignores_are_counted_too(tmp_path: Path) -> None:
-    work = f"open({str(tmp_path / 'file')!r}, 'wb').write(bytes(20 << 20)); time.sleep(1)"
+    work = f"open({str(tmp_path / 'file')!r}, 'wb').write(bytes(20 << 20)); time.sleep(3)"
     daemon = (
-        f"import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nif os.fork() == 0:\n    {work}\nelse:\n    time.sleep(2)"
+        f"import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nif os.fork() == 0:\n    {work}\nelse:\n    time.sleep(4)"
     )
     cost = measure([sys.executable, "-c", daemon, "pyspark.daemon"])
     assert 20 <= cost.written_mib < 22

@@ -11,7 +11,6 @@ import click
 
 from jobs.console import printing
 from jobs.console.home import at_home
-from jobs.console.paths import shown
 from jobs.storage.bucket import BucketPath
 from jobs.storage.storage_paths import StoragePath, is_url, storage_path
 
@@ -62,6 +61,8 @@ class AnyStoragePath(click.ParamType[StoragePath]):
         try:
             path = storage_path(str(value))
         except ValueError as error:
+            from jobs.console.paths import shown
+
             return self.fail(shown(str(error)), param, ctx)
         return path if isinstance(path, BucketPath) else PATH.convert(value, param, ctx)
 
