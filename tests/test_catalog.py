@@ -55,6 +55,7 @@ def conf_with_a_metastore(folder: Path) -> Path:
     return conf
 
 
+@pytest.mark.slow
 def test_views_show_the_state_that_was_registered_last(tmp_path: Path) -> None:
     """Given a lake whose path holds a space, and a publication after it was registered."""
     lake, conf = tmp_path / "my lake", conf_with_a_metastore(tmp_path)
