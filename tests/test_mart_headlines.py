@@ -145,8 +145,8 @@ def test_a_lake_of_one_date_says_what_is_missing(settings: Settings) -> None:
     assert "Who is back on day 1 is known once a source has landed on 2 successive dates." in text
     assert "Who is back on day 7 is known once a source has landed on 8 successive dates." in text
     assert "Changes over a week are shown once a source has landed on eight successive dates." in text
-    assert "Nothing was bought in the last 14 days." in text
-    assert "No funnel was begun in the last 14 days" in text
+    assert "No source with visitors sold anything in the last 14 days." in text
+    assert "No funnel of a source with visitors was begun in the last 14 days" in text
     assert "A trend needs two nights on which a source has landed; there is one so far." in text
 
 
